@@ -1,0 +1,64 @@
+"""What a kind of resource is to the provider: a few functions over plain values. The server does the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+Values = dict[str, Any]
+"""Property values as JSON would have them: str, float, bool, None, list, dict."""
+
+Say = Callable[[str], None]
+"""Shows a line of progress on the resource while it works; at most one is visible at a time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """An input that is refused before anything is touched."""
+
+    property: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Real:
+    """What is really there. ``inputs`` differ from the program's where somebody changed something by hand."""
+
+    inputs: Values
+    outputs: Values = field(default_factory=dict)
+
+
+class Kind(Protocol):
+    """One kind of resource. Blocking calls are welcome: the server runs each in a thread of its own.
+
+    ``inputs`` are always whole and known, except in ``check`` (a preview may hold ``UNKNOWN``). Outputs never repeat inputs: the
+    server stores both. All errors for users are ``model.errors.UnderstudyError``.
+    """
+
+    token: str
+    """Such as ``understudy:index:File``."""
+    secret_outputs: frozenset[str]
+    replace_on: frozenset[str]
+    """Inputs whose change makes a new resource; a change of any other is an update in place."""
+    ignored: frozenset[str]
+    """Inputs whose change alone is no difference (credentials with which to reach the machine)."""
+
+    def check(self, inputs: Mapping[str, Any]) -> tuple[Failure, ...]:
+        """Return what is wrong with the inputs; touch nothing."""
+
+    def create(self, inputs: Values, say: Say) -> tuple[str, Values]:
+        """Make it and return its id and outputs. Must succeed again after a crash anywhere in an earlier call."""
+
+    def read(self, identifier: str, inputs: Values, outputs: Values, say: Say) -> Real | None:
+        """Return what is really there, or None where it is gone."""
+
+    def update(self, identifier: str, old: Values, inputs: Values, outputs: Values, say: Say) -> Values:
+        """Change it in place from the old inputs to the new and return the outputs."""
+
+    def delete(self, identifier: str, inputs: Values, outputs: Values, say: Say) -> None:
+        """Take it away; succeed where it is gone already."""
+
+
+UNKNOWN: Any = object()
+"""Stands in a preview for a value that only the update will know."""
