@@ -1,0 +1,38 @@
+"""What one stack is to be: its topology, whom it mirrors, and how it is built."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from model.topology import Topology
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a stack is built.
+
+    Args:
+        capacity: where its machines run; ``here`` is this computer.
+        seed: ``newest`` fills the stores from the newest good backup; empty leaves them empty.
+        warm_start: whether machines wake from a saved template where that works.
+    """
+
+    capacity: str = "here"
+    seed: str = ""
+    warm_start: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """One stack, read whole and free of faults.
+
+    Args:
+        stack: the stack's own name, such as ``stage``.
+        topology: what it consists of. In a mirror no machine is ``existing``: each is built.
+        mirror_of: the stack whose file describes the topology; empty for one that describes itself.
+    """
+
+    stack: str
+    topology: Topology
+    mirror_of: str = ""
+    settings: Settings = Settings()
