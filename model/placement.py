@@ -1,0 +1,222 @@
+"""The lock file of a stack: what was chosen once, so that a preview acts on nothing and is the same twice."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from ipaddress import IPv4Address, IPv4Network
+
+from model.errors import ConfigurationError
+from model.readers import (
+    Place,
+    read_address,
+    read_choice,
+    read_count,
+    read_keys,
+    read_mapping,
+    read_network,
+    read_text,
+)
+
+VERSION = 1
+HERE = "here"
+_NAME = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?")
+_DIGEST = re.compile(r"[0-9a-f]{12,64}")
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:+@/-]{0,199}")
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accelerator:
+    """How processors are run: ``kvm`` or ``tcg``, and why, in one line."""
+
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacedMachine:
+    """Where a machine runs, and its address on the control network."""
+
+    name: str
+    host: str
+    control_address: IPv4Address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PinnedSeed:
+    """The snapshot that fills a store.
+
+    Args:
+        store: the store's name.
+        snapshot: the snapshot's label in its repository.
+        taken_at: when it was taken, UTC, whole seconds.
+        repository_digest: SHA-256 over what identifies the snapshot in its repository, as hex digits.
+    """
+
+    store: str
+    snapshot: str
+    taken_at: datetime
+    repository_digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """All that a lock file fixes.
+
+    Args:
+        control_network: a /24 of the stack's own; the host has .1, machines .10 and up.
+        image: digest of the machine image in the host's cache.
+        machines: sorted by name; those that exist already are not among them.
+        seeds: sorted by the store's name; none for stores that begin empty.
+    """
+
+    control_network: IPv4Network
+    accelerator: Accelerator
+    image: str
+    machines: tuple[PlacedMachine, ...]
+    seeds: tuple[PinnedSeed, ...] = ()
+
+    def machine(self, name: str) -> PlacedMachine:
+        """Return where the machine of that name is; every machine that is built is placed."""
+        return next(machine for machine in self.machines if machine.name == name)
+
+    def seed(self, store: str) -> PinnedSeed | None:
+        """Return the snapshot that fills a store, or None where it begins empty."""
+        return next((seed for seed in self.seeds if seed.store == store), None)
+
+
+def file_name(stack: str) -> str:
+    """Return the lock file's name.
+
+    >>> file_name("stage")
+    'Placement.stage.lock.yaml'
+    """
+    return f"Placement.{stack}.lock.yaml"
+
+
+def as_values(placement: Placement) -> dict[str, object]:
+    """Return a placement as the plain values of its file, in a fixed order."""
+    return {
+        "version": VERSION,
+        "control_network": str(placement.control_network),
+        "accelerator": {"kind": placement.accelerator.kind, "reason": placement.accelerator.reason},
+        "image": placement.image,
+        "machines": {
+            machine.name: {"host": machine.host, "control_address": str(machine.control_address)}
+            for machine in sorted(placement.machines, key=lambda machine: machine.name)
+        },
+        "seeds": {
+            seed.store: {
+                "snapshot": seed.snapshot,
+                "taken_at": seed.taken_at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+                "repository_digest": seed.repository_digest,
+            }
+            for seed in sorted(placement.seeds, key=lambda seed: seed.store)
+        },
+    }
+
+
+def read_placement(file: str, values: object) -> Placement:
+    """Return the placement that a lock file holds.
+
+    Args:
+        file: the file's name, for faults.
+        values: what stands in it, parsed.
+
+    Raises:
+        ConfigurationError: with everything that is wrong with it.
+    """
+    place = Place(file, (), [])
+    keys = read_keys(
+        place, values, required=("version", "control_network", "accelerator", "image", "machines"), optional=("seeds",)
+    )
+    placement = _read(place, keys or {})
+    if place.faults or placement is None:
+        raise ConfigurationError(tuple(place.faults))
+    return placement
+
+
+def _read(place: Place, keys: Mapping[object, object]) -> Placement | None:
+    if "version" in keys and read_count(place / "version", keys["version"], least=VERSION, most=VERSION) is None:
+        return None  # the other keys are another version's: nothing true can be said of them
+    network = read_network(place / "control_network", keys["control_network"]) if "control_network" in keys else None
+    if network and network.prefixlen != 24:
+        (place / "control_network").fault(str(network), "a network of 256 addresses (/24)")
+    accelerator = _read_accelerator(place / "accelerator", keys["accelerator"]) if "accelerator" in keys else None
+    image = read_text(place / "image", keys["image"], _DIGEST, "a digest: 12 to 64 hex digits") if "image" in keys else None
+    machines = _read_machines(place / "machines", keys.get("machines", {}), network)
+    seeds = tuple(
+        seed
+        for name, value in read_mapping(place / "seeds", keys.get("seeds", {})).items()
+        if (seed := _read_seed(place / "seeds" / name, name, value))
+    )
+    if network is None or accelerator is None or image is None:
+        return None
+    return Placement(
+        control_network=network,
+        accelerator=accelerator,
+        image=image,
+        machines=tuple(sorted(machines, key=lambda machine: machine.name)),
+        seeds=tuple(sorted(seeds, key=lambda seed: seed.store)),
+    )
+
+
+def _read_accelerator(place: Place, value: object) -> Accelerator | None:
+    keys = read_keys(place, value, required=("kind", "reason"))
+    if keys is None or not {"kind", "reason"} <= keys.keys():
+        return None
+    kind = read_choice(place / "kind", keys["kind"], ("kvm", "tcg"))
+    reason = read_text(place / "reason", keys["reason"], str.isprintable, "one line of text")
+    return Accelerator(kind=kind, reason=reason) if kind is not None and reason is not None else None
+
+
+def _read_machines(place: Place, value: object, network: IPv4Network | None) -> list[PlacedMachine]:
+    machines: list[PlacedMachine] = []
+    for name, entry in read_mapping(place, value).items():
+        machine = _read_machine(place / name, name, entry)
+        if machine is None:
+            continue
+        if network and network.prefixlen == 24 and not network[10] <= machine.control_address <= network[-2]:
+            (place / name / "control_address").fault(str(machine.control_address), f"{network[10]} to {network[-2]}")
+        if any(other.control_address == machine.control_address for other in machines):
+            (place / name / "control_address").fault(str(machine.control_address), "an address of its own")
+        machines.append(machine)
+    return machines
+
+
+def _read_machine(place: Place, name: object, value: object) -> PlacedMachine | None:
+    keys = read_keys(place, value, required=("host", "control_address"))
+    known = read_text(place, name, _NAME, "a machine's name as the key")
+    if keys is None or not {"host", "control_address"} <= keys.keys():
+        return None
+    host = read_choice(place / "host", keys["host"], (HERE,))
+    address = read_address(place / "control_address", keys["control_address"])
+    if known is None or host is None or address is None:
+        return None
+    return PlacedMachine(name=known, host=host, control_address=address)
+
+
+def _read_seed(place: Place, name: object, value: object) -> PinnedSeed | None:
+    keys = read_keys(place, value, required=("snapshot", "taken_at", "repository_digest"))
+    known = read_text(place, name, _NAME, "a store's name as the key")
+    if keys is None or not {"snapshot", "taken_at", "repository_digest"} <= keys.keys():
+        return None
+    label = read_text(place / "snapshot", keys["snapshot"], _LABEL, "a snapshot's label")
+    taken_at = _read_time(place / "taken_at", keys["taken_at"])
+    digest = read_text(place / "repository_digest", keys["repository_digest"], _DIGEST, "12 to 64 hex digits")
+    if known is None or label is None or taken_at is None or digest is None:
+        return None
+    return PinnedSeed(store=known, snapshot=label, taken_at=taken_at, repository_digest=digest)
+
+
+def _read_time(place: Place, value: object) -> datetime | None:
+    try:
+        if isinstance(value, str):
+            return datetime.strptime(value, _TIME).replace(tzinfo=UTC)
+    except ValueError:
+        pass
+    place.fault(value, "a time in UTC, such as 2026-11-23T02:00:00Z")
+    return None
