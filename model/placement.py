@@ -11,6 +11,7 @@ from ipaddress import IPv4Address, IPv4Network
 from model.errors import ConfigurationError
 from model.readers import (
     Place,
+    Section,
     read_address,
     read_choice,
     read_count,
@@ -22,9 +23,13 @@ from model.readers import (
 
 VERSION = 1
 HERE = "here"
+CONTROL_PREFIX = 24
+FIRST_ADDRESS = 10
+"""The first machine's number in the control network."""
 _NAME = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?")
 _DIGEST = re.compile(r"[0-9a-f]{12,64}")
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:+@/-]{0,199}")
+_DIGEST_ALLOWED = "a digest: 12 to 64 hex digits"
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
@@ -130,29 +135,21 @@ def read_placement(file: str, values: object) -> Placement:
         ConfigurationError: with everything that is wrong with it.
     """
     place = Place(file, (), [])
-    keys = read_keys(
-        place, values, required=("version", "control_network", "accelerator", "image", "machines"), optional=("seeds",)
-    )
-    placement = _read(place, keys or {})
+    required = ("version", "control_network", "accelerator", "image", "machines")
+    placement = _read(read_keys(place, values, required=required, optional=("seeds",)))
     if place.faults or placement is None:
         raise ConfigurationError(tuple(place.faults))
     return placement
 
 
-def _read(place: Place, keys: Mapping[object, object]) -> Placement | None:
-    if "version" in keys and read_count(place / "version", keys["version"], least=VERSION, most=VERSION) is None:
+def _read(section: Section) -> Placement | None:
+    if section.read("version", read_count, least=VERSION, most=VERSION) is None:
         return None  # the other keys are another version's: nothing true can be said of them
-    network = read_network(place / "control_network", keys["control_network"]) if "control_network" in keys else None
-    if network and network.prefixlen != 24:
-        (place / "control_network").fault(str(network), "a network of 256 addresses (/24)")
-    accelerator = _read_accelerator(place / "accelerator", keys["accelerator"]) if "accelerator" in keys else None
-    image = read_text(place / "image", keys["image"], _DIGEST, "a digest: 12 to 64 hex digits") if "image" in keys else None
-    machines = _read_machines(place / "machines", keys.get("machines", {}), network)
-    seeds = tuple(
-        seed
-        for name, value in read_mapping(place / "seeds", keys.get("seeds", {})).items()
-        if (seed := _read_seed(place / "seeds" / name, name, value))
-    )
+    network = section.read("control_network", _read_control_network)
+    accelerator = section.read("accelerator", _read_accelerator)
+    image = section.read("image", read_text, _DIGEST, _DIGEST_ALLOWED)
+    machines = section.read("machines", _read_machines, network) or []
+    seeds = section.read("seeds", _read_seeds) or []
     if network is None or accelerator is None or image is None:
         return None
     return Placement(
@@ -164,12 +161,18 @@ def _read(place: Place, keys: Mapping[object, object]) -> Placement | None:
     )
 
 
-def _read_accelerator(place: Place, value: object) -> Accelerator | None:
-    keys = read_keys(place, value, required=("kind", "reason"))
-    if keys is None or not {"kind", "reason"} <= keys.keys():
+def _read_control_network(place: Place, value: object) -> IPv4Network | None:
+    network = read_network(place, value)
+    if network and network.prefixlen != CONTROL_PREFIX:
+        place.fault(value, "a network of 256 addresses (/24)")
         return None
-    kind = read_choice(place / "kind", keys["kind"], ("kvm", "tcg"))
-    reason = read_text(place / "reason", keys["reason"], str.isprintable, "one line of text")
+    return network
+
+
+def _read_accelerator(place: Place, value: object) -> Accelerator | None:
+    section = read_keys(place, value, required=("kind", "reason"))
+    kind = section.read("kind", read_choice, ("kvm", "tcg"))
+    reason = section.read("reason", read_text, str.isprintable, "one line of text")
     return Accelerator(kind=kind, reason=reason) if kind is not None and reason is not None else None
 
 
@@ -179,34 +182,36 @@ def _read_machines(place: Place, value: object, network: IPv4Network | None) -> 
         machine = _read_machine(place / name, name, entry)
         if machine is None:
             continue
-        if network and network.prefixlen == 24 and not network[10] <= machine.control_address <= network[-2]:
-            (place / name / "control_address").fault(str(machine.control_address), f"{network[10]} to {network[-2]}")
-        if any(other.control_address == machine.control_address for other in machines):
-            (place / name / "control_address").fault(str(machine.control_address), "an address of its own")
+        address = machine.control_address
+        if network and not network[FIRST_ADDRESS] <= address <= network[-2]:
+            (place / name / "control_address").fault(str(address), f"{network[FIRST_ADDRESS]} to {network[-2]}")
+        if any(other.control_address == address for other in machines):
+            (place / name / "control_address").fault(str(address), "an address of its own")
         machines.append(machine)
     return machines
 
 
 def _read_machine(place: Place, name: object, value: object) -> PlacedMachine | None:
-    keys = read_keys(place, value, required=("host", "control_address"))
+    section = read_keys(place, value, required=("host", "control_address"))
     known = read_text(place, name, _NAME, "a machine's name as the key")
-    if keys is None or not {"host", "control_address"} <= keys.keys():
-        return None
-    host = read_choice(place / "host", keys["host"], (HERE,))
-    address = read_address(place / "control_address", keys["control_address"])
+    host = section.read("host", read_choice, (HERE,))
+    address = section.read("control_address", read_address)
     if known is None or host is None or address is None:
         return None
     return PlacedMachine(name=known, host=host, control_address=address)
 
 
+def _read_seeds(place: Place, value: object) -> list[PinnedSeed]:
+    seeds = (_read_seed(place / name, name, entry) for name, entry in read_mapping(place, value).items())
+    return [seed for seed in seeds if seed is not None]
+
+
 def _read_seed(place: Place, name: object, value: object) -> PinnedSeed | None:
-    keys = read_keys(place, value, required=("snapshot", "taken_at", "repository_digest"))
+    section = read_keys(place, value, required=("snapshot", "taken_at", "repository_digest"))
     known = read_text(place, name, _NAME, "a store's name as the key")
-    if keys is None or not {"snapshot", "taken_at", "repository_digest"} <= keys.keys():
-        return None
-    label = read_text(place / "snapshot", keys["snapshot"], _LABEL, "a snapshot's label")
-    taken_at = _read_time(place / "taken_at", keys["taken_at"])
-    digest = read_text(place / "repository_digest", keys["repository_digest"], _DIGEST, "12 to 64 hex digits")
+    label = section.read("snapshot", read_text, _LABEL, "a snapshot's label")
+    taken_at = section.read("taken_at", _read_time)
+    digest = section.read("repository_digest", read_text, _DIGEST, _DIGEST_ALLOWED)
     if known is None or label is None or taken_at is None or digest is None:
         return None
     return PinnedSeed(store=known, snapshot=label, taken_at=taken_at, repository_digest=digest)

@@ -8,9 +8,13 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
+from typing import Concatenate, ParamSpec, TypeVar
 
 from model import units
 from model.errors import Fault
+
+T = TypeVar("T")
+P = ParamSpec("P")
 
 MISSING = object()
 """Stands for a key that is not there."""
@@ -21,10 +25,10 @@ _SHOWN = 60
 
 
 def show(value: object) -> str:
-    """Return a value in the notation of the file, short, with whatever could mislead the eye made visible.
+    r"""Return a value in the notation of the file, short, with whatever could mislead the eye made visible.
 
-    >>> show("dаta"), show(False), show(MISSING)
-    ('"d\\\\u0430ta"', 'false', 'nothing')
+    >>> show("d\u0430ta"), show(False), show(MISSING)
+    ('"d\\u0430ta"', 'false', 'nothing')
     """
     if value is MISSING:
         return "nothing"
@@ -52,9 +56,7 @@ class Place:
 
     def note(self, found: str, allowed: str) -> None:
         """Note a fault in words."""
-        self.faults.append(
-            Fault(file=self.file, key=".".join(self.path) or "the file", found=found, allowed=allowed)
-        )
+        self.faults.append(Fault(file=self.file, key=".".join(self.path) or "the file", found=found, allowed=allowed))
 
 
 def plain_key(key: object) -> str:
@@ -89,18 +91,34 @@ def read_mapping(place: Place, value: object) -> Mapping[object, object]:
     return {}
 
 
-def read_keys(
-    place: Place, value: object, *, required: Collection[str], optional: Collection[str] = ()
-) -> Mapping[object, object] | None:
-    """Return a mapping with these keys and no others; None where it is no mapping at all."""
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A mapping of known keys. What a missing key gives is None: the fault, if it is one, is noted already."""
+
+    place: Place
+    values: Mapping[object, object]
+
+    def read(
+        self,
+        key: str,
+        reader: Callable[Concatenate[Place, object, P], T],
+        *arguments: P.args,
+        **options: P.kwargs,
+    ) -> T | None:
+        """Return what the reader makes of the key's value."""
+        return reader(self.place / key, self.values[key], *arguments, **options) if key in self.values else None
+
+
+def read_keys(place: Place, value: object, *, required: Collection[str], optional: Collection[str] = ()) -> Section:
+    """Return the section of a mapping with these keys and no others."""
     if not isinstance(value, Mapping):
         place.fault(value, f"a mapping with the keys {', '.join([*required, *optional])}")
-        return None
+        return Section(place, {})
     refuse_unknown(place, value, [*required, *optional])
     for key in required:
         if key not in value:
             (place / key).fault(MISSING, "a value: this key is needed")
-    return value
+    return Section(place, value)
 
 
 def refuse_unknown(place: Place, value: Mapping[object, object], names: Collection[str]) -> None:
@@ -177,13 +195,12 @@ def read_flag(place: Place, value: object) -> bool | None:
 def read_address(place: Place, value: object) -> IPv4Address | None:
     """Return an IPv4 address."""
     try:
-        return IPv4Address(value) if isinstance(value, str) else _no_address(place, value)
+        if isinstance(value, str):
+            return IPv4Address(value)
     except ValueError:
-        return _no_address(place, value)
-
-
-def _no_address(place: Place, value: object) -> None:
+        pass
     place.fault(value, "an IPv4 address, such as 10.20.0.10")
+    return None
 
 
 def read_network(place: Place, value: object) -> IPv4Network | None:
@@ -199,9 +216,10 @@ def read_network(place: Place, value: object) -> IPv4Network | None:
 
 def _network_meant(value: object) -> str:
     try:
-        return f'; did you mean "{IPv4Network(value, strict=False)}"?' if isinstance(value, str) and "/" in value else ""
+        whole = IPv4Network(value, strict=False) if isinstance(value, str) and "/" in value else None
     except ValueError:
         return ""
+    return f'; did you mean "{whole}"?' if whole else ""
 
 
 def read_list(place: Place, value: object, read: Callable[[Place, object], str | None]) -> tuple[str, ...]:
