@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
+
+from model.errors import UnderstudyError
 
 Values = dict[str, Any]
 """Property values as JSON would have them: str, float, bool, None, list, dict."""
@@ -29,11 +31,27 @@ class Real:
     outputs: Values = field(default_factory=dict)
 
 
+class HalfMade(UnderstudyError):
+    """Raised by ``create`` where something is there but not right: it stays in the state, and the next ``up`` updates it.
+
+    Args:
+        identifier: as ``create`` would return it.
+        outputs: as ``create`` would return them, as far as they are known.
+        cause: what went wrong.
+    """
+
+    def __init__(self, *, identifier: str, outputs: Values, cause: UnderstudyError) -> None:
+        super().__init__(where=cause.where, found=cause.found, wanted=cause.wanted, todo=cause.todo)
+        self.args = cause.args
+        self.identifier, self.outputs = identifier, outputs
+
+
 class Kind(Protocol):
     """One kind of resource. Blocking calls are welcome: the server runs each in a thread of its own.
 
     ``inputs`` are always whole and known, except in ``check`` (a preview may hold ``UNKNOWN``). Outputs never repeat inputs: the
-    server stores both. All errors for users are ``model.errors.UnderstudyError``.
+    server stores both. All errors for users are ``model.errors.UnderstudyError``. On ``ConnectionLost`` the server calls
+    ``create`` and ``update`` again, a few times.
     """
 
     token: str
@@ -58,6 +76,19 @@ class Kind(Protocol):
 
     def delete(self, identifier: str, inputs: Values, outputs: Values, say: Say) -> None:
         """Take it away; succeed where it is gone already."""
+
+
+@runtime_checkable
+class Foreseeing(Protocol):
+    """A kind that can tell some outputs before it acts, so that a preview shows what really follows from a change."""
+
+    def foresee(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> Values:
+        """Return the outputs that are already certain.
+
+        Args:
+            inputs: the new inputs; may hold ``UNKNOWN``.
+            outputs: the present outputs; empty before it is created.
+        """
 
 
 UNKNOWN: Any = object()

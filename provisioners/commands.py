@@ -1,0 +1,57 @@
+"""Commands for machines, as argument lists. The only place that turns them into text for a shell."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+Argv = tuple[str, ...]
+
+_GUEST = Path(__file__).parent / "guest"
+
+
+def command_line(argv: Sequence[str]) -> str:
+    """Return the one line that makes a POSIX shell run exactly these arguments.
+
+    Raises:
+        ValueError: there is no command, or an argument has a zero byte, which no process can be given.
+
+    >>> command_line(("printf", "%s", "it's; $HOME"))
+    'printf %s \\'it\\'"\\'"\\'s; $HOME\\''
+    """
+    if not argv or any("\0" in argument for argument in argv):
+        raise ValueError("a command has at least one argument, and no argument has a zero byte")
+    return shlex.join(argv)
+
+
+def privileged(argv: Sequence[str], *, sudo: bool) -> Argv:
+    """Return the command as root runs it; never asks for a password.
+
+    >>> privileged(("id",), sudo=True)
+    ('sudo', '-n', '--', 'id')
+    """
+    return ("sudo", "-n", "--", *argv) if sudo else tuple(argv)
+
+
+def limited(argv: Sequence[str], *, seconds: float) -> Argv:
+    """Return the command with an end that the machine itself keeps, so that a dropped connection leaves none behind.
+
+    >>> limited(("id",), seconds=90)
+    ('timeout', '--kill-after=10', '90', 'id')
+    """
+    return ("timeout", "--kill-after=10", f"{seconds:g}", *argv)
+
+
+@cache
+def _text(script: str) -> str:
+    return (_GUEST / f"{script}.sh").read_text(encoding="utf-8")
+
+
+def scripted(script: str, *arguments: str) -> Argv:
+    """Return the command that runs one of our fixed scripts in ``provisioners/guest`` with these arguments.
+
+    Values are arguments or standard input, never part of the script.
+    """
+    return ("bash", "-c", _text(script), f"understudy-{script}", *arguments)

@@ -1,0 +1,140 @@
+"""An SSH connection and the commands that run over it, in paramiko's terms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import paramiko
+
+from model.connection import Connection
+from provisioners.outcome import ConnectionLost, Deadline, Unreachable, pause
+
+HANDSHAKE_SECONDS = 60.0
+"""How long a server may take over each step of the handshake; a machine without hardware virtualisation is slow."""
+_TICK_SECONDS = 0.25
+_PIECE = 1 << 18
+
+
+class Link:
+    """An authenticated connection to a machine."""
+
+    def __init__(self, connection: Connection, client: paramiko.SSHClient, under: Link | None) -> None:
+        self.connection, self._client, self._under = connection, client, under
+
+    @property
+    def alive(self) -> bool:
+        """Return whether the connection still stands."""
+        transport = self._client.get_transport()
+        return transport is not None and transport.is_active()
+
+    def close(self) -> None:
+        """End the connection, and the one that it went through."""
+        self._client.close()
+        if self._under is not None:
+            self._under.close()
+
+    def lost(self, doing: str) -> ConnectionLost:
+        """Return the error for a connection that ended."""
+        return ConnectionLost(
+            where=self.connection.name, found=f"the SSH connection was lost during {doing}", todo="Run it again."
+        )
+
+    def through(self, address: str, port: int) -> paramiko.Channel:
+        """Return a way from this machine to another."""
+        transport = self._client.get_transport()
+        if transport is None:
+            raise self.lost("a jump")
+        return transport.open_channel("direct-tcpip", (address, port), ("127.0.0.1", 0), timeout=HANDSHAKE_SECONDS)
+
+    def open(self, line: str) -> Session:
+        """Start a command and return its session.
+
+        Raises:
+            ConnectionLost: the connection ended before the command could start.
+        """
+        transport = self._client.get_transport()
+        try:
+            if transport is None:
+                raise EOFError
+            channel = transport.open_session(timeout=HANDSHAKE_SECONDS)
+            channel.exec_command(line)
+        except (EOFError, OSError, paramiko.SSHException) as error:
+            if isinstance(error, paramiko.ChannelException) and self.alive:
+                raise Unreachable(
+                    where=self.connection.name, found=f"its SSH server opens no session: {error}"
+                ) from error
+            self.close()
+            raise self.lost("the start of a command") from error
+        return Session(self, channel)
+
+
+class Session:
+    """One running command: what goes in, what comes out, how it ended."""
+
+    def __init__(self, link: Link, channel: paramiko.Channel) -> None:
+        self._link, self._channel = link, channel
+        channel.settimeout(_TICK_SECONDS)
+
+    def close(self) -> None:
+        """Leave the command; the machine ends what has no session when it writes."""
+        self._channel.close()
+
+    def send(self, data: bytes) -> bool:
+        """Write to its standard input and return whether it could be written."""
+        if self._channel.closed:
+            return False
+        sent = 0
+        try:
+            while sent < len(data):
+                try:
+                    sent += self._channel.send(data[sent : sent + _PIECE])
+                except TimeoutError:
+                    if self._channel.closed:
+                        return False
+        except OSError:
+            return False
+        return True
+
+    def end_input(self) -> None:
+        """Close its standard input."""
+        try:
+            self._channel.shutdown_write()
+        except (EOFError, OSError):
+            pass
+
+    def pump(self, take: Callable[[bytes], None], errors: bool, tick: Callable[[], None]) -> None:
+        """Hand on what comes from standard output, or from standard error, until it is closed.
+
+        Args:
+            take: is given each piece.
+            errors: whether standard error is meant.
+            tick: is called several times a second, and may raise to leave.
+        """
+        receive = self._channel.recv_stderr if errors else self._channel.recv
+        while True:
+            tick()
+            try:
+                data = receive(65536)
+            except TimeoutError:
+                continue
+            if not data:
+                return
+            take(data)
+
+    def code(self, tick: Callable[[], None]) -> int:
+        """Return the code with which it ended; -1 for a signal.
+
+        Raises:
+            ConnectionLost: the connection ended before the command did.
+        """
+        while not self._channel.status_event.wait(_TICK_SECONDS):
+            tick()
+        code = self._channel.exit_status
+        patience = Deadline(1.0)
+        # No code: a signal ended the command, or the connection ended; the connection's thread may be about to say so.
+        while code == -1 and self._link.alive and patience.left > 0:
+            pause(0.05, self._link.connection.name)
+        if code == -1 and not self._link.alive:
+            raise self._link.lost("a command")
+        self._channel.close()
+        return code

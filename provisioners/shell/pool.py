@@ -1,0 +1,139 @@
+"""Connections that are shared between the threads of this process, one for each machine and key."""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from model.connection import Connection
+from model.errors import UnderstudyError
+from provisioners.outcome import Deadline, Say, pause
+from provisioners.shell.dial import dial_patiently
+from provisioners.shell.link import Link, Session
+
+_SESSIONS = 8
+"""Commands at a time over one connection. Source: sshd_config(5), MaxSessions, whose default is 10."""
+_IDLE_SECONDS = 60.0
+
+
+class Line:
+    """The way to one machine: its connection, made when it is needed, and made again after it was lost."""
+
+    def __init__(self, connection: Connection, private_key: str) -> None:
+        self.connection, self._private_key = connection, private_key
+        self._link: Link | None = None
+        self._dialling = threading.Lock()
+        self._sessions = threading.BoundedSemaphore(_SESSIONS)
+        self._failure: UnderstudyError | None = None
+        self.users, self.idle_since = 0, time.monotonic()
+
+    @property
+    def alive(self) -> bool:
+        """Return whether the connection stands."""
+        return self._link is not None and self._link.alive
+
+    def connect(self, say: Say, patience_seconds: float) -> None:
+        """Connect, unless the connection stands; several threads may ask at once, and one of them dials.
+
+        Raises:
+            Unreachable, WrongHostKey, Stopped: as `dial_patiently`.
+        """
+        patience, name = Deadline(patience_seconds), self.connection.name
+        while not self._dialling.acquire(timeout=0.5):
+            say(f"waiting for {name}'s SSH ({patience.elapsed:.0f} s)")
+            pause(0, name)
+        try:
+            if self.alive:
+                return
+            if self._failure is not None and patience.left <= 0:
+                raise self._failure  # whoever dialled meanwhile waited long enough for both
+            self._failure = None
+            try:
+                self._link = dial_patiently(self.connection, self._private_key, say, patience)
+            except UnderstudyError as error:
+                self._failure = error
+                raise
+        finally:
+            self._dialling.release()
+
+    @contextmanager
+    def session(self, command: str) -> Iterator[Session]:
+        """Run a command; waits where too many run already.
+
+        Raises:
+            ConnectionLost: the connection has ended.
+        """
+        while not self._sessions.acquire(timeout=0.5):
+            pause(0, self.connection.name)
+        try:
+            if self._link is None:
+                raise UnderstudyError(where=self.connection.name, found="not connected")
+            session = self._link.open(command)
+            try:
+                yield session
+            finally:
+                session.close()
+        finally:
+            self._sessions.release()
+
+    def close(self) -> None:
+        """End the connection; whatever runs over it raises `ConnectionLost`."""
+        if self._link is not None:
+            self._link.close()
+
+
+_lines: dict[tuple[Connection, str], Line] = {}
+_guard = threading.Lock()
+_reaper: threading.Thread | None = None
+
+
+@contextmanager
+def line(connection: Connection, private_key: str) -> Iterator[Line]:
+    """Lend this process's line to a machine."""
+    key = connection, hashlib.sha256(private_key.encode()).hexdigest()
+    with _guard:
+        lent = _lines.setdefault(key, Line(connection, private_key))
+        lent.users += 1
+        _start_reaper()
+    try:
+        yield lent
+    finally:
+        with _guard:
+            lent.users -= 1
+            lent.idle_since = time.monotonic()
+
+
+def _start_reaper() -> None:
+    global _reaper
+    if _reaper is None:
+        _reaper = threading.Thread(target=_reap, name="idle-connections", daemon=True)
+        _reaper.start()
+
+
+def _reap() -> None:
+    while True:
+        time.sleep(5)
+        close_idle(_IDLE_SECONDS)
+
+
+def close_idle(seconds: float) -> None:
+    """End the connections that nobody has used for so long."""
+    with _guard:
+        idle = [key for key, lent in _lines.items() if not lent.users and time.monotonic() - lent.idle_since >= seconds]
+        gone = [_lines.pop(key) for key in idle]
+    for lent in gone:
+        lent.close()
+
+
+@atexit.register
+def close_all() -> None:
+    """End all connections of this process."""
+    with _guard:
+        gone = list(_lines.values())
+        _lines.clear()
+    for lent in gone:
+        lent.close()
