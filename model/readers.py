@@ -101,7 +101,7 @@ class Section:
     def read(
         self,
         key: str,
-        reader: Callable[Concatenate[Place, object, P], T],
+        reader: Callable[Concatenate[Place, object, P], T | None],
         *arguments: P.args,
         **options: P.kwargs,
     ) -> T | None:
