@@ -13,12 +13,12 @@ class Settings:
 
     Args:
         capacity: where its machines run; ``here`` is this computer.
-        seed: ``newest`` fills the stores from the newest good backup; empty leaves them empty.
+        seed: ``newest`` fills the stores from the newest good backup; ``empty`` leaves them empty.
         warm_start: whether machines wake from a saved template where that works.
     """
 
     capacity: str = "here"
-    seed: str = ""
+    seed: str = "empty"
     warm_start: bool = True
 
 

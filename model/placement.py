@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv4Network
@@ -107,10 +106,16 @@ def as_values(placement: Placement) -> dict[str, object]:
     return {
         "version": VERSION,
         "control_network": str(placement.control_network),
-        "accelerator": {"kind": placement.accelerator.kind, "reason": placement.accelerator.reason},
+        "accelerator": {
+            "kind": placement.accelerator.kind,
+            "reason": placement.accelerator.reason,
+        },
         "image": placement.image,
         "machines": {
-            machine.name: {"host": machine.host, "control_address": str(machine.control_address)}
+            machine.name: {
+                "host": machine.host,
+                "control_address": str(machine.control_address),
+            }
             for machine in sorted(placement.machines, key=lambda machine: machine.name)
         },
         "seeds": {

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import Concatenate, ParamSpec, TypeVar
 
-from model import units
+from model import rules, units
 from model.errors import Fault
 
 T = TypeVar("T")
@@ -19,9 +19,14 @@ P = ParamSpec("P")
 MISSING = object()
 """Stands for a key that is not there."""
 
-SECRET = re.compile(r"passw|passphrase|secret|token|credential|(private|access|api)[-_]?key", re.IGNORECASE)
-_SECRET_TEXT = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY|^[a-z+]+://[^/@\s]*:[^/@\s]+@|AKIA[0-9A-Z]{16}")
+SECRET = re.compile(
+    r"passw|passphrase|secret|token|credential|(private|access|api)[-_]?key",
+    re.IGNORECASE,
+)
+_SECRET_TEXT = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY|[a-z]://[^/@\s\"]*:[^/@\s\"]+@|AKIA[0-9A-Z]{16}")
 _SHOWN = 60
+HIDDEN = "a secret (not shown)"
+NO_SECRETS = "no secrets: they never stand in this file"
 
 
 def show(value: object) -> str:
@@ -36,6 +41,8 @@ def show(value: object) -> str:
         text = json.dumps(value, default=str)
     except (TypeError, ValueError, RecursionError):
         text = type(value).__name__
+    if _SECRET_TEXT.search(text) or (isinstance(value, Mapping | list | tuple) and SECRET.search(text)):
+        return HIDDEN
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text)} characters)"
 
 
@@ -56,7 +63,14 @@ class Place:
 
     def note(self, found: str, allowed: str) -> None:
         """Note a fault in words."""
-        self.faults.append(Fault(file=self.file, key=".".join(self.path) or "the file", found=found, allowed=allowed))
+        self.faults.append(
+            Fault(
+                file=self.file,
+                key=".".join(self.path) or "the file",
+                found=found,
+                allowed=allowed,
+            )
+        )
 
 
 def plain_key(key: object) -> str:
@@ -109,7 +123,13 @@ class Section:
         return reader(self.place / key, self.values[key], *arguments, **options) if key in self.values else None
 
 
-def read_keys(place: Place, value: object, *, required: Collection[str], optional: Collection[str] = ()) -> Section:
+def read_keys(
+    place: Place,
+    value: object,
+    *,
+    required: Collection[str],
+    optional: Collection[str] = (),
+) -> Section:
     """Return the section of a mapping with these keys and no others."""
     if not isinstance(value, Mapping):
         place.fault(value, f"a mapping with the keys {', '.join([*required, *optional])}")
@@ -127,7 +147,7 @@ def refuse_unknown(place: Place, value: Mapping[object, object], names: Collecti
         if key in names:
             continue
         if isinstance(key, str) and SECRET.search(key):
-            (place / key).note("a secret (not shown)", "no secrets: they never stand in this file")
+            (place / key).note(HIDDEN, NO_SECRETS)
         else:
             (place / key).note("an unknown key", f"{one_of(names)}{meant(key, names)}")
 
@@ -141,7 +161,12 @@ def is_secret_text(value: str) -> bool:
     return _SECRET_TEXT.search(value) is not None
 
 
-def read_text(place: Place, value: object, accept: Callable[[str], bool] | re.Pattern[str], allowed: str) -> str | None:
+def read_text(
+    place: Place,
+    value: object,
+    accept: Callable[[str], bool] | re.Pattern[str],
+    allowed: str,
+) -> str | None:
     """Return a text that is accepted. Where YAML made something else of a bare word, the fault says so."""
     if isinstance(value, bool):
         allowed += f"; YAML reads the bare words yes, no, on, off, true, false as {show(value)}: put it in quotes"
@@ -149,7 +174,7 @@ def read_text(place: Place, value: object, accept: Callable[[str], bool] | re.Pa
         allowed += "; put it in quotes, YAML reads it as a number"
     elif isinstance(value, str):
         if is_secret_text(value):
-            place.note("a secret (not shown)", "no secrets: they never stand in this file")
+            place.note(HIDDEN, NO_SECRETS)
             return None
         if accept.fullmatch(value) if isinstance(accept, re.Pattern) else accept(value):
             return value
@@ -157,9 +182,26 @@ def read_text(place: Place, value: object, accept: Callable[[str], bool] | re.Pa
     return None
 
 
+def read_name(place: Place, name: object, what: str) -> str | None:
+    """Return the name of a machine, store or page, which is the key under which it is described."""
+    known = read_text(place, name, rules.NAME, f"a {what}'s name as the key: {rules.NAME_ALLOWED}")
+    if known in rules.RESERVED_NAMES:
+        place.fault(
+            name,
+            f"another name than {', '.join(sorted(rules.RESERVED_NAMES))}, which mean something already",
+        )
+        return None
+    return known
+
+
 def read_choice(place: Place, value: object, names: Collection[str]) -> str | None:
     """Return one of the names."""
-    return read_text(place, value, lambda text: text in names, f"{one_of(names)}{meant(value, names)}")
+    return read_text(
+        place,
+        value,
+        lambda text: text in names,
+        f"{one_of(names)}{meant(value, names)}",
+    )
 
 
 def read_mib(place: Place, value: object, *, least: int) -> int | None:
@@ -170,7 +212,10 @@ def read_mib(place: Place, value: object, *, least: int) -> int | None:
         size = 0
     if least <= size <= 1024 * 1024 * 1024:
         return size
-    place.fault(value, f"a whole number with its unit, such as 512MiB or 2GiB, at least {least}MiB")
+    place.fault(
+        value,
+        f"a whole number with its unit, such as 512MiB or 2GiB, at least {least}MiB",
+    )
     return None
 
 
