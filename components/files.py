@@ -11,6 +11,7 @@ import yaml
 from model.configuration import StackFile
 from model.errors import Fault, UnderstudyError
 from model.readers import plain_key, show
+from model.rules import ENGINES
 
 _PREFIX = "understudy:"
 _LARGEST = 1_000_000
@@ -28,7 +29,7 @@ class _Loader(yaml.SafeLoader):
         if self.check_event(yaml.AliasEvent):
             event: yaml.AliasEvent = self.peek_event()  # type: ignore[no-untyped-call]
             problem = f"the alias *{event.anchor} (write the value out)"
-            raise yaml.composer.ComposerError(None, None, problem, event.start_mark)
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
         return super().compose_node(parent, index)
 
 
@@ -199,5 +200,6 @@ def _read_stack_file(path: Path) -> StackFile:
 
 
 def service_names(directory: Path) -> frozenset[str]:
-    """Return the names of the site's services: the folders of ``services/``."""
-    return frozenset(path.name for path in (directory / "services").glob("[a-z]*") if path.is_dir())
+    """Return the names of the site's services: the folders of ``services/`` but those of engines, which stores bring."""
+    folders = (path.name for path in (directory / "services").glob("[a-z]*") if path.is_dir())
+    return frozenset(name for name in folders if name not in ENGINES)
