@@ -10,7 +10,7 @@ import yaml
 
 from model.configuration import StackFile
 from model.errors import Fault, UnderstudyError
-from model.readers import plain_key, show
+from model.readers import MISSING, plain_key, show
 from model.rules import ENGINES
 
 _PREFIX = "understudy:"
@@ -29,7 +29,7 @@ class _Loader(yaml.SafeLoader):
         if self.check_event(yaml.AliasEvent):
             event: yaml.AliasEvent = self.peek_event()  # type: ignore[no-untyped-call]
             problem = f"the alias *{event.anchor} (write the value out)"
-            raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)  # type: ignore[arg-type]
         return super().compose_node(parent, index)
 
 
@@ -141,7 +141,7 @@ def parse(name: str, text: str) -> tuple[object, tuple[Fault, ...]]:
 def stack_file(name: str, text: str) -> StackFile:
     """Return a stack's file from its text. Keys of others (`aws:region`, the encryption salt) are left aside."""
     values, faults = parse(name, text)
-    config = values.get("config") if isinstance(values, Mapping) else None
+    config = values.get("config", MISSING) if isinstance(values, Mapping) else MISSING
     if isinstance(config, Mapping):
         ours = {key: value for key, value in config.items() if not _is_foreign(key)}
         return StackFile(
@@ -200,6 +200,6 @@ def _read_stack_file(path: Path) -> StackFile:
 
 
 def service_names(directory: Path) -> frozenset[str]:
-    """Return the names of the site's services: the folders of ``services/`` but those of engines, which stores bring."""
+    """Return the names of the site's services: the folders of ``services/`` without the engines, which stores bring."""
     folders = (path.name for path in (directory / "services").glob("[a-z]*") if path.is_dir())
     return frozenset(name for name in folders if name not in ENGINES)

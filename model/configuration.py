@@ -13,6 +13,7 @@ from model.readers import (
     MISSING,
     Place,
     Section,
+    has_key,
     meant,
     one_of,
     read_choice,
@@ -97,7 +98,7 @@ def read_environment(files: Mapping[str, StackFile], stack: str, *, services: Co
     topology = read_topology(described, services) if described else None
     if described and topology:
         topology = _as_built(topology, mirrored=len(sections) > 1, image=next(filter(None, images), ""))
-        _check_seed(described.place / "stores", topology, settings[0].seed)
+        _check_seed(described, topology, settings[0].seed)
         _check_image(described.place / "stores", topology)
     if faults or topology is None:
         raise ConfigurationError(tuple(dict.fromkeys(faults)))
@@ -167,11 +168,11 @@ def _as_built(topology: Topology, *, mirrored: bool, image: str) -> Topology:
     return replace(topology, machines=machines, image=image)
 
 
-def _check_seed(place: Place, topology: Topology, seed: str) -> None:
+def _check_seed(section: Section, topology: Topology, seed: str) -> None:
     for store in topology.stores:
-        if seed == "newest" and store.backup is None:
+        if seed == "newest" and not has_key(section.values["stores"], store.name, "backup"):
             wanted = "where its backups are, since `seed: newest` fills it from them"
-            (place / store.name / "backup").fault(MISSING, wanted)
+            (section.place / "stores" / store.name / "backup").fault(MISSING, wanted)
 
 
 def _check_image(place: Place, topology: Topology) -> None:
@@ -179,7 +180,7 @@ def _check_image(place: Place, topology: Topology) -> None:
     for store in topology.stores:
         built = [machine for machine in topology.machines if machine.name in (store.primary, *store.replicas)]
         has = ENGINES[store.engine].image_version
-        if topology.image or store.version == has or all(machine.existing for machine in built):
+        if topology.image or store.version in ("", has) or all(machine.existing for machine in built):
             continue
         wanted = f"{has}, the version in the project's machine image; or name an image of your own with `image`"
         (place / store.name / "version").fault(store.version, wanted)

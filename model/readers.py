@@ -20,7 +20,7 @@ MISSING = object()
 """Stands for a key that is not there."""
 
 SECRET = re.compile(
-    r"passw|passphrase|secret|token|credential|(private|access|api)[-_]?key",
+    r"passw|passphrase|secret|token|credential|(private|access|api)[-_]?key|\bsecure\b",
     re.IGNORECASE,
 )
 _SECRET_TEXT = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY|[a-z]://[^/@\s\"]*:[^/@\s\"]+@|AKIA[0-9A-Z]{16}")
@@ -139,6 +139,12 @@ def read_keys(
         if key not in value:
             (place / key).fault(MISSING, "a value: this key is needed")
     return Section(place, value)
+
+
+def has_key(values: object, name: str, key: str) -> bool:
+    """Tell whether the entry of that name has that key, be its value right or wrong."""
+    entry = values.get(name) if isinstance(values, Mapping) else None
+    return isinstance(entry, Mapping) and key in entry
 
 
 def refuse_unknown(place: Place, value: Mapping[object, object], names: Collection[str]) -> None:

@@ -9,6 +9,7 @@ from model.readers import (
     MISSING,
     Place,
     Section,
+    has_key,
     meant,
     one_of,
     read_choice,
@@ -194,10 +195,10 @@ def _check_stanza(section: Section, kind: str) -> None:
         here.fault(section.values["stanza"], "nothing: only pgbackrest has one")
 
 
-def check_data_disks(place: Place, machines: Collection[Machine], stores: Collection[Store]) -> None:
+def check_data_disks(section: Section, machines: Collection[Machine], stores: Collection[Store]) -> None:
     """Note each machine that holds a store and has no disk to hold it."""
     for machine in machines:
         held = [store.name for store in stores if machine.name in (store.primary, *store.replicas)]
-        if held and not machine.data_disk_mib:
+        if held and not has_key(section.values["machines"], machine.name, "data_disk"):
             wanted = f"a size with its unit, such as 2GiB: {', '.join(held)} lies on it"
-            (place / machine.name / "data_disk").fault(MISSING, wanted)
+            (section.place / "machines" / machine.name / "data_disk").fault(MISSING, wanted)

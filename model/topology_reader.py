@@ -46,7 +46,7 @@ def read_topology(section: Section, known_services: Collection[str]) -> Topology
     services = section.read("services", _read_services, names, known_services) or {}
     stores = section.read("stores", read_stores, names) or ()
     pages = section.read("pages", read_pages, names) or ()
-    check_data_disks(section.place / "machines", machines, stores)
+    check_data_disks(section, machines, stores)
     if network is None or domain is None:
         return None
     return Topology(
