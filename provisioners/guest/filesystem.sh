@@ -1,0 +1,45 @@
+# Makes an ext4 file system on an empty disk, and mounts it now and at each boot. Arguments: DEVICE LABEL MOUNT
+set -euo pipefail
+device=$1 label=$2 mount=$3
+if [ ! -b "$device" ]; then
+    echo "there is no disk $device" >&2
+    exit 66
+fi
+# `blkid --probe` reads the disk itself: 0 something is there, 2 nothing, anything else could not be told.
+code=0
+found=$(blkid --probe --output export -- "$device") || code=$?
+if [ "$code" = 2 ]; then
+    # No signature is not yet empty: the beginning must be zeros, too, unless we were cut off while making it.
+    begun=/var/lib/understudy-guest/mkfs-${device//\//_}
+    if [ ! -e "$begun" ] && ! cmp --silent --bytes=1048576 -- "$device" /dev/zero; then
+        echo "it has no file system that blkid knows, but it is not empty" >&2
+        exit 65
+    fi
+    mkdir -p -- "${begun%/*}"
+    : >"$begun"
+    sync -- "$begun" "${begun%/*}"
+    mkfs.ext4 -q -F -L "$label" -- "$device"
+    sync -- "$device"
+    rm -f -- "$begun"
+elif [ "$code" != 0 ]; then
+    echo "blkid cannot tell what is on it (code $code)" >&2
+    exit 65
+elif ! grep -qx "TYPE=ext4" <<<"$found" || ! grep -qx "LABEL=$label" <<<"$found"; then
+    echo "it holds: $(grep -E '^(TYPE|LABEL|PTTYPE)=' <<<"$found" | tr '\n' ' ')" >&2
+    exit 65
+fi
+mkdir -p -- "$mount"
+line="LABEL=$label $mount ext4 defaults,nofail 0 2"
+if ! grep -qxF -- "$line" /etc/fstab; then
+    awk -v mount="$mount" '$2 != mount' /etc/fstab >/etc/fstab.understudy
+    printf '%s\n' "$line" >>/etc/fstab.understudy
+    chmod 0644 /etc/fstab.understudy
+    sync -- /etc/fstab.understudy
+    mv -fT -- /etc/fstab.understudy /etc/fstab
+fi
+if ! mountpoint --quiet -- "$mount"; then
+    mount -t ext4 -- "$device" "$mount"
+elif [ "$(findmnt --noheadings --output=LABEL --mountpoint "$mount")" != "$label" ]; then
+    echo "something else is mounted at $mount" >&2
+    exit 65
+fi

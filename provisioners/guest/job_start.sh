@@ -1,0 +1,65 @@
+# Starts a long command that outlives this connection, or finds it again. Arguments: DIRECTORY NAME KEY STDIN COMMAND…
+# Standard input: the environment, as KEY=VALUE with a zero byte after each. Prints `started`, `running`, `done CODE`.
+set -euo pipefail
+directory=$1 name=$2 key=$3 input=$4
+shift 4
+unit=understudy-job-$name.service
+with_systemd() { [ -d /run/systemd/system ]; }
+alive() {
+    if with_systemd; then
+        systemctl is-active --quiet -- "$unit" || [ "$(systemctl show --property=ActiveState --value -- "$unit")" = deactivating ]
+    else
+        [ -s "$directory/pid" ] && kill -0 -- "-$(cat -- "$directory/pid")" 2>/dev/null
+    fi
+}
+stop() {
+    if with_systemd; then
+        systemctl stop -- "$unit" 2>/dev/null || true
+    elif [ -s "$directory/pid" ]; then
+        kill -KILL -- "-$(cat -- "$directory/pid")" 2>/dev/null || true
+    fi
+    while alive; do sleep 0.1; done
+}
+if [ "$(cat -- "$directory/key" 2>/dev/null)" = "$key" ]; then
+    if [ "$(cat -- "$directory/code" 2>/dev/null)" = 0 ]; then
+        echo "done 0"
+        exit 0
+    fi
+    # The code appears before the process is gone.
+    if alive && [ ! -e "$directory/code" ]; then
+        echo running
+        exit 0
+    fi
+fi
+stop
+rm -rf -- "$directory"
+umask 077
+mkdir -p -- "$directory"
+cat >"$directory/environment"
+: >"$directory/output"
+printf '%s' "$key" >"$directory/key"
+body=$(
+    cat <<'BODY'
+printf '%s' "$$" >"$1/pid.new" && mv -- "$1/pid.new" "$1/pid"
+directory=$1 input=$2
+shift 2
+while IFS= read -r -d '' pair; do export "$pair"; done <"$directory/environment"
+rm -f -- "$directory/environment"
+code=0
+"$@" <"$input" >"$directory/output" 2>&1 || code=$?
+printf '%s' "$code" >"$directory/code.new"
+sync -- "$directory/code.new"
+mv -- "$directory/code.new" "$directory/code"
+BODY
+)
+if with_systemd; then
+    systemd-run --quiet --collect --unit="$unit" --description="Understudy: $name" -- \
+        bash -c "$body" "understudy-job-$name" "$directory" "$input" "$@"
+else
+    setsid --fork bash -c "$body" "understudy-job-$name" "$directory" "$input" "$@" </dev/null >/dev/null 2>&1
+fi
+for _ in $(seq 100); do
+    [ -s "$directory/pid" ] && break
+    sleep 0.1
+done
+echo started

@@ -1,0 +1,73 @@
+"""The engine's side: progress lines on resources, and ending when the engine ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+
+import grpc
+from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc
+
+from provisioners.outcome import Say
+
+_POLL_SECONDS = 0.3
+_LINE_SECONDS = 0.2
+
+
+class Engine:
+    """Shows lines in the user's terminal.
+
+    Args:
+        address: the engine's, as it is given to a plugin.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._stub = engine_pb2_grpc.EngineStub(grpc.insecure_channel(address))
+
+    def say(self, urn: str) -> Say:
+        """Return what shows lines of progress on that resource; lines that come too fast are left out."""
+        shown, guard = [0.0], threading.Lock()
+
+        def show(text: str) -> None:
+            with guard:
+                if time.monotonic() - shown[0] < _LINE_SECONDS:
+                    return
+                shown[0] = time.monotonic()
+            self._log(urn, text, engine_pb2.INFO, ephemeral=True)
+
+        return show
+
+    def warn(self, urn: str, text: str) -> None:
+        """Leave a warning that stays after the update."""
+        self._log(urn, text, engine_pb2.WARNING, ephemeral=False)
+
+    def _log(self, urn: str, text: str, severity: engine_pb2.LogSeverity.ValueType, *, ephemeral: bool) -> None:
+        request = engine_pb2.LogRequest(severity=severity, message=text, urn=urn, ephemeral=ephemeral)
+        self._stub.Log.future(request, timeout=10)  # progress is never worth an error
+
+
+def end_with(address: str) -> None:
+    """Return never; end the process, with all that it started, as soon as the engine is gone.
+
+    An engine that is killed tells nobody, and a provider that lives on writes beside the next run's.
+    """
+    parent = os.getppid()
+    if os.getpgrp() != os.getpid():
+        os.setpgid(0, 0)
+    misses = 0
+    while os.getppid() == parent and misses < 2:
+        time.sleep(_POLL_SECONDS)
+        misses = 0 if _listens(address) else misses + 1
+    os.killpg(0, signal.SIGKILL)
+
+
+def _listens(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except OSError:
+        return False
+    return True

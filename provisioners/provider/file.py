@@ -1,0 +1,164 @@
+"""A file on a machine: its content shows line by line in a preview; taken away, what was there before us comes back."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from model.connection import connection_of_url
+from model.errors import UnderstudyError
+from provisioners.commands import scripted
+from provisioners.outcome import CommandFailed, Say
+from provisioners.provider.inputs import ACCOUNT, COMMON, MODE, PATH, REACH, TEXT, UNIT, WORDS, Rule, failures, optional
+from provisioners.provider.kinds import UNKNOWN, Failure, Real, Values
+from provisioners.provider.machines import changing, reading
+from provisioners.shell import Shell
+
+ORIGINALS = "/var/lib/understudy-guest/originals"
+"""On the machine, for root alone: what was at each path before us."""
+_SHOWN_BYTES = 1 << 20
+
+_EMPTY_OR_UNIT = Rule(good=lambda value: value == "" or UNIT.good(value), allowed=UNIT.allowed)
+_RULES: Mapping[str, Rule] = {
+    **COMMON,
+    "path": PATH,
+    "content": TEXT,
+    "mode": optional(MODE),
+    "owner": optional(ACCOUNT),
+    "group": optional(ACCOUNT),
+    "validate": optional(WORDS),
+    "reload": optional(_EMPTY_OR_UNIT),
+}
+
+
+class File:
+    """Kind ``understudy:index:File``."""
+
+    token = "understudy:index:File"
+    secret_outputs: frozenset[str] = frozenset()
+    replace_on = frozenset({"path"})
+    ignored = REACH | {"validate", "reload"}
+
+    def check(self, inputs: Mapping[str, Any]) -> tuple[Failure, ...]:
+        """Return what is wrong with the inputs."""
+        return failures(inputs, _RULES)
+
+    def foresee(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> Values:
+        """Return the digest, where the content is known."""
+        return {} if inputs["content"] is UNKNOWN else {"digest": digest(inputs["content"])}
+
+    def create(self, inputs: Values, say: Say) -> tuple[str, Values]:
+        """Write it, and remember once what was there before."""
+        with changing(inputs, f"writing {inputs['path']}", say) as shell:
+            _write(shell, inputs)
+        return f"{inputs['connection']['name']}:{inputs['path']}", {"digest": digest(inputs["content"])}
+
+    def read(self, identifier: str, inputs: Values, outputs: Values, say: Say) -> Real | None:
+        """Return what is really there, also where somebody changed it by hand; imports ``ssh://user@host/path``."""
+        path = inputs["path"] if inputs else connection_of_url(identifier)[1]
+        with reading(inputs, identifier, say) as shell:
+            found = seen(shell.run(scripted("show", path, str(_SHOWN_BYTES + 1))).stdout)
+            connection = shell.connection.values()
+        if found is None:
+            return None
+        wanted = inputs or {"connection": connection, "private_key": "", "generation": "", "path": path}
+        content = found.content_beside(wanted.get("content"))
+        return Real(inputs={**wanted, **found.beside(wanted), "content": content}, outputs={"digest": digest(content)})
+
+    def update(self, identifier: str, old: Values, inputs: Values, outputs: Values, say: Say) -> Values:
+        """Write it anew."""
+        return self.create(inputs, say)[1]
+
+    def delete(self, identifier: str, inputs: Values, outputs: Values, say: Say) -> None:
+        """Put back what was there before us, or remove it where nothing was."""
+        with changing(inputs, f"backing out {inputs['path']}", say) as shell:
+            shell.run(scripted("back", inputs["path"], ORIGINALS))
+            _reload(shell, inputs)
+
+
+def digest(content: str) -> str:
+    """Return the SHA-256 of a file's content, in hexadecimal."""
+    return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _write(shell: Shell, inputs: Values) -> None:
+    mode, owner, group = (
+        inputs.get(key) or usual for key, usual in (("mode", "0644"), ("owner", "root"), ("group", "root"))
+    )
+    try:
+        shell.put(
+            inputs["content"].encode("utf-8", "surrogatepass"),
+            inputs["path"],
+            mode=mode,
+            owner=owner,
+            group=group,
+            keep=ORIGINALS,
+            validate=inputs.get("validate") or (),
+        )
+    except CommandFailed as error:
+        raise UnderstudyError(
+            where=f"{shell.connection.name}: {inputs['path']}",
+            found=f"was not written: {error.found}",
+            todo="What was there before is still there.",
+        ) from error
+    _reload(shell, inputs)
+
+
+def _reload(shell: Shell, inputs: Values) -> None:
+    unit = inputs.get("reload")
+    if unit:
+        shell.run(("systemctl", "try-reload-or-restart", "--", unit))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What is at a path: a file, or something else that its ``mode`` then names."""
+
+    mode: str
+    owner: str
+    group: str
+    numbers: tuple[str, str]
+    size: int
+    content: bytes
+
+    def content_beside(self, wanted: str | None) -> str:
+        """Return the content as text; the wanted one's very text only where it is the same byte for byte."""
+        if wanted is not None and self.content == wanted.encode("utf-8", "surrogatepass"):
+            return wanted
+        shown = self.content[:_SHOWN_BYTES].decode("utf-8", "backslashreplace")
+        if self.size > _SHOWN_BYTES:
+            return f"{shown}\n… {self.size} bytes in all\n"
+        return shown if shown != wanted else f"{shown}\n(not UTF-8)\n"
+
+    def beside(self, wanted: Mapping[str, Any]) -> Values:
+        """Return mode, owner and group, in the wanted ones' notation where they are the same."""
+        owner, group = wanted.get("owner"), wanted.get("group")
+        same_owner = (owner or "root") in (self.owner, self.numbers[0])
+        same_group = (group or "root") in (self.group, self.numbers[1])
+        found = {
+            "mode": (wanted.get("mode"), (wanted.get("mode") or "0644") == self.mode, self.mode),
+            "owner": (owner, same_owner, self.owner),
+            "group": (group, same_group, self.group),
+        }
+        real = {key: (want if same else is_there) for key, (want, same, is_there) in found.items()}
+        return {key: value for key, value in real.items() if value is not None}
+
+
+def seen(output: bytes) -> Seen | None:
+    """Return what the script ``show`` printed, or None where nothing is there.
+
+    >>> seen(b"absent\\n")
+    >>> seen(b"file 644 root root 0 0 3\\nabc").mode
+    '0644'
+    """
+    head, _, rest = output.partition(b"\n")
+    words = head.decode("utf-8", "replace").split(" ")
+    if words == ["absent"]:
+        return None
+    if words[0] == "file":
+        _, mode, owner, group, user, team, size = words
+        return Seen(mode=mode.zfill(4), owner=owner, group=group, numbers=(user, team), size=int(size), content=rest)
+    kind = f"symbolic link to {rest.decode('utf-8', 'replace').strip()}" if words == ["link"] else " ".join(words)
+    return Seen(mode=f"({kind})", owner="root", group="root", numbers=("0", "0"), size=0, content=b"")

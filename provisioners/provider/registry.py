@@ -1,0 +1,29 @@
+"""Which kinds of resources there are, by token."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from types import MappingProxyType
+
+from provisioners.provider.kinds import Kind
+
+
+@cache
+def kinds() -> Mapping[str, Kind]:
+    """Return every kind by its token, such as ``understudy:index:File``."""
+    from provisioners.provider.file import File
+    from provisioners.provider.filesystem import Filesystem
+    from provisioners.provider.http_check import HttpCheck
+    from provisioners.provider.secrets import Password, SshKeypair
+    from provisioners.provider.unit import Unit
+
+    every: tuple[Kind, ...] = (
+        File(),
+        Filesystem(),
+        HttpCheck(),
+        Password(),
+        SshKeypair(),
+        Unit(),
+    )
+    return MappingProxyType({kind.token: kind for kind in every})

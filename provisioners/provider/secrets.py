@@ -1,0 +1,88 @@
+"""Secrets that the state keeps: an SSH key pair and a password."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import string
+from collections.abc import Mapping
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from model.errors import UnderstudyError
+from provisioners.outcome import Say
+from provisioners.provider.inputs import Rule, failures, number, optional, text
+from provisioners.provider.kinds import Failure, Real, Values
+
+_COMMENT = Rule(good=lambda value: text(value) and value.isprintable(), allowed="one line of text")
+_LETTERS = string.ascii_letters + string.digits
+
+
+def _as_before(identifier: str, inputs: Values, outputs: Values) -> Real:
+    """Return what the state has: it is the only place where a secret is."""
+    if not outputs:
+        raise UnderstudyError(where=identifier, found="a secret cannot be imported", todo="Let a new one be made.")
+    return Real(inputs=inputs, outputs=outputs)
+
+
+class SshKeypair:
+    """Kind ``understudy:index:SshKeypair``: an Ed25519 key pair, in OpenSSH's formats."""
+
+    token = "understudy:index:SshKeypair"
+    secret_outputs = frozenset({"private_key"})
+    replace_on = frozenset({"comment"})
+    ignored: frozenset[str] = frozenset()
+
+    def check(self, inputs: Mapping[str, Any]) -> tuple[Failure, ...]:
+        """Return what is wrong with the inputs."""
+        return failures(inputs, {"comment": _COMMENT})
+
+    def create(self, inputs: Values, say: Say) -> tuple[str, Values]:
+        """Make a key pair."""
+        private = Ed25519PrivateKey.generate()
+        public = private.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+        kept = private.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
+        line = f"{public} {inputs['comment']}".strip()
+        return hashlib.sha256(public.encode()).hexdigest()[:16], {"public_key": line, "private_key": kept}
+
+    def read(self, identifier: str, inputs: Values, outputs: Values, say: Say) -> Real | None:
+        """Return what the state has."""
+        return _as_before(identifier, inputs, outputs)
+
+    def update(self, identifier: str, old: Values, inputs: Values, outputs: Values, say: Say) -> Values:
+        """Return what the state has."""
+        return outputs
+
+    def delete(self, identifier: str, inputs: Values, outputs: Values, say: Say) -> None:
+        """Nothing to do: it is nowhere else."""
+
+
+class Password:
+    """Kind ``understudy:index:Password``: letters and digits, so that no place where it is used has to quote it."""
+
+    token = "understudy:index:Password"
+    secret_outputs = frozenset({"value"})
+    replace_on = frozenset({"length"})
+    ignored: frozenset[str] = frozenset()
+
+    def check(self, inputs: Mapping[str, Any]) -> tuple[Failure, ...]:
+        """Return what is wrong with the inputs."""
+        return failures(inputs, {"length": optional(number(16, 128))})
+
+    def create(self, inputs: Values, say: Say) -> tuple[str, Values]:
+        """Make a password; its identifier says nothing about it."""
+        value = "".join(secrets.choice(_LETTERS) for _ in range(inputs.get("length") or 32))
+        return secrets.token_hex(8), {"value": value}
+
+    def read(self, identifier: str, inputs: Values, outputs: Values, say: Say) -> Real | None:
+        """Return what the state has."""
+        return _as_before(identifier, inputs, outputs)
+
+    def update(self, identifier: str, old: Values, inputs: Values, outputs: Values, say: Say) -> Values:
+        """Return what the state has."""
+        return outputs
+
+    def delete(self, identifier: str, inputs: Values, outputs: Values, say: Say) -> None:
+        """Nothing to do: it is nowhere else."""
