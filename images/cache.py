@@ -1,0 +1,80 @@
+"""Whether an image on this computer is whole: its files have the sizes, or the digests, that were written down."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+FILES = ("disk.qcow2", "vmlinuz", "initrd.img")
+RECORD = "image.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImagePaths:
+    """A whole image: its directory, whose name is the digest, and the files in it."""
+
+    directory: Path
+    digest: str
+    disk: Path
+    kernel: Path
+    initrd: Path
+
+
+def usable(directory: Path, *, verify: bool = False) -> ImagePaths | str:
+    """Return the image's files, or what is wrong with them.
+
+    Args:
+        verify: compare the digests of all contents too, which takes seconds.
+    """
+    try:
+        record = json.loads((directory / RECORD).read_text(encoding="utf-8"))
+        faults = [fault for name in FILES if (fault := _fault(directory / name, record["files"][name], verify))]
+        if record["digest"] != directory.name:
+            faults.append(f"{RECORD} is of image {record['digest']}")
+    except FileNotFoundError:
+        return "missing" if not directory.exists() else f"{RECORD} is missing"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"{RECORD} cannot be read ({type(error).__name__})"
+    if faults:
+        return "; ".join(faults)
+    disk, kernel, initrd = (directory / name for name in FILES)
+    return ImagePaths(directory=directory, digest=directory.name, disk=disk, kernel=kernel, initrd=initrd)
+
+
+def _fault(path: Path, wanted: dict[str, object], verify: bool) -> str:
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError:
+        return f"{path.name} is missing"
+    if size != wanted["size"]:
+        return f"{path.name} is cut short or changed: {size} bytes instead of {wanted['size']}"
+    if verify and _sha256(path) != wanted["sha256"]:
+        return f"{path.name} is damaged: its content has changed"
+    return ""
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def seal(directory: Path, digest: str) -> None:
+    """Write down the sizes and digests of the image's files, and get all of it onto the disk."""
+    files = {}
+    for name in FILES:
+        path = directory / name
+        path.chmod(0o644)
+        _to_disk(path)
+        files[name] = {"size": path.stat().st_size, "sha256": _sha256(path)}
+    record = directory / RECORD
+    record.write_text(json.dumps({"digest": digest, "files": files}, indent=2) + "\n", encoding="utf-8")
+    record.chmod(0o644)
+    _to_disk(record)
+
+
+def _to_disk(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
