@@ -26,7 +26,7 @@ from model.topology import Topology
 from model.topology_reader import OPTIONAL, REQUIRED, read_topology
 
 TOPOLOGY_KEYS = (*REQUIRED, *OPTIONAL)
-SETTING_KEYS = ("mirror", "seed", "capacity", "image", "warm_start")
+SETTING_KEYS = ("mirror", "seed", "capacity", "image", "warm_start", "protect")
 KEYS = (*TOPOLOGY_KEYS, *SETTING_KEYS)
 """All keys of a stack's configuration, without their prefix; the program reads each from Pulumi."""
 _OBJECT_KEYS = ("machines", "services", "stores", "pages")
@@ -152,11 +152,12 @@ def _section(file: StackFile, faults: list[Fault]) -> Section:
 def _read_settings(section: Section) -> Settings:
     section.read("mirror", read_text, rules.STACK, "the name of the stack that is mirrored")
     default = "newest" if "mirror" in section.values else "empty"
-    warm_start = section.read("warm_start", read_flag)
+    warm_start, protect = section.read("warm_start", read_flag), section.read("protect", read_flag)
     return Settings(
         seed=section.read("seed", read_choice, ("newest", "empty")) or default,
         capacity=section.read("capacity", read_choice, ("here",)) or "here",
         warm_start=True if warm_start is None else warm_start,
+        protect="mirror" not in section.values if protect is None else protect,
     )
 
 

@@ -15,11 +15,13 @@ class Settings:
         capacity: where its machines run; ``here`` is this computer.
         seed: ``newest`` fills the stores from the newest good backup; ``empty`` leaves them empty.
         warm_start: whether machines wake from a saved template where that works.
+        protect: whether what keeps data can only be destroyed after this was set to false.
     """
 
     capacity: str = "here"
     seed: str = "empty"
     warm_start: bool = True
+    protect: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
