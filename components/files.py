@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -197,6 +198,25 @@ def _read_stack_file(path: Path) -> StackFile:
     except UnderstudyError as error:
         fault = Fault(file=path.name, key="the file", found=error.found, allowed=error.wanted)
         return StackFile(name=path.name, config={}, faults=(fault,))
+
+
+def backend_url(environment: Mapping[str, str]) -> str:
+    """Return where Pulumi keeps the stacks' states, in Pulumi's own order; empty where nobody said so yet.
+
+    Args:
+        environment: the process's environment variables.
+
+    Source: pulumi, pkg/cmd/pulumi/backend, ``currentBackend``; sdk/go/common/workspace/creds.go.
+    """
+    if url := environment.get("PULUMI_BACKEND_URL", ""):
+        return url
+    home = environment.get("PULUMI_HOME") or f"{environment.get('HOME', '')}/.pulumi"
+    path = Path(environment.get("PULUMI_CREDENTIALS_PATH") or home) / "credentials.json"
+    try:
+        current = json.loads(path.read_text(encoding="utf-8")).get("current", "")
+    except (OSError, ValueError, AttributeError):
+        return ""
+    return current if isinstance(current, str) else ""
 
 
 def service_names(directory: Path) -> frozenset[str]:

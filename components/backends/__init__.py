@@ -1,0 +1,57 @@
+"""Where machines can run: one module a place, each with the functions of `Backend`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import pulumi
+
+from components.resources import Reached, SshKeypair
+from components.site import Site
+from model.topology import Machine
+
+Ground = TypeVar("Ground")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keys:
+    """The keys of one machine: the controller's, and the machine's own. Both are known before it boots."""
+
+    controller: SshKeypair
+    host: SshKeypair
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """A machine that runs.
+
+    Args:
+        host: where it runs, in words.
+        control_address: with which the controller reaches it.
+        domain: its name on the host, with which a disk can be attached to it; empty where that is not possible.
+        host_uri: libvirt's address of that host; empty where it is none.
+        started: ``warm`` or ``cold``, and ``reason`` why.
+        boot_seconds: from its start to the first command.
+    """
+
+    reached: Reached
+    host: str
+    control_address: str
+    domain: str
+    host_uri: str
+    started: pulumi.Output[str]
+    reason: pulumi.Output[str]
+    boot_seconds: pulumi.Output[float]
+
+
+class Backend(Protocol[Ground]):
+    """One place where machines can run; a module with these functions satisfies it."""
+
+    def build_ground(self, site: Site, parent: pulumi.Resource) -> Ground:
+        """Build what all machines of a stack stand on: networks, and room for disks."""
+
+    def build_machine(
+        self, site: Site, ground: Ground, machine: Machine, keys: Keys, parent: pulumi.Resource
+    ) -> Built:
+        """Build one machine, up to its first command."""

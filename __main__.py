@@ -1,0 +1,21 @@
+"""The Pulumi program: reads what the stack is to be, builds it, and shows what came of it."""
+
+import os
+from pathlib import Path
+
+import pulumi
+
+from components.environment import Environment
+from components.files import backend_url
+from components.site import read_site
+from model.configuration import KEYS
+from model.errors import UnderstudyError
+
+directory = Path(__file__).resolve().parent
+config = pulumi.Config()
+try:
+    site = read_site(directory, pulumi.get_stack(), backend_url(os.environ), {key: config.get(key) for key in KEYS})
+except UnderstudyError as error:
+    raise pulumi.RunError(str(error)) from None
+for name, value in Environment(site, directory).outputs.items():
+    pulumi.export(name, value)

@@ -1,0 +1,80 @@
+"""The application's own checks: pages that must come, and what the report says of everything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+from pulumi import ResourceOptions
+
+from components.machine import Machine
+from components.resources import HttpCheck
+from components.site import Site
+from model.topology import HttpPage
+
+
+class Checks(pulumi.ComponentResource):
+    """Asks for each service's own pages, then for the environment's, one after the other.
+
+    One after the other because a page may stop a unit while it is asked for.
+
+    Args:
+        after: what must run before anything is asked for.
+
+    Attributes:
+        results: each with name, ok, detail and seconds.
+    """
+
+    results: tuple[Mapping[str, Any], ...]
+
+    def __init__(
+        self,
+        name: str,
+        site: Site,
+        machines: Mapping[str, Machine],
+        after: tuple[pulumi.Resource, ...],
+        opts: ResourceOptions,
+    ) -> None:
+        super().__init__("understudy:components:Checks", name, None, opts)
+        self._machines = machines
+        own = {
+            f"{machine}-{rendered.service.name}-{check.name}": self._ask(
+                f"{machine}-{rendered.service.name}-{check.name}",
+                machine,
+                {"url": check.url, "expect_status": check.status, "expect_text": check.text},
+                after,
+            )
+            for machine, services in site.services.items()
+            for rendered in services
+            for check in rendered.checks
+        }
+        checks, before = dict(own), (*after, *own.values())
+        for page in site.environment.topology.pages:
+            if page.via in machines:
+                checks[page.name] = self._ask(page.name, page.via, self._page(page), before)
+                before = (checks[page.name],)
+        self.results = tuple(
+            {"name": name, "ok": check.ok, "detail": check.detail, "seconds": check.seconds}
+            for name, check in checks.items()
+        )
+        self.register_outputs({})
+
+    def _ask(
+        self, name: str, machine: str, inputs: Mapping[str, Any], after: tuple[pulumi.Resource, ...]
+    ) -> HttpCheck:
+        at = self._machines[machine].built.reached
+        return HttpCheck(name, at, inputs=inputs, opts=at.options(self, *after))
+
+    def _page(self, page: HttpPage) -> dict[str, Any]:
+        stopping = [entry.split("/", 1) for entry in page.stopping]
+        return {
+            "url": page.url,
+            "expect_status": 200,
+            "expect_text": page.text,
+            "stopping": [
+                {"connection": self._machines[machine].built.reached.connection, "unit": unit}
+                for machine, unit in stopping
+                if machine in self._machines
+            ],
+        }

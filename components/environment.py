@@ -1,0 +1,78 @@
+"""A whole environment: the parent of everything that a stack is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pulumi
+from pulumi import ResourceOptions
+
+from components.backends import libvirt
+from components.checks import Checks
+from components.machine import Machine
+from components.network import Network
+from components.report import build_report
+from components.resources import SshKeypair
+from components.seed import Seed
+from components.service import Service
+from components.site import Site
+
+
+class Environment(pulumi.ComponentResource):
+    """The machines of a topology with all that runs on them. Machines that exist already are left alone.
+
+    Args:
+        site: everything that it is to be.
+        directory: the project's.
+
+    Attributes:
+        outputs: what the stack shows in the end.
+    """
+
+    outputs: Mapping[str, Any]
+
+    def __init__(self, site: Site, directory: Path) -> None:
+        super().__init__("understudy:components:Environment", site.environment.stack)
+        self._site, self._inside = site, ResourceOptions(parent=self)
+        machines = self._build_machines()
+        seeds = {
+            store.name: Seed(store, site, machines, directory, self._inside)
+            for store in site.environment.topology.stores
+            if {store.primary, *store.replicas} <= machines.keys()
+        }
+        services = self._build_services(machines, seeds)
+        running = (
+            *(unit for service in services for unit in service.units),
+            *(server for seed in seeds.values() for server in seed.servers.values()),
+        )
+        checks = Checks("checks", site, machines, running, self._inside)
+        self.outputs = build_report(site, machines, seeds, checks, directory, self._inside)
+        self.register_outputs({})
+
+    def _build_machines(self) -> dict[str, Machine]:
+        built = [machine for machine in self._site.environment.topology.machines if machine.existing is None]
+        if not built:
+            return {}
+        network = Network("network", libvirt, self._site, self._inside)
+        comment = f"understudy {self._site.environment.stack}"
+        controller = SshKeypair("controller", comment=comment, opts=self._inside)
+        return {
+            machine.name: Machine(machine, libvirt, self._site, network.ground, controller, self._inside)
+            for machine in built
+        }
+
+    def _build_services(self, machines: Mapping[str, Machine], seeds: Mapping[str, Seed]) -> list[Service]:
+        passwords = {name: seed.password for name, seed in seeds.items()}
+        return [
+            Service(
+                machines[name].built.reached,
+                rendered,
+                passwords,
+                (*machines[name].ready, *(seed.servers[name] for seed in seeds.values() if name in seed.servers)),
+                self._inside,
+            )
+            for name, services in self._site.services.items()
+            for rendered in services
+        ]

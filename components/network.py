@@ -1,0 +1,27 @@
+"""What the machines of an environment stand on."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+import pulumi
+
+from components.backends import Backend
+from components.site import Site
+
+Ground = TypeVar("Ground")
+
+
+class Network(pulumi.ComponentResource, Generic[Ground]):
+    """The fence, the networks behind it, and room for disks.
+
+    Args:
+        backend: the place where the machines run.
+    """
+
+    ground: Ground
+
+    def __init__(self, name: str, backend: Backend[Ground], site: Site, opts: pulumi.ResourceOptions) -> None:
+        super().__init__("understudy:components:Network", name, None, opts)
+        self.ground = backend.build_ground(site, self)
+        self.register_outputs({})

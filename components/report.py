@@ -1,0 +1,88 @@
+"""What the stack shows in the end: its outputs, and the page with everything on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pulumi import ResourceOptions
+
+from components.checks import Checks
+from components.machine import Machine
+from components.resources import Report
+from components.seed import Seed
+from components.site import Site
+from model.evidence import document_values, drawn_machines
+
+
+def build_report(
+    site: Site,
+    machines: Mapping[str, Machine],
+    seeds: Mapping[str, Seed],
+    checks: Checks,
+    directory: Path,
+    opts: ResourceOptions,
+) -> dict[str, Any]:
+    """Build the page, and return the stack's outputs."""
+    environment = site.environment
+    folder = directory / "reports" / environment.stack
+    document = document_values(
+        environment.topology,
+        stack=environment.stack,
+        mirror_of=environment.mirror_of,
+        machines={name: _shown(machine) for name, machine in machines.items()},
+        restores=[_restore(site, name, seed) for name, seed in seeds.items()],
+        checks=list(checks.results),
+        notes=[accelerator_line(site)],
+    )
+    path = str(folder / "report.html")
+    report = Report("report", path=path, document=document, drills_path=str(folder / "drills.jsonl"), opts=opts)
+    return {
+        "machines": _machines(site, machines),
+        "accelerator": accelerator_line(site),
+        "seeds": {name: seed.restore for name, seed in seeds.items()},
+        "checks": {check["name"]: check["detail"] for check in checks.results},
+        "report": report.path,
+    }
+
+
+def accelerator_line(site: Site) -> str:
+    """Return in one line how processors are run, and why."""
+    return f"{site.placement.accelerator.kind}: {site.placement.accelerator.reason}"
+
+
+def _shown(machine: Machine) -> dict[str, Any]:
+    built = machine.built
+    return {
+        "host": built.host,
+        "backend": "libvirt",
+        "control_address": built.control_address,
+        "started": built.started,
+        "started_reason": built.reason,
+        "boot_seconds": built.boot_seconds,
+    }
+
+
+def _restore(site: Site, name: str, seed: Seed) -> dict[str, Any]:
+    store = next(store for store in site.environment.topology.stores if store.name == name)
+    described = {"store": name, "engine": store.engine, "version": store.version, "machine": store.primary}
+    return {**described, **seed.restore}
+
+
+def _machines(site: Site, machines: Mapping[str, Machine]) -> dict[str, Any]:
+    topology = site.environment.topology
+    roles = {drawn["name"]: ", ".join(drawn["roles"]) for drawn in drawn_machines(topology)}
+    return {
+        machine.name: {
+            "address": str(machine.address),
+            "role": roles[machine.name],
+            **(_started(machines[machine.name]) if machine.name in machines else {"existing": "left alone"}),
+        }
+        for machine in topology.machines
+    }
+
+
+def _started(machine: Machine) -> dict[str, Any]:
+    built = machine.built
+    return {"control_address": built.control_address, "started": built.started, "why": built.reason}

@@ -1,0 +1,240 @@
+"""Our own provider's kinds, as the program sees them: each only names its inputs and outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+from pulumi import Input, Output, ResourceOptions
+
+Values = Mapping[str, Any]
+"""Plain values as JSON has them, with outputs anywhere inside."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reached:
+    """A machine that things can be done on.
+
+    Args:
+        connection: as ``model.connection.Connection.values`` has it.
+        private_key: with which the controller logs in; a secret.
+        generation: new whenever one of its disks is new.
+        anchor: the resource with which all that is on the machine goes.
+    """
+
+    name: str
+    connection: Input[Values]
+    private_key: Input[str]
+    generation: Input[str]
+    anchor: pulumi.Resource
+
+    def inputs(self) -> dict[str, Any]:
+        """Return the inputs that every kind on a machine has."""
+        return {"connection": self.connection, "private_key": self.private_key, "generation": self.generation}
+
+    def options(self, parent: pulumi.Resource, *after: pulumi.Resource) -> ResourceOptions:
+        """Return the options of something on this machine that is made after ``after``."""
+        return ResourceOptions(parent=parent, deleted_with=self.anchor, depends_on=list(after))
+
+
+class _Kind(pulumi.CustomResource):
+    """A resource whose kind is the class's name and whose outputs are the class's annotations."""
+
+    def __init__(self, name: str, inputs: Values, opts: ResourceOptions) -> None:
+        outputs = dict.fromkeys(type(self).__annotations__)
+        super().__init__(f"understudy:index:{type(self).__name__}", name, {**outputs, **inputs}, opts)
+
+
+class SshKeypair(_Kind):
+    """A pair of SSH keys."""
+
+    public_key: Output[str]
+    private_key: Output[str]
+
+    def __init__(self, name: str, *, comment: str, opts: ResourceOptions) -> None:
+        super().__init__(name, {"comment": comment}, opts)
+
+
+class Password(_Kind):
+    """A random password of letters and digits."""
+
+    value: Output[str]
+
+    def __init__(self, name: str, *, length: int = 32, opts: ResourceOptions) -> None:
+        super().__init__(name, {"length": length}, opts)
+
+
+class Fence(_Kind):
+    """The host's packet filter around a stack: nothing gets out, and only the controller in."""
+
+    ruleset: Output[str]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        stack: str,
+        owner: str,
+        mirror_bridge: str,
+        control_bridge: str,
+        control_network: str,
+        opts: ResourceOptions,
+    ) -> None:
+        bridges = {"mirror_bridge": mirror_bridge, "control_bridge": control_bridge}
+        super().__init__(name, {"stack": stack, "owner": owner, **bridges, "control_network": control_network}, opts)
+
+
+class Template(_Kind):
+    """A machine of a given size that was booted once, and whose memory was saved."""
+
+    key: Output[str]
+    disk_path: Output[str]
+    warm: Output[bool]
+    reason: Output[str]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        image: str,
+        accelerator: str,
+        vcpus: int,
+        memory_mib: int,
+        system_disk_mib: int,
+        data_disk_mib: int,
+        warm: bool,
+        cmdline: str,
+        opts: ResourceOptions,
+    ) -> None:
+        size = {"vcpus": vcpus, "memory_mib": memory_mib, "system_disk_mib": system_disk_mib}
+        disk = {"data_disk": data_disk_mib > 0, "data_disk_mib": data_disk_mib}
+        how = {"image": image, "accelerator": accelerator, "cmdline": cmdline, "warm": warm}
+        super().__init__(name, {**how, **size, **disk}, opts)
+
+
+class WarmStart(_Kind):
+    """The template's memory, placed where the machine's first start finds it."""
+
+    placed: Output[bool]
+    reason: Output[str]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        domain: str,
+        uuid: str,
+        domain_xml: Input[str],
+        template_key: Input[str],
+        system_disk_path: str,
+        volume_id: Input[str],
+        opts: ResourceOptions,
+    ) -> None:
+        machine = {"domain": domain, "uuid": uuid, "domain_xml": domain_xml}
+        disk = {"system_disk_path": system_disk_path, "volume_id": volume_id}
+        super().__init__(name, {**machine, "template_key": template_key, **disk}, opts)
+
+
+class Boot(_Kind):
+    """A machine that runs, knows who it is, and answers over SSH; its deletion is a clean shutdown."""
+
+    connection: Output[dict[str, Any]]
+    private_key: Output[str]
+    generation: Output[str]
+    started: Output[str]
+    reason: Output[str]
+    boot_seconds: Output[float]
+
+    def __init__(self, name: str, *, inputs: Values, opts: ResourceOptions) -> None:
+        super().__init__(name, inputs, opts)
+
+
+class Filesystem(_Kind):
+    """A file system on a disk of a machine, mounted."""
+
+    def __init__(
+        self, name: str, at: Reached, *, device: str, label: str, mount: str, opts: ResourceOptions
+    ) -> None:
+        super().__init__(name, {**at.inputs(), "device": device, "label": label, "mount": mount}, opts)
+
+
+class File(_Kind):
+    """A file on a machine."""
+
+    digest: Output[str]
+
+    def __init__(
+        self,
+        name: str,
+        at: Reached,
+        *,
+        path: str,
+        content: Input[str],
+        mode: str,
+        owner: str,
+        group: str,
+        validate: Sequence[str],
+        reload: str,
+        opts: ResourceOptions,
+    ) -> None:
+        who = {"mode": mode, "owner": owner, "group": group}
+        inputs = {"path": path, "content": content, **who, "validate": list(validate), "reload": reload}
+        super().__init__(name, {**at.inputs(), **inputs}, opts)
+
+
+class Unit(_Kind):
+    """A systemd unit on a machine, running and enabled."""
+
+    active_state: Output[str]
+
+    def __init__(
+        self, name: str, at: Reached, *, unit: str, restart_on: Sequence[Input[str]], opts: ResourceOptions
+    ) -> None:
+        inputs = {"unit": unit, "running": True, "enabled": True, "restart_on": list(restart_on)}
+        super().__init__(name, {**at.inputs(), **inputs}, opts)
+
+
+class PostgresPrimary(_Kind):
+    """A PostgreSQL server with one database: new, or restored from a backup and checked."""
+
+    snapshot: Output[str]
+    taken_at: Output[str]
+    data_age_seconds: Output[float]
+    restore_seconds: Output[float]
+    checks: Output[list[dict[str, Any]]]
+    system_identifier: Output[str]
+
+    def __init__(self, name: str, at: Reached, *, inputs: Values, opts: ResourceOptions) -> None:
+        super().__init__(name, {**at.inputs(), **inputs}, opts)
+
+
+class PostgresReplica(_Kind):
+    """A PostgreSQL server that follows a primary."""
+
+    lag_bytes: Output[int]
+    checks: Output[list[dict[str, Any]]]
+
+    def __init__(self, name: str, at: Reached, *, inputs: Values, opts: ResourceOptions) -> None:
+        super().__init__(name, {**at.inputs(), **inputs}, opts)
+
+
+class HttpCheck(_Kind):
+    """A page that must come, asked for from a machine."""
+
+    ok: Output[bool]
+    detail: Output[str]
+    seconds: Output[float]
+
+    def __init__(self, name: str, at: Reached, *, inputs: Values, opts: ResourceOptions) -> None:
+        super().__init__(name, {**at.inputs(), **inputs}, opts)
+
+
+class Report(_Kind):
+    """The page that shows the whole environment."""
+
+    digest: Output[str]
+
+    def __init__(self, name: str, *, path: str, document: Values, drills_path: str, opts: ResourceOptions) -> None:
+        super().__init__(name, {"path": path, "document": document, "drills_path": drills_path}, opts)

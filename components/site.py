@@ -1,0 +1,143 @@
+"""Everything that one stack is to be, read from the project's files and checked, before anything is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from components import files
+from components.templates import RenderedEngine, RenderedService, Renderer
+from model import names
+from model.configuration import read_environment, stack_file_name, with_pulumi_values
+from model.environment import Environment
+from model.errors import ConfigurationError, Fault, UnderstudyError
+from model.placement import Placement, file_name, read_placement
+from model.service import Service, read_service
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """One stack, read whole.
+
+    Args:
+        owner: the mark on everything that is made for the stack.
+        services: what runs on each machine, by the machine's name.
+        engines: how each store's engine is set up, by the store's name.
+    """
+
+    environment: Environment
+    placement: Placement
+    owner: str
+    services: Mapping[str, tuple[RenderedService, ...]]
+    engines: Mapping[str, RenderedEngine]
+
+
+def read_site(directory: Path, stack: str, backend_url: str, config: Mapping[str, str | None]) -> Site:
+    """Return all that a stack is to be.
+
+    Args:
+        directory: the project's.
+        backend_url: where the stack's state is kept; a part of the mark on what is made.
+        config: what Pulumi has for each of ``model.configuration.KEYS``.
+
+    Raises:
+        ConfigurationError: with every fault of every file.
+        UnderstudyError: the stack was not placed yet.
+    """
+    faults: list[Fault] = []
+    services: Mapping[str, Service] = {}
+    environment: Environment | None = None
+    with _noting(faults):
+        services = read_services(directory)
+    with _noting(faults):
+        environment = _environment(directory, stack, config)
+    if environment is None:
+        raise ConfigurationError(tuple(faults))
+    renderer = Renderer(
+        environment=environment, services=services, sources=_read_sources(directory, services), faults=faults
+    )
+    rendered = {
+        machine.name: tuple(
+            renderer.service(machine, services[name])
+            for name in machine.services
+            if name in services and (services[name].mirrored or not environment.mirror_of)
+        )
+        for machine in environment.topology.machines
+        if machine.existing is None
+    }
+    engines = {store.name: renderer.engine(store) for store in environment.topology.stores}
+    if faults:
+        raise ConfigurationError(tuple(dict.fromkeys(faults)))
+    return Site(
+        environment=environment,
+        placement=_placement(directory, environment),
+        owner=names.owner(stack, backend_url),
+        services=rendered,
+        engines=engines,
+    )
+
+
+def read_services(directory: Path) -> dict[str, Service]:
+    """Return the site's services by name.
+
+    Raises:
+        ConfigurationError: with every fault of every ``service.yaml``.
+    """
+    services: dict[str, Service] = {}
+    faults: list[Fault] = []
+    for name in sorted(files.service_names(directory)):
+        file = f"services/{name}/service.yaml"
+        values, wrong = files.parse(file, files.read_text(directory / file))
+        faults += wrong
+        if not wrong:
+            with _noting(faults):
+                services[name] = read_service(file, name, values)
+    if faults:
+        raise ConfigurationError(tuple(faults))
+    return services
+
+
+@contextmanager
+def _noting(faults: list[Fault]) -> Iterator[None]:
+    try:
+        yield
+    except ConfigurationError as error:
+        faults.extend(error.faults)
+
+
+def _environment(directory: Path, stack: str, config: Mapping[str, str | None]) -> Environment:
+    found = files.stack_files(directory)
+    if stack in found:
+        found[stack] = with_pulumi_values(found[stack], config)
+    return read_environment(found, stack, services=files.service_names(directory))
+
+
+def _read_sources(directory: Path, services: Mapping[str, Service]) -> dict[str, str]:
+    paths = {f"{service.name}/{source}" for service in services.values() for source in service.sources()}
+    return {
+        path: files.read_text(directory / "services" / path)
+        for path in sorted(paths)
+        if (directory / "services" / path).is_file()
+    }
+
+
+def _placement(directory: Path, environment: Environment) -> Placement:
+    name = file_name(environment.stack)
+    todo = f"Run `./run understudy place {environment.stack}`."
+    if not (directory / name).is_file():
+        raise UnderstudyError(where=name, found="there is no such file", wanted="the stack's placement", todo=todo)
+    values, faults = files.parse(name, files.read_text(directory / name))
+    if faults:
+        raise ConfigurationError(faults)
+    placement = read_placement(name, values)
+    built = {machine.name for machine in environment.topology.machines if machine.existing is None}
+    if missing := sorted(built - {machine.name for machine in placement.machines}):
+        raise UnderstudyError(
+            where=name,
+            found=f"no place for {', '.join(missing)}",
+            wanted=f"every machine of {stack_file_name(environment.mirror_of or environment.stack)}",
+            todo=todo,
+        )
+    return placement

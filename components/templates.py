@@ -1,0 +1,204 @@
+"""Renders a site's templates for one machine. Secrets stay out of them: a mark stands for each until the very end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jinja2
+import pulumi
+
+from model.environment import Environment
+from model.errors import Fault
+from model.service import EngineSettings, Service
+from model.topology import Backup, Heartbeat, Machine, Store
+
+_MARK = re.compile(r"@@password of ([a-z][a-z0-9-]*)@@")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreView:
+    """A store as templates see it: its machines instead of their names, and a mark for its password."""
+
+    name: str
+    engine: str
+    version: str
+    database: str
+    owner: str
+    primary: Machine
+    replicas: tuple[Machine, ...]
+    heartbeat: Heartbeat | None
+    backup: Backup | None
+
+    @property
+    def password(self) -> str:
+        """Return the mark that `with_secrets` replaces by the owner's password."""
+        return f"@@password of {self.name}@@"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderedFile:
+    """What a file on a machine is to contain, marks included."""
+
+    path: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderedCheck:
+    """A page to ask for."""
+
+    name: str
+    url: str
+    text: str
+    status: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderedService:
+    """A service's texts for one machine; files and checks in the service's own order."""
+
+    service: Service
+    files: tuple[RenderedFile, ...]
+    checks: tuple[RenderedCheck, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderedEngine:
+    """How a store's engine is set up."""
+
+    settings: tuple[tuple[str, str], ...]
+    hba: tuple[str, ...]
+    init: str
+
+
+def store_view(environment: Environment, store: Store) -> StoreView:
+    """Return the store as templates see it."""
+    machine = environment.topology.machine
+    return StoreView(
+        name=store.name,
+        engine=store.engine,
+        version=store.version,
+        database=store.database,
+        owner=store.owner,
+        primary=machine(store.primary),
+        replicas=tuple(machine(name) for name in store.replicas),
+        heartbeat=store.heartbeat,
+        backup=store.backup,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renderer:
+    """Renders everything of one environment, and notes what it could not.
+
+    Args:
+        services: the site's services by name.
+        sources: the text of each file of a service, by ``service/file``.
+        faults: where what could not be rendered is noted.
+    """
+
+    environment: Environment
+    services: Mapping[str, Service]
+    sources: Mapping[str, str]
+    faults: list[Fault]
+
+    def service(self, machine: Machine, service: Service) -> RenderedService:
+        """Return the service's texts for a machine."""
+        values = self._values(machine=machine)
+        place = f"services/{service.name}/service.yaml"
+        checks = tuple(
+            RenderedCheck(
+                name=check.name,
+                url=self._text(place, f"checks.{check.name}.url", check.url, values),
+                text=self._text(place, f"checks.{check.name}.text", check.text, values),
+                status=check.status,
+            )
+            for check in service.checks
+        )
+        files = tuple(
+            RenderedFile(path=file.path, content=self._source(service.name, file.source, values))
+            for file in service.files
+        )
+        return RenderedService(service=service, files=files, checks=checks)
+
+    def engine(self, store: Store) -> RenderedEngine:
+        """Return how the store's engine is set up; with nothing of the site's own where it has no such service."""
+        found = [service for service in self.services.values() if service.engine and service.engine.engine == store.engine]
+        if not found or found[0].engine is None:
+            return RenderedEngine(settings=(), hba=(), init="")
+        return self._engine(found[0].name, found[0].engine, store)
+
+    def _engine(self, name: str, engine: EngineSettings, store: Store) -> RenderedEngine:
+        values = self._values(store=store_view(self.environment, store))
+        place = f"services/{name}/service.yaml"
+        live = () if self.environment.mirror_of else engine.live_settings
+        return RenderedEngine(
+            settings=tuple(
+                (key, self._text(place, f"store.settings.{key}", text, values)) for key, text in (*engine.settings, *live)
+            ),
+            hba=tuple(
+                self._text(place, f"store.hba.{index}", line, values) for index, line in enumerate(engine.hba)
+            ),
+            init=self._source(name, engine.init, values) if engine.init else "",
+        )
+
+    def _values(self, **own: object) -> dict[str, object]:
+        topology = self.environment.topology
+        names = {name for machine in topology.machines for name in machine.services}
+        return {
+            "stack": self.environment.stack,
+            "mirror_of": self.environment.mirror_of,
+            "topology": topology,
+            "peers": {name: tuple(item for item in topology.machines if name in item.services) for name in names},
+            "stores": {store.name: store_view(self.environment, store) for store in topology.stores},
+            "services": {service.name: dict(service.variables) for service in self.services.values()},
+            **own,
+        }
+
+    def _source(self, service: str, source: str, values: Mapping[str, object]) -> str:
+        file = f"services/{service}/{source}"
+        text = self.sources.get(f"{service}/{source}")
+        if text is None:
+            self._note(f"services/{service}/service.yaml", source, "no such file", f"a file in services/{service}/")
+            return ""
+        return self._text(file, "", text, values) if source.endswith(".j2") else text
+
+    def _text(self, file: str, key: str, text: str, values: Mapping[str, object]) -> str:
+        try:
+            return _JINJA.from_string(text).render(values)
+        except jinja2.TemplateSyntaxError as error:
+            self._note(file, key or f"line {error.lineno}", str(error.message), "a Jinja template")
+        except (jinja2.TemplateError, TypeError, ValueError, AttributeError) as error:
+            self._note(file, key or "the template", str(error), f"the values {', '.join(sorted(values))}")
+        return ""
+
+    def _note(self, file: str, key: str, found: str, allowed: str) -> None:
+        fault = Fault(file=file, key=key, found=found, allowed=allowed)
+        if fault not in self.faults:
+            self.faults.append(fault)
+
+
+_JINJA = jinja2.Environment(
+    undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False
+)
+
+
+def with_secrets(text: str, passwords: Mapping[str, pulumi.Output[str]]) -> pulumi.Input[str]:
+    """Return the text with each mark replaced by its secret; plain, and known in a preview, where it has no mark.
+
+    Args:
+        passwords: by the store's name.
+    """
+    names = sorted({match[1] for match in _MARK.finditer(text)})
+    if not names:
+        return text
+
+    def replaced(values: Sequence[str]) -> str:
+        known = dict(zip(names, values, strict=True))
+        return _MARK.sub(lambda match: known[match[1]], text)
+
+    replace: Callable[[Any], str] = replaced
+    return pulumi.Output.all(*(passwords[name] for name in names)).apply(replace)
