@@ -27,6 +27,7 @@ FIRST_ADDRESS = 10
 """The first machine's number in the control network."""
 _NAME = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?")
 _DIGEST = re.compile(r"[0-9a-f]{12,64}")
+_IMAGE = re.compile(r"([0-9a-f]{12,64})?")
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:+@/-]{0,199}")
 _DIGEST_ALLOWED = "a digest: 12 to 64 hex digits"
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
@@ -72,7 +73,7 @@ class Placement:
 
     Args:
         control_network: a /24 of the stack's own; the host has .1, machines .10 and up.
-        image: digest of the machine image in the host's cache.
+        image: digest of the machine image in the host's cache; empty where no machine is built.
         machines: sorted by name; those that exist already are not among them.
         seeds: sorted by the store's name; none for stores that begin empty.
     """
@@ -152,7 +153,7 @@ def _read(section: Section) -> Placement | None:
         return None  # the other keys are another version's: nothing true can be said of them
     network = section.read("control_network", _read_control_network)
     accelerator = section.read("accelerator", _read_accelerator)
-    image = section.read("image", read_text, _DIGEST, _DIGEST_ALLOWED)
+    image = section.read("image", read_text, _IMAGE, f"{_DIGEST_ALLOWED}, or nothing where no machine is built")
     machines = section.read("machines", _read_machines, network) or []
     seeds = section.read("seeds", _read_seeds) or []
     if network is None or accelerator is None or image is None:

@@ -1,0 +1,106 @@
+"""Decides what a lock file fixes: a control network, an address for each machine, and whether the host has the room."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+
+from model.placement import CONTROL_PREFIX, FIRST_ADDRESS, HERE, PlacedMachine
+from model.topology import Machine
+
+# Source: RFC 2544 and RFC 6890: 198.18.0.0/15 is for benchmarks, routed nowhere; so no prod has it.
+CONTROL_NETWORKS = IPv4Network("198.18.0.0/15")
+
+MACHINE_OVERHEAD_MIB = 192
+"""Memory that a running machine takes beside its own: the emulator and its translated code."""
+SYSTEM_GROWTH_MIB = 1024
+"""Disk that a machine's system disk, a linked clone, is expected to take in the end."""
+IMAGE_MIB = 4096
+"""Disk that the machine image, its build, and the templates take."""
+HEADROOM = 0.1
+"""The share of the host's memory and disk that is left to its owner."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """What a host has: all of it, and what is free, in MiB."""
+
+    memory_mib: int
+    free_memory_mib: int
+    disk_mib: int
+    free_disk_mib: int
+
+
+def built_machines(machines: Collection[Machine]) -> tuple[Machine, ...]:
+    """Return the machines that are built, in their order; those that exist already are not placed."""
+    return tuple(machine for machine in machines if machine.existing is None)
+
+
+def decide_control_network(stack: str, taken: Collection[IPv4Network]) -> IPv4Network | None:
+    """Return a network that overlaps none of the taken ones, None where there is none left.
+
+    The stack's name says where the search begins: so a stack has the same network nearly always and everywhere.
+
+    >>> network = decide_control_network("stage", [])
+    >>> network == decide_control_network("stage", []), decide_control_network("stage", [network]) == network
+    (True, False)
+    """
+    candidates = list(CONTROL_NETWORKS.subnets(new_prefix=CONTROL_PREFIX))
+    start = int(hashlib.sha256(stack.encode()).hexdigest(), 16) % len(candidates)
+    in_turn = candidates[start:] + candidates[:start]
+    return next((network for network in in_turn if not any(network.overlaps(other) for other in taken)), None)
+
+
+def decide_machines(
+    machines: Sequence[Machine], network: IPv4Network, before: Collection[PlacedMachine]
+) -> tuple[PlacedMachine, ...] | None:
+    """Return where each machine goes: where it was before, or, if it is new, the first free address on this host.
+
+    Args:
+        machines: those that are to be built.
+        network: the stack's control network.
+        before: what the lock file said; machines that are no more are dropped.
+
+    Returns:
+        The places, sorted by name; None where the network has too few addresses.
+    """
+    kept = {place.name: place for place in before if place.control_address in network}
+    wanted = sorted(machine.name for machine in machines)
+    used = {kept[name].control_address for name in wanted if name in kept}
+    free = (address for address in _addresses(network) if address not in used)
+    new = {name: next(free, None) for name in wanted if name not in kept}
+    if None in new.values():
+        return None
+    placed = {
+        name: PlacedMachine(name=name, host=HERE, control_address=address) for name, address in new.items() if address
+    }
+    return tuple(kept.get(name) or placed[name] for name in wanted)
+
+
+def _addresses(network: IPv4Network) -> list[IPv4Address]:
+    return list(network)[FIRST_ADDRESS:-1]
+
+
+def decide_shortages(machines: Collection[Machine], host: Host) -> tuple[str, ...]:
+    """Return what a host is short of to run these machines as well, in words; nothing where it has the room.
+
+    >>> decide_shortages((), Host(memory_mib=4096, free_memory_mib=512, disk_mib=65536, free_disk_mib=1024))
+    ()
+    """
+    if not machines:
+        return ()
+    memory = sum(machine.memory_mib + MACHINE_OVERHEAD_MIB for machine in machines)
+    disk = IMAGE_MIB + sum(
+        min(machine.system_disk_mib, SYSTEM_GROWTH_MIB) + machine.data_disk_mib for machine in machines
+    )
+    rows = (
+        ("memory", memory, host.free_memory_mib, int(host.memory_mib * HEADROOM)),
+        ("disk", disk, host.free_disk_mib, int(host.disk_mib * HEADROOM)),
+    )
+    return tuple(
+        f"{what}: {needed} MiB for {len(machines)} machines and {left} MiB left to its owner, but {free} MiB are free"
+        for what, needed, free, left in rows
+        if needed + left > free
+    )

@@ -1,0 +1,165 @@
+"""The lock file's value: what is written is read again, and what is wrong with it is told."""
+
+from __future__ import annotations
+
+import copy
+from datetime import UTC, datetime, timedelta, timezone
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from components.files import parse
+from model.errors import ConfigurationError
+from model.placement import (
+    Accelerator,
+    PinnedSeed,
+    PlacedMachine,
+    Placement,
+    as_values,
+    read_placement,
+)
+
+FILE = "Placement.stage.lock.yaml"
+EXAMPLE = Placement(
+    control_network=IPv4Network("198.18.7.0/24"),
+    accelerator=Accelerator(kind="tcg", reason="/dev/kvm is slower than no /dev/kvm"),
+    image="0123456789ab",
+    machines=(
+        PlacedMachine(name="db1", host="here", control_address=IPv4Address("198.18.7.10")),
+        PlacedMachine(name="lb", host="here", control_address=IPv4Address("198.18.7.11")),
+    ),
+    seeds=(
+        PinnedSeed(
+            store="shop",
+            snapshot="20261123-020000F",
+            taken_at=datetime(2026, 11, 23, 2, 0, 11, tzinfo=UTC),
+            repository_digest="ab" * 32,
+        ),
+    ),
+)
+
+NAMES = st.from_regex(r"\A[a-z]([a-z0-9-]{0,10}[a-z0-9])?\Z")
+HEX = st.text("0123456789abcdef", min_size=12, max_size=64)
+TIMES = st.datetimes(datetime(1970, 1, 1), datetime(2999, 1, 1), timezones=st.just(UTC))
+
+
+@st.composite
+def placements(draw: st.DrawFn) -> Placement:
+    network = draw(
+        st.integers(0, 511).map(lambda index: IPv4Network((int(IPv4Address("198.18.0.0")) + index * 256, 24)))
+    )
+    names = sorted(draw(st.sets(NAMES, max_size=6)))
+    numbers = draw(st.permutations(range(10, 255)))
+    stores = sorted(draw(st.sets(NAMES, max_size=3)))
+    return Placement(
+        control_network=network,
+        accelerator=Accelerator(
+            kind=draw(st.sampled_from(["tcg", "kvm"])), reason=draw(st.text(max_size=40).filter(str.isprintable))
+        ),
+        image=draw(st.just("") | HEX),
+        machines=tuple(
+            PlacedMachine(name=name, host="here", control_address=network[number])
+            for name, number in zip(names, numbers, strict=False)
+        ),
+        seeds=tuple(
+            PinnedSeed(
+                store=store,
+                snapshot=draw(st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9_.:+@/-]{0,40}\Z")),
+                taken_at=draw(TIMES).replace(microsecond=0),
+                repository_digest=draw(HEX),
+            )
+            for store in stores
+        ),
+    )
+
+
+@settings(max_examples=200, deadline=None)
+@given(placements())
+def test_what_is_written_is_read_again(placement: Placement) -> None:
+    text = yaml.safe_dump(as_values(placement), sort_keys=False)
+    values, faults = parse(FILE, text)
+    assert faults == ()
+    assert read_placement(FILE, values) == placement
+
+
+def test_the_order_is_fixed() -> None:
+    turned = Placement(
+        control_network=EXAMPLE.control_network,
+        accelerator=EXAMPLE.accelerator,
+        image=EXAMPLE.image,
+        machines=EXAMPLE.machines[::-1],
+        seeds=EXAMPLE.seeds,
+    )
+    assert yaml.safe_dump(as_values(turned), sort_keys=False) == yaml.safe_dump(as_values(EXAMPLE), sort_keys=False)
+
+
+def test_times_are_written_in_utc() -> None:
+    east = EXAMPLE.seeds[0].taken_at.astimezone(timezone(timedelta(hours=2)))
+    seed = PinnedSeed(store="shop", snapshot="a", taken_at=east, repository_digest="ab" * 8)
+    values: Any = as_values(
+        Placement(
+            control_network=EXAMPLE.control_network,
+            accelerator=EXAMPLE.accelerator,
+            image="",
+            machines=(),
+            seeds=(seed,),
+        )
+    )
+    assert values["seeds"]["shop"]["taken_at"] == "2026-11-23T02:00:11Z"
+
+
+WRONG: list[tuple[tuple[str, ...], Any, str, str]] = [
+    (("version",), 2, "version", "from 1 to 1"),
+    (("control_network",), "198.18.7.0/23", "control_network", "an IPv4 network"),
+    (("control_network",), "198.18.6.0/23", "control_network", "/24"),
+    (("accelerator",), "tcg", "accelerator", "a mapping with the keys kind, reason"),
+    (("accelerator", "kind"), "xen", "accelerator.kind", "one of kvm, tcg"),
+    (("accelerator", "reason"), "two\nlines", "accelerator.reason", "one line"),
+    (("image",), "latest", "image", "12 to 64 hex digits"),
+    (("machines", "db1"), None, "machines.db1", "a mapping"),
+    (("machines", "db1", "host"), "there", "machines.db1.host", "one of here"),
+    (
+        ("machines", "db1", "control_address"),
+        "198.18.8.10",
+        "machines.db1.control_address",
+        "198.18.7.10 to 198.18.7.254",
+    ),
+    (
+        ("machines", "db1", "control_address"),
+        "198.18.7.1",
+        "machines.db1.control_address",
+        "198.18.7.10 to 198.18.7.254",
+    ),
+    (("machines", "db1", "control_address"), "198.18.7.255", "machines.db1.control_address", "198.18.7.10"),
+    (("machines", "lb", "control_address"), "198.18.7.10", "machines.lb.control_address", "an address of its own"),
+    (("machines", "LB"), {"host": "here", "control_address": "198.18.7.20"}, "machines.LB", "a machine's name"),
+    (("machines", "lb", "domain"), "x", "machines.lb.domain", "one of control_address, host"),
+    (("seeds", "shop", "snapshot"), "a b", "seeds.shop.snapshot", "a snapshot's label"),
+    (("seeds", "shop", "taken_at"), "2026-11-23", "seeds.shop.taken_at", "a time in UTC"),
+    (("seeds", "shop", "taken_at"), "2026-11-31T02:00:00Z", "seeds.shop.taken_at", "a time in UTC"),
+    (("seeds", "shop", "repository_digest"), "", "seeds.shop.repository_digest", "12 to 64 hex digits"),
+    (("seed",), {}, "seed", 'did you mean "seeds"?'),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "key", "allowed"), WRONG)
+def test_wrong_lock_files(path: tuple[str, ...], value: Any, key: str, allowed: str) -> None:
+    values: Any = copy.deepcopy(as_values(EXAMPLE))
+    inner = values
+    for step in path[:-1]:
+        inner = inner[step]
+    inner[path[-1]] = value
+    with pytest.raises(ConfigurationError) as raised:
+        read_placement(FILE, values)
+    assert [(fault.file, fault.key) for fault in raised.value.faults] == [(FILE, key)]
+    assert allowed in raised.value.faults[0].allowed
+
+
+@pytest.mark.parametrize("values", [None, [], "text", 5, {}, {"version": None}])
+def test_lock_files_that_are_none(values: Any) -> None:
+    with pytest.raises(ConfigurationError, match=FILE):
+        read_placement(FILE, values)
