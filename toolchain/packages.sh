@@ -1,0 +1,80 @@
+# shellcheck shell=bash
+# Debian packages. A list names for each package a program or file that proves it is there, so that looking costs no
+# call of dpkg, and so that other systems than Debian are told what they lack.
+
+# The packages of list $1 that are missing, one a line.
+missing_packages() {
+    local package proof
+    while read -r package proof; do
+        case $package in '' | '#'*) continue ;; esac
+        is_there "$proof" || printf '%s\n' "$package"
+    done <"$1"
+}
+
+is_there() {
+    case $1 in
+    /*) compgen -G "$1" >/dev/null ;;
+    *) PATH="$PATH:/usr/sbin:/sbin" type -P "$1" >/dev/null ;;
+    esac
+}
+
+# require_packages LIST PURPOSE
+require_packages() {
+    local -a missing
+    mapfile -t missing < <(missing_packages "$1")
+    [ ${#missing[@]} = 0 ] || install_packages "$2" "${missing[@]}"
+}
+
+install_packages() {
+    local purpose=$1 package
+    shift
+    for package; do
+        case $package in *[!a-z0-9.+-]*) fail "toolchain/debian-packages*.txt: '$package' is no package's name" ;; esac
+    done
+    command -v apt-get >/dev/null || fail "missing for $purpose: $*" \
+        "These are the names of Debian packages, and there is no apt-get here. Install what provides them and try again."
+    can_be_root || fail "missing for $purpose: $*" "As root, type this line, then the same command again:" \
+        "apt-get update && apt-get install --no-install-recommends $*"
+    take_lock
+    say "installing $# Debian packages for $purpose; 1 to 3 minutes"
+    apt_install "$@" || fail "apt-get could not install: $*" "Its own message is above."
+    release_lock
+}
+
+# `apt-get update` comes first where there are no lists, and again where the lists are too old to fetch from.
+apt_install() {
+    local -a install=(env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends
+        -o DPkg::Lock::Timeout=300 "$@")
+    compgen -G '/var/lib/apt/lists/*Packages*' >/dev/null || quietly as_root apt-get update -q
+    without_cluster "$@" || return
+    if ! quietly as_root "${install[@]}"; then
+        as_root apt-get update -q >&2 9>&- && as_root "${install[@]}" >&2 9>&-
+    fi
+    local status=$?
+    with_cluster
+    return $status
+}
+
+# A package manager's pages of output matter only when it fails; daemons that it starts must not keep our lock.
+quietly() {
+    local log
+    log=$(mktemp)
+    if "$@" >"$log" 2>&1 9>&-; then
+        rm -f "$log"
+    else
+        tail -n 5 "$log" >&2
+        rm -f "$log"
+        return 1
+    fi
+}
+
+# Debian's PostgreSQL makes a cluster when it is installed and starts it. The tests make their own; the user's machine
+# gets none. The file is there only while we install, and only where PostgreSQL was not there before.
+NO_CLUSTER=/etc/postgresql-common/createcluster.d/understudy-no-cluster.conf
+without_cluster() {
+    case " $* " in *' postgresql-'* | *' pgbackrest '*) ;; *) return 0 ;; esac
+    [ -e /usr/bin/pg_createcluster ] && [ -e /etc/postgresql ] && return
+    as_root mkdir -p "${NO_CLUSTER%/*}"
+    printf 'create_main_cluster = false\n' | as_root tee "$NO_CLUSTER" >/dev/null
+}
+with_cluster() { [ ! -e "$NO_CLUSTER" ] || as_root rm -f "$NO_CLUSTER"; }

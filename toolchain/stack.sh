@@ -1,0 +1,198 @@
+# shellcheck shell=bash
+# Where Pulumi's state lies, its passphrase, and what comes before `pulumi up`.
+#
+# The encryption salt. Pulumi keeps it in the state and, when it finds none there, writes it into Pulumi.<stack>.yaml
+# too (and rewrites that file's values on the way). That file is in Git and is the description of an environment; a
+# salt in it would tie everybody who clones the repository to one person's passphrase. So a stack is created away from
+# the file, the commands that only need to read it are given a copy (--config-file), and Pulumi is told to take the
+# salt from the state. `pulumi config set --secret` still writes the salt into the file: a secret that is in Git needs
+# it there, and from then on the passphrase has to be handed from person to person.
+
+# Each way of naming a backend that Pulumi itself has comes before ours.
+choose_backend() {
+    export PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER=true
+    [ -n "${PULUMI_BACKEND_URL-}" ] && return
+    PULUMI_BACKEND_URL=$(logged_in_to)
+    if [ -z "$PULUMI_BACKEND_URL" ]; then
+        if [ -n "${PULUMI_ACCESS_TOKEN-}" ]; then
+            unset PULUMI_BACKEND_URL
+            return
+        fi
+        (umask 077 && mkdir -p "$STATE/state")
+        PULUMI_BACKEND_URL=file://$STATE/state
+    fi
+    export PULUMI_BACKEND_URL
+}
+
+# The backend that `pulumi login` remembers, or nothing.
+logged_in_to() {
+    local file=${PULUMI_CREDENTIALS_PATH:-${PULUMI_HOME:-$HOME/.pulumi}}/credentials.json
+    [ ! -e "$file" ] || tr -d '\n' <"$file" | sed -nE 's/.*"current": *"([^"]*)".*/\1/p'
+}
+
+# The directory of a file backend, or nothing for the others.
+backend_directory() {
+    local url=${PULUMI_BACKEND_URL-}
+    case $url in file://*) ;; *) return 0 ;; esac
+    url=${url#file://} url=${url%%\?*}
+    case $url in
+    '~' | '~/'*) url=$HOME${url#\~} ;;
+    esac
+    printf '%s/.pulumi\n' "${url%/}"
+}
+
+# The last part of the name after -s, --stack or --stack= in a command line; without one, PULUMI_STACK.
+wanted_stack() {
+    local stack=${PULUMI_STACK-} next=''
+    for argument; do
+        case $next$argument in
+        NEXT*) stack=$argument next='' ;;
+        -s | --stack) next=NEXT ;;
+        --stack=*) stack=${argument#*=} ;;
+        -s?*) stack=${argument#-s} stack=${stack#=} ;;
+        esac
+    done
+    printf '%s\n' "${stack##*/}"
+}
+
+# The first word of a Pulumi command line that is not an option: up, preview, config, …
+wanted_verb() {
+    shift
+    local argument next=''
+    for argument; do
+        case $next$argument in
+        NEXT*) next='' ;;
+        -s | --stack | -C | --cwd | --color | --config-file | --logtostderr | -v | --verbose) next=NEXT ;;
+        -*) ;;
+        update) echo up && return ;;
+        pre) echo preview && return ;;
+        down | dn) echo destroy && return ;;
+        *) printf '%s\n' "$argument" && return ;;
+        esac
+    done
+}
+
+stack_file() { printf '%s/Pulumi.%s.yaml\n' "$ROOT" "$1"; }
+
+# True where the stack's file, or its state in a file backend, was made with a passphrase.
+has_salt() {
+    local directory
+    directory=$(backend_directory)
+    grep -qs '^encryptionsalt:' "$(stack_file "$1")" ||
+        { [ -n "$directory" ] && grep -qs '"salt"' "$directory/stacks/$(project)/$1.json"; }
+}
+
+project() { sed -nE 's/^name: *"?([A-Za-z0-9_.-]+)"?.*/\1/p' "$ROOT/Pulumi.yaml"; }
+
+# choose_passphrase STACK: the user's own, else the one that we keep, else a new one where nothing needs an old one.
+choose_passphrase() {
+    local file=$STATE/passphrase
+    [ -z "${PULUMI_CONFIG_PASSPHRASE+set}${PULUMI_CONFIG_PASSPHRASE_FILE:+set}" ] || return 0
+    case ${PULUMI_BACKEND_URL-} in http*) return 0 ;; esac # Pulumi's service keeps the keys itself
+    if [ ! -s "$file" ]; then
+        if [ -n "$1" ] && has_salt "$1"; then
+            explain_lost_passphrase "$1" "$file"
+        fi
+        [ -n "$1" ] || return 0
+        make_passphrase "$file"
+    fi
+    export PULUMI_CONFIG_PASSPHRASE_FILE=$file
+}
+
+# Written whole or not at all, and never over one that another ./run has just made.
+make_passphrase() {
+    (umask 077 && mkdir -p "$STATE" && head -c 32 /dev/urandom | base64 >"$1.$$" && ln "$1.$$" "$1" 2>/dev/null)
+    rm -f "$1.$$"
+    [ -s "$1" ] || fail "cannot write $1"
+    say "made a passphrase for the secrets in Pulumi's state: $1 (keep a copy: without it they cannot be read)"
+}
+
+explain_lost_passphrase() {
+    fail "the passphrase file $2 is missing, and stack $1 has secrets that only its passphrase opens" \
+        "Nothing was changed, and no new passphrase was made: a new one would open nothing." \
+        "- Put the file back from a copy (mode 0600), or set PULUMI_CONFIG_PASSPHRASE or PULUMI_CONFIG_PASSPHRASE_FILE." \
+        "- If somebody else created this stack, ask them for its passphrase." \
+        "- If it is lost for good and the stack is only a stage: remove the stage's machines by hand (virsh), then" \
+        "  its state with: pulumi stack rm --force -s $1, and an 'encryptionsalt:' line in Pulumi.$1.yaml; then begin anew."
+}
+
+# What `./run pulumi …` does before and with Pulumi.
+run_pulumi() {
+    local stack verb
+    choose_backend
+    stack=$(wanted_stack "$@")
+    verb=$(wanted_verb "$@")
+    choose_passphrase "$stack"
+    case " $* " in *' --help '* | *' -h '*) exec "$@" ;; esac
+    case $verb in up | preview | refresh | destroy | import) ;; *) exec "$@" ;; esac
+    cd "$ROOT"
+    [ -n "$stack" ] || stack=$(pulumi stack --show-name 2>/dev/null) ||
+        fail "pulumi $verb: for which stack?" "Name it: ./run pulumi $verb -s stage"
+    choose_passphrase "${stack##*/}"
+    begin "$verb" "${stack##*/}"
+    case " $*" in
+    *' -c'* | *' --config'* | *' -C'* | *' --cwd'*) exec "$@" ;; # -c saves into the file: it has to be the real one
+    *) exec "$@" --config-file "$(copy_of_configuration "${stack##*/}")" ;;
+    esac
+}
+
+# begin VERB STACK: one at a time for each stack. The lock is let go when Pulumi has taken over this process: from then
+# on the note with our process id, and Pulumi's own lock, stand for it.
+begin() {
+    local verb=$1 stack=$2 owner
+    mkdir -p "$STATE/running"
+    exec 8>"$STATE/running/$(stack_mark "$stack").lock"
+    flock --nonblock 8 || { say "another ./run is preparing stack $stack; waiting for it" && flock 8; }
+    create_stack "$stack"
+    clear_dead_locks "$stack"
+    owner=$(who_works_on "$stack")
+    if [ -z "$owner" ]; then
+        [ "$verb" = preview ] || note_process "$stack"
+        preflight "$verb" "$stack"
+    elif [ "$verb" = preview ]; then
+        say "$owner is changing stack $stack at this moment: the preview may be out of date soon"
+    else
+        fail "stack $stack is being changed by $owner" "Two at once would spoil each other. Wait for it to end, or end it." \
+            "If it is on another computer and surely dead: ./run pulumi cancel -s $stack"
+    fi
+    exec 8>&-
+}
+
+# A short name for one stack of one backend.
+stack_mark() { printf '%s-%s\n' "$1" "$(printf '%s' "${PULUMI_BACKEND_URL-}" | sha256sum | cut -c1-8)"; }
+
+preflight() {
+    compgen -G "$ROOT/cli/preflight*" >/dev/null || return 0
+    (cd "$ROOT" && python -m cli preflight --stack "$2" "$1" 8>&-) || exit
+}
+
+# In a file backend, looking is enough; for others Pulumi is asked. The stack is made in an empty directory: see above.
+create_stack() {
+    local directory
+    directory=$(backend_directory)
+    if [ -n "$directory" ]; then
+        [ ! -e "$directory/stacks/$(project)/$1.json" ] || return 0
+    elif pulumi stack --show-name -s "$1" >/dev/null 2>&1 8>&-; then
+        return 0
+    fi
+    local workspace output
+    workspace=$(mktemp -d)
+    printf 'name: %s\nruntime: python\n' "$(project)" >"$workspace/Pulumi.yaml"
+    if grep -s '^encryptionsalt:' "$(stack_file "$1")" >"$workspace/Pulumi.$1.yaml"; then :; else rm "$workspace/Pulumi.$1.yaml"; fi
+    if output=$(pulumi -C "$workspace" stack init "$1" --no-select --non-interactive 2>&1 8>&-); then
+        say "created the stack $1 in ${PULUMI_BACKEND_URL-Pulumi\'s service}"
+        rm -rf "$workspace"
+    else
+        rm -rf "$workspace"
+        fail "cannot create the stack $1 in ${PULUMI_BACKEND_URL-Pulumi\'s service}" "$output"
+    fi
+}
+
+# Written anew each time, so that an edit is seen; renamed, so that another run never reads half a file.
+copy_of_configuration() {
+    local copy
+    copy=$STATE/running/$(stack_mark "$1").yaml
+    cat "$(stack_file "$1")" >"$copy.$$" 2>/dev/null || printf 'config: {}\n' >"$copy.$$"
+    mv -T "$copy.$$" "$copy"
+    printf '%s\n' "$copy"
+}

@@ -1,0 +1,66 @@
+# shellcheck shell=bash
+# What `./run` says when it is given nothing to run. It makes nothing.
+
+# line STATE NAME DETAIL
+line() { printf '  %-9s %-22s %s\n' "$@"; }
+
+package_line() {
+    local -a missing
+    mapfile -t missing < <(missing_packages "$1")
+    if [ ${#missing[@]} = 0 ]; then
+        line there "$2" "all $(grep -c '^[a-z]' "$1")"
+    else
+        line missing "$2" "${missing[*]}"
+    fi
+}
+
+show_toolchain() {
+    package_line "$ROOT/toolchain/debian-packages.txt" 'Debian packages'
+    package_line "$ROOT/toolchain/debian-packages-test.txt" 'for the tests'
+    venv_directory >/dev/null
+    if venv_is_whole "$VENV"; then
+        line there 'Python packages' "$(<"$VENV/complete"), $(grep -c '^[a-zA-Z].*==' "$ROOT/requirements.lock") packages"
+    else
+        line missing 'Python packages' 'half a minute to install'
+    fi
+    toolchain_directory >/dev/null
+    if toolchain_is_whole; then
+        line there 'Pulumi, libvirt plugin' "$PULUMI_VERSION from $(dirname "$(readlink -f "$TOOLCHAIN/bin/pulumi")")"
+    else
+        line missing 'Pulumi, libvirt plugin' 'seconds to fetch, up to 15 minutes to build'
+    fi
+    if libvirt_runs; then line there libvirtd running; else line missing libvirtd 'not running'; fi
+}
+
+show_state() {
+    choose_backend_quietly
+    line '' 'Pulumi state' "${PULUMI_BACKEND_URL:-Pulumi\'s service}"
+    if [ -n "${PULUMI_CONFIG_PASSPHRASE+set}${PULUMI_CONFIG_PASSPHRASE_FILE:+set}" ]; then
+        line '' 'its passphrase' 'from your environment'
+    elif [ -s "$STATE/passphrase" ]; then
+        line '' 'its passphrase' "$STATE/passphrase"
+    else
+        line '' 'its passphrase' 'made with the first stack'
+    fi
+}
+
+# The backend that choose_backend would choose, and no directory made for it.
+choose_backend_quietly() {
+    PULUMI_BACKEND_URL=${PULUMI_BACKEND_URL:-$(logged_in_to)}
+    [ -n "$PULUMI_BACKEND_URL" ] || [ -n "${PULUMI_ACCESS_TOKEN-}" ] || PULUMI_BACKEND_URL=file://$STATE/state
+}
+
+show_status() {
+    printf 'Understudy: a stage that mirrors production. ./run COMMAND makes what is missing, then runs COMMAND.\n\n'
+    show_toolchain
+    show_state
+    cat <<'TEXT'
+
+  ./run pulumi up -s stage          build the stage and fill it from the newest good backup
+  ./run pulumi preview -s stage     what the next `up` would change; with --refresh --diff also what was changed by hand
+  ./run pulumi destroy -s stage     remove it, and all that it made
+  ./run understudy --help           probe, seed, drill, adopt, report, …
+  ./run pytest -m 'not vm'          the tests that boot no machine
+  ./run true                        only make what is missing
+TEXT
+}
