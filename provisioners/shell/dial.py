@@ -41,6 +41,7 @@ def _jump(connection: Connection) -> Connection:
 def _socket(connection: Connection, timeout_seconds: float) -> socket.socket:
     plain = socket.create_connection((connection.address, connection.port), timeout=timeout_seconds)
     plain.settimeout(None)
+    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else each command waits 40 ms for an acknowledgement
     # paramiko's keepalive sends but does not wait for an answer; this ends a connection whose peer has vanished.
     plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _DEAD_PEER_MILLISECONDS)
     return plain

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 import paramiko
 
 from model.connection import Connection
 from provisioners.outcome import ConnectionLost, Deadline, Unreachable, pause
+
+logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)  # its own lines would stand among the user's
 
 HANDSHAKE_SECONDS = 60.0
 """How long a server may take over each step of the handshake; a machine without hardware virtualisation is slow."""

@@ -1,0 +1,166 @@
+"""A machine for tests that need only SSH: a real sshd on loopback over a throw-away copy of this host's files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from model.connection import Connection
+
+_HERE = Path(__file__).parent
+_CONFIG = """
+Port {port}
+ListenAddress 127.0.0.1
+HostKey /etc/ssh/double_host_key
+AuthorizedKeysFile /etc/ssh/double_authorized_keys
+PermitRootLogin prohibit-password
+PasswordAuthentication no
+UsePAM no
+StrictModes no
+PidFile none
+MaxStartups 100
+LogLevel VERBOSE
+{more}
+"""
+
+
+def keypair() -> tuple[str, str]:
+    """Return a new private key and its public key, in OpenSSH's formats."""
+    key = Ed25519PrivateKey.generate()
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
+    return private, key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+
+
+def free_port() -> int:
+    """Return a TCP port of loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Machine:
+    """A machine with sshd, a fake systemd and a user ``admin`` who may use a fake sudo.
+
+    Args:
+        name: its name in errors.
+        more: further lines of sshd's configuration.
+    """
+
+    def __init__(self, name: str = "m1", more: str = "") -> None:
+        self.name, self._more = name, more
+        self.port = free_port()
+        self.private_key, self._authorized = keypair()
+        self._directory = Path(tempfile.mkdtemp(prefix="understudy-machine-"))
+        self._process: subprocess.Popen[bytes] | None = None
+        self.renew_host_key()
+
+    def __enter__(self) -> Machine:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def renew_host_key(self) -> None:
+        """Give it another host key, from its next start on."""
+        self._host_private, self.host_key = keypair()
+
+    @property
+    def connection(self) -> Connection:
+        """Return how it is reached."""
+        return Connection(name=self.name, address="127.0.0.1", port=self.port, host_key=self.host_key)
+
+    @property
+    def root(self) -> Path:
+        """Return its file system, as this host sees it."""
+        return Path(f"/proc/{self._server()}/root")
+
+    def start(self) -> None:
+        """Boot it; all that was written on it before is gone."""
+        seed, box = self._directory / "seed", self._directory / "box"
+        shutil.rmtree(seed, ignore_errors=True)
+        box.mkdir(exist_ok=True)
+        self._seed(seed)
+        script = ("bash", str(_HERE / "machine.sh"), str(box), str(seed))
+        namespaces = ("unshare", "--mount", "--pid", "--fork", "--kill-child=KILL")
+        self._process = subprocess.Popen((*namespaces, *script), stdin=subprocess.DEVNULL, start_new_session=True)
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                return
+            except OSError:
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+
+    def stop(self) -> None:
+        """Cut its power."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def sessions(self) -> tuple[int, ...]:
+        """Return the processes of its SSH sessions: those that sshd forked for a connection."""
+        return _children(self._server())
+
+    def drop_sessions(self) -> None:
+        """Kill every SSH session, as when a connection breaks."""
+        for process in self.sessions():
+            for below in (*_children(process), process):  # with privilege separation the session is the child
+                try:
+                    os.kill(below, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+
+    def log(self) -> str:
+        """Return what sshd logged."""
+        return (self.root / "run" / "sshd.log").read_text()
+
+    def systemctl_calls(self) -> tuple[str, ...]:
+        """Return the arguments of each call of the fake systemctl, systemd-run and journalctl."""
+        path = self.root / "run" / "fake-systemd" / "calls"
+        return tuple(path.read_text().splitlines()) if path.exists() else ()
+
+    def _server(self) -> int:
+        if self._process is None:
+            raise RuntimeError("the machine is off")
+        return _children(self._process.pid)[0]
+
+    def _seed(self, seed: Path) -> None:
+        ssh, bin_ = seed / "etc" / "ssh", seed / "usr" / "bin"
+        ssh.mkdir(parents=True)
+        bin_.mkdir(parents=True)
+        (ssh / "sshd_config.double").write_text(_CONFIG.format(port=self.port, more=self._more))
+        (ssh / "double_host_key").write_text(self._host_private)
+        (ssh / "double_host_key").chmod(0o600)
+        (ssh / "double_authorized_keys").write_text(self._authorized)
+        (seed / "root").mkdir()
+        (seed / "root" / ".bashrc").write_text("")  # bash reads it when sshd runs it; this host's own may be slow
+        passwd = Path("/etc/passwd").read_text()
+        (seed / "etc" / "passwd").write_text(f"{passwd}admin:x:4242:4242::/tmp:/bin/bash\n")
+        (seed / "etc" / "shadow").write_text(f"{Path('/etc/shadow').read_text()}admin:*:19000:0:99999:7:::\n")
+        for tool in ("systemctl", "systemd-run", "journalctl"):
+            shutil.copy(_HERE / "systemctl.sh", bin_ / tool)
+        shutil.copy(_HERE / "sudo.sh", bin_ / "sudo")
+        for tool in bin_.iterdir():
+            tool.chmod(0o755)
+
+
+def _children(process: int) -> tuple[int, ...]:
+    path = Path(f"/proc/{process}/task/{process}/children")
+    try:
+        return tuple(int(word) for word in path.read_text().split())
+    except FileNotFoundError:
+        return ()

@@ -1,0 +1,6 @@
+#!/bin/bash
+# Stands for sudo where the tests have none: notes that it was asked the way that never asks for a password.
+[ "$1" = -n ] && [ "$2" = -- ] || exit 99
+shift 2
+echo "$*" | head -c 60 >>/tmp/sudo-calls
+exec "$@"
