@@ -23,6 +23,8 @@ class Connection:
         jump: ``[user@]host[:port]`` of a machine to go through; empty for none.
         host_key: the machine's public host key, such as ``ssh-ed25519 AAAA…``; empty where the user's own
             ``known_hosts`` has it. A key that is not this one, or not in that file, is refused.
+        domain: a virtual machine's libvirt address, ``#`` and its domain's name, such as ``qemu:///system#stage-db1``:
+            whether a machine that does not answer exists at all can then be told. Empty for any other machine.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Connection:
     sudo: bool = False
     jump: str = ""
     host_key: str = ""
+    domain: str = ""
 
     def values(self) -> dict[str, Any]:
         """Return the connection as a resource's input has it.
@@ -51,7 +54,15 @@ def connection_of(values: Mapping[str, Any]) -> Connection:
     >>> connection_of({"name": "db1", "address": "198.18.0.10", "port": 22.0}).port
     22
     """
-    kinds: dict[str, type] = {"name": str, "address": str, "user": str, "jump": str, "host_key": str, "sudo": bool}
+    kinds: dict[str, type] = {
+        "name": str,
+        "address": str,
+        "user": str,
+        "jump": str,
+        "host_key": str,
+        "domain": str,
+        "sudo": bool,
+    }
     known = {*kinds, "port"}
     wrong = [key for key in values if key not in known]
     wrong += [key for key in ("name", "address") if not values.get(key)]

@@ -13,13 +13,13 @@ _GUEST = Path(__file__).parent / "guest"
 
 
 def command_line(argv: Sequence[str]) -> str:
-    """Return the one line that makes a POSIX shell run exactly these arguments.
+    r"""Return the one line that makes a POSIX shell run exactly these arguments.
 
     Raises:
         ValueError: there is no command, or an argument has a zero byte, which no process can be given.
 
     >>> command_line(("printf", "%s", "it's; $HOME"))
-    'printf %s \\'it\\'"\\'"\\'s; $HOME\\''
+    'printf %s \'it\'"\'"\'s; $HOME\''
     """
     if not argv or any("\0" in argument for argument in argv):
         raise ValueError("a command has at least one argument, and no argument has a zero byte")

@@ -49,7 +49,7 @@ def run_job(
     key: str,
     argv: Sequence[str],
     *,
-    on_line: Callable[[str], None] = lambda line: None,
+    on_line: Callable[[str], None] = lambda _: None,
     environment: Mapping[str, str] | None = None,
     stdin_file: str = "/dev/null",
     timeout_seconds: float = _DAY_SECONDS,

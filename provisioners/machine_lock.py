@@ -1,7 +1,7 @@
 """No two controllers change one machine: a lock on the machine itself, held by the SSH session.
 
 It is free again as soon as the session ends or the controller is silent, and never survives a reboot. The threads of
-one process share it. Where it is lost while something runs, the connection is dropped, so that nobody goes on without it.
+one process share it. Where it is lost while something runs, the connection is dropped, so that nobody goes on without.
 """
 
 from __future__ import annotations

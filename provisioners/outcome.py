@@ -63,10 +63,10 @@ class CommandFailed(UnderstudyError):
 
 
 def last_lines(output: bytes, count: int = 12) -> str:
-    """Return the last lines of what a command printed, for an error's text.
+    r"""Return the last lines of what a command printed, for an error's text.
 
-    >>> last_lines(b"a\\nb\\nc\\n", 2)
-    'b\\nc'
+    >>> last_lines(b"a\nb\nc\n", 2)
+    'b\nc'
     """
     return "\n".join(output.decode("utf-8", "replace").strip().splitlines()[-count:])[-4000:]
 

@@ -1,0 +1,1 @@
+"""The Pulumi provider `pulumi-resource-understudy`: what happens on machines and hosts, as resources."""

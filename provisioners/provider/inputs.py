@@ -99,7 +99,7 @@ REACH = frozenset({"connection", "private_key"})
 
 
 def failures(inputs: Mapping[str, Any], rules: Mapping[str, Rule]) -> tuple[Failure, ...]:
-    """Return all that is wrong with inputs: what is missing, unknown to us, or not allowed. What only the update will know passes.
+    """Return all that is wrong with inputs: missing, unknown to us, or not allowed; what is not known yet passes.
 
     >>> failures({"mode": "644", "modus": ""}, {"mode": MODE})[0].reason
     "found '644'; allowed: four octal digits, such as 0644"

@@ -32,7 +32,7 @@ class Real:
 
 
 class HalfMade(UnderstudyError):
-    """Raised by ``create`` where something is there but not right: it stays in the state, and the next ``up`` updates it.
+    """Raised by ``create`` where something is there but not right: the state has it, and the next ``up`` updates it.
 
     Args:
         identifier: as ``create`` would return it.
@@ -49,9 +49,9 @@ class HalfMade(UnderstudyError):
 class Kind(Protocol):
     """One kind of resource. Blocking calls are welcome: the server runs each in a thread of its own.
 
-    ``inputs`` are always whole and known, except in ``check`` (a preview may hold ``UNKNOWN``). Outputs never repeat inputs: the
-    server stores both. All errors for users are ``model.errors.UnderstudyError``. On ``ConnectionLost`` the server calls
-    ``create`` and ``update`` again, a few times.
+    ``inputs`` are always whole and known, except in ``check`` (a preview may hold ``UNKNOWN``). Outputs never repeat
+    inputs: the server stores both. All errors for users are ``model.errors.UnderstudyError``. On ``ConnectionLost``
+    the server calls the same function again, a few times.
     """
 
     token: str

@@ -5,21 +5,24 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 import grpc
 from google.protobuf import any_pb2, empty_pb2, struct_pb2
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc, status_pb2
 
 from model.errors import UnderstudyError
-from provisioners.outcome import ConnectionLost, Say, pause, stop_everything
+from provisioners.outcome import ConnectionLost, Deadline, Say, Unreachable, pause, stop_everything
 from provisioners.provider.differences import differences
-from provisioners.provider.kinds import Failure, Foreseeing, HalfMade, Kind, Values
+from provisioners.provider.fate import fate
+from provisioners.provider.kinds import Failure, Foreseeing, HalfMade, Kind, Real, Values
 from provisioners.provider.wire import message, plain
 
 VERSION = "0.1.0"
 _TRIES = 4
-"""How often a change is begun anew after its SSH connection was lost."""
+"""How often a change is begun before a lost SSH connection is an error."""
+_STEADY_SECONDS = 60.0
+"""A connection that held for so long begins the count anew: a restore of hours may see many losses."""
 
 T = TypeVar("T")
 
@@ -136,7 +139,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         """Return what is really there; an empty answer means that it is gone."""
         kind, inputs = self._kind(request.urn, context), plain(request.inputs)
         outputs, say = _outputs(request), self._progress.say(request.urn)
-        real = self._guarded(context, lambda: _persist(lambda: kind.read(request.id, inputs, outputs, say), say))
+        real = self._guarded(context, lambda: self._look(kind, request, inputs, outputs, say))
         if real is None:
             return provider_pb2.ReadResponse()
         return provider_pb2.ReadResponse(
@@ -149,13 +152,13 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         """Take it away."""
         kind, inputs = self._kind(request.urn, context), plain(request.old_inputs)
         outputs, say = _outputs(request), self._progress.say(request.urn)
-        self._guarded(context, lambda: _persist(lambda: kind.delete(request.id, inputs, outputs, say), say))
+        self._guarded(context, lambda: self._take_away(kind, request.id, inputs, outputs, say))
         return empty_pb2.Empty()
 
     # -- How -----------------------------------------------------------------------------------------------------------
 
     def _kind(self, urn: str, context: grpc.ServicerContext) -> Kind:
-        token = urn.split("::")[2].split("$")[-1]
+        token = urn.split("::", 3)[2].rpartition("$")[2]
         kind = self._kinds.get(token)
         if kind is None:
             return context.abort(grpc.StatusCode.UNIMPLEMENTED, f"{token}: there is no such kind of resource")
@@ -180,7 +183,28 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             context.abort(grpc.StatusCode.INTERNAL, f"a mistake in Understudy at {at}: {type(error).__name__}: {error}")
         raise AssertionError("abort raises")
 
-    def _half_made(self, context: grpc.ServicerContext, kind: Kind, inputs: Values, error: HalfMade) -> None:
+    def _look(self, kind: Kind, request: Any, inputs: Values, outputs: Values, say: Say) -> Real | None:
+        """Read it. With a virtual machine that is gone, all that was on it is; one that is off is as it was."""
+        try:
+            return _persist(lambda: kind.read(request.id, inputs, outputs, say), say)
+        except Unreachable as error:
+            match fate(inputs):
+                case "gone":
+                    return None
+                case "off":
+                    self._progress.warn(request.urn, f"{error.where} is shut off: what is on it was not looked at")
+                    return Real(inputs=inputs, outputs=outputs)
+            raise
+
+    @staticmethod
+    def _take_away(kind: Kind, identifier: str, inputs: Values, outputs: Values, say: Say) -> None:
+        try:
+            _persist(lambda: kind.delete(identifier, inputs, outputs, say), say)
+        except Unreachable:
+            if fate(inputs) != "gone":
+                raise
+
+    def _half_made(self, context: grpc.ServicerContext, kind: Kind, inputs: Values, error: HalfMade) -> NoReturn:
         """Tell the engine that it exists but is not right.
 
         Source: pulumi, sdk/go/common/resource/plugin/provider_plugin.go, parseError and initializationError.
@@ -198,17 +222,21 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
 def _persist(work: Callable[[], T], say: Say) -> T:
     """Begin anew where the connection to the machine was lost; kinds are made for that."""
-    for attempt in range(1, _TRIES):
+    attempt = 0
+    while True:
+        attempt, began = attempt + 1, Deadline(_STEADY_SECONDS)
         try:
             return work()
         except ConnectionLost as error:
+            attempt = 1 if began.left <= 0 else attempt
+            if attempt >= _TRIES:
+                raise
             say(f"the connection to {error.where} was lost: going on ({attempt} of {_TRIES - 1})")
             pause(0.5 * attempt, error.where)
-    return work()
 
 
 def _top(path: str) -> str:
-    return path.split(".")[0].split("[")[0]
+    return path.partition(".")[0].partition("[")[0]
 
 
 def _outputs(request: Any) -> Values:

@@ -135,7 +135,8 @@ def dial_patiently(connection: Connection, private_key: str, say: Say, patience:
             if patience.left <= 0:
                 raise Unreachable(
                     where=connection.name,
-                    found=f"no SSH at {connection.address} port {connection.port} after {patience.elapsed:.0f} s ({reason})",
+                    found=f"no SSH at {connection.address} port {connection.port} "
+                    f"after {patience.elapsed:.0f} s ({reason})",
                     todo="Is the machine running, and its address right? Start it, or take it out of the topology.",
                 ) from error
             say(f"waiting for {connection.name}'s SSH ({patience.elapsed:.0f} s)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 
 import paramiko
 
@@ -56,9 +57,9 @@ class Link:
             ConnectionLost: the connection ended before the command could start.
         """
         transport = self._client.get_transport()
+        if transport is None:
+            raise self.lost("the start of a command")
         try:
-            if transport is None:
-                raise EOFError
             channel = transport.open_session(timeout=HANDSHAKE_SECONDS)
             channel.exec_command(line)
         except (EOFError, OSError, paramiko.SSHException) as error:
@@ -92,20 +93,17 @@ class Session:
                 try:
                     sent += self._channel.send(data[sent : sent + _PIECE])
                 except TimeoutError:
-                    if self._channel.closed:
-                        return False
+                    continue  # a closed channel raises OSError at the next try
         except OSError:
             return False
         return True
 
     def end_input(self) -> None:
         """Close its standard input."""
-        try:
+        with suppress(EOFError, OSError):
             self._channel.shutdown_write()
-        except (EOFError, OSError):
-            pass
 
-    def pump(self, take: Callable[[bytes], None], errors: bool, tick: Callable[[], None]) -> None:
+    def pump(self, take: Callable[[bytes], None], tick: Callable[[], None], *, errors: bool) -> None:
         """Hand on what comes from standard output, or from standard error, until it is closed.
 
         Args:

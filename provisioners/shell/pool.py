@@ -88,7 +88,7 @@ class Line:
 
 _lines: dict[tuple[Connection, str], Line] = {}
 _guard = threading.Lock()
-_reaper: threading.Thread | None = None
+_reaping = threading.Event()
 
 
 @contextmanager
@@ -108,10 +108,9 @@ def line(connection: Connection, private_key: str) -> Iterator[Line]:
 
 
 def _start_reaper() -> None:
-    global _reaper
-    if _reaper is None:
-        _reaper = threading.Thread(target=_reap, name="idle-connections", daemon=True)
-        _reaper.start()
+    if not _reaping.is_set():
+        _reaping.set()
+        threading.Thread(target=_reap, name="idle-connections", daemon=True).start()
 
 
 def _reap() -> None:

@@ -186,8 +186,8 @@ class Shell:
         leave = _Leave(self.connection.name, line, limit, grace_seconds)
         with self._way.session(command_line(line)) as session:
             feeder = _Aside(lambda: _feed(session, stdin))  # its failure ends the session, and so the pumps below
-            collector = _Aside(lambda: session.pump(lambda data: _keep(errors, data), True, leave.tick))
-            session.pump(on_output, False, leave.tick)
+            collector = _Aside(lambda: session.pump(lambda data: _keep(errors, data), leave.tick, errors=True))
+            session.pump(on_output, leave.tick, errors=False)
             code = session.code(leave.tick)
             collector.join()
         feeder.join()

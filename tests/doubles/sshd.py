@@ -9,7 +9,9 @@ import socket
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
+from typing import Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
@@ -63,7 +65,7 @@ class Machine:
         self._process: subprocess.Popen[bytes] | None = None
         self.renew_host_key()
 
-    def __enter__(self) -> Machine:
+    def __enter__(self) -> Self:
         self.start()
         return self
 
@@ -96,13 +98,11 @@ class Machine:
         self._process = subprocess.Popen((*namespaces, *script), stdin=subprocess.DEVNULL, start_new_session=True)
         deadline = time.monotonic() + 10
         while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
                 return
-            except OSError:
-                if self._process.poll() is not None or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.02)
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{self.name} does not start: code {self._process.poll()}")
+            time.sleep(0.02)
 
     def stop(self) -> None:
         """Cut its power."""
@@ -154,8 +154,8 @@ class Machine:
         for tool in ("systemctl", "systemd-run", "journalctl"):
             shutil.copy(_HERE / "systemctl.sh", bin_ / tool)
         shutil.copy(_HERE / "sudo.sh", bin_ / "sudo")
-        for tool in bin_.iterdir():
-            tool.chmod(0o755)
+        for script in bin_.iterdir():
+            script.chmod(0o755)
 
 
 def _children(process: int) -> tuple[int, ...]:
