@@ -22,9 +22,10 @@ _RULES: Mapping[str, Rule] = {
 }
 _SETTLE_SECONDS = 90.0
 _STEADY_SECONDS = 1.0
-"""A service that falls over at once is not running: this long it must stay up."""
+"""A service that falls over at once is not running: this long it must stay up, if it does not say when it is ready."""
+_SAYS_NOTHING = ("simple", "exec", "idle")
 _ENABLED = ("enabled", "enabled-runtime", "alias", "static", "indirect", "generated", "linked", "linked-runtime")
-_SHOW = ("LoadState", "ActiveState", "SubState", "UnitFileState", "Result")
+_SHOW = ("LoadState", "ActiveState", "SubState", "UnitFileState", "Result", "Type")
 
 
 class Unit:
@@ -112,7 +113,7 @@ def _enabled(inputs: Mapping[str, Any]) -> bool:
 
 
 def status(shell: Shell, unit: str) -> dict[str, str]:
-    """Return a unit's state as systemd shows it: LoadState, ActiveState, SubState, UnitFileState, Result."""
+    """Return a unit's state as systemd shows it: LoadState, ActiveState, SubState, UnitFileState, Result, Type."""
     shown = shell.run(("systemctl", "show", f"--property={','.join(_SHOW)}", "--", unit))
     pairs = dict(line.partition("=")[::2] for line in shown.text.splitlines())
     return {key: pairs.get(key, "") for key in _SHOW}
@@ -136,11 +137,13 @@ def _act(shell: Shell, inputs: Mapping[str, Any], verb: str, say: Say) -> str:
         right = right or (
             wanted and done.code == 0 and state == "inactive" and found["Result"] == "success" and verb != "stop"
         )
-        if done.code == 0 and right and (not wanted or steady.left <= 0 or found["SubState"] in ("exited", "dead")):
+        stays = found["Type"] not in _SAYS_NOTHING or found["SubState"] in ("exited", "dead") or steady.left <= 0
+        if done.code == 0 and right and (stays or not wanted):
             return state
         if done.code != 0 or patience.left <= 0 or (settled and not right):
             raise _not_right(shell, unit, found, wanted, done.stderr)
-        say(f"{unit} on {shell.connection.name} is {state} ({patience.elapsed:.0f} s)")
+        if not right:
+            say(f"{unit} on {shell.connection.name} is {state} ({patience.elapsed:.0f} s)")
         pause(0.3, shell.connection.name)
 
 

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Stands for systemctl, systemd-run and journalctl: notes its arguments, and remembers units as files.
-# A unit NAME.broken in /etc/fake-broken fails to start; one in /etc/fake-missing is not found.
+# A unit named in /etc/fake-broken fails to start; one in /etc/fake-missing is not found; /etc/fake-simple: Type=simple.
 state=/run/fake-systemd
 mkdir -p "$state"
 printf '%s %s\n' "${0##*/}" "$(printf '%s ' "$@" | tr '\n' ' ')" >>"$state/calls"
@@ -36,11 +36,13 @@ disable)
 is-active) [ -e "$state/$unit.active" ] ;;
 show)
     load=loaded active=inactive sub=dead enabled=disabled result=success
+    type=notify
+    [ ! -e "/etc/fake-simple/$unit" ] || type=simple
     [ ! -e "/etc/fake-missing/$unit" ] || load=not-found
     [ ! -e "$state/$unit.active" ] || active=active sub=running
     [ ! -e "$state/$unit.failed" ] || active=failed sub=failed result=exit-code
     [ ! -e "$state/$unit.enabled" ] || enabled=enabled
-    printf 'LoadState=%s\nActiveState=%s\nSubState=%s\nUnitFileState=%s\nResult=%s\n' \
-        "$load" "$active" "$sub" "$enabled" "$result"
+    printf 'LoadState=%s\nActiveState=%s\nSubState=%s\nUnitFileState=%s\nResult=%s\nType=%s\n' \
+        "$load" "$active" "$sub" "$enabled" "$result" "$type"
     ;;
 esac
