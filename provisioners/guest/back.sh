@@ -21,11 +21,15 @@ if [ -e "$entry/original" ] || [ -L "$entry/original" ]; then
     printf 'restored\n'
 else
     rm -f -- "$path"
-    if [ -f "$entry/directories" ]; then
-        while IFS= read -r -d '' made; do
-            rmdir --ignore-fail-on-non-empty -- "$made" 2>/dev/null || true
-        done <"$entry/directories"
-    fi
+    # Directories that we made go with the last file in them.
+    above=${directory%/}
+    while [ -n "$above" ]; do
+        made=$keep/made-$(printf '%s' "$above" | sha256sum | cut -c1-32)
+        [ -e "$made" ] || break
+        [ ! -d "$above" ] || rmdir -- "$above" 2>/dev/null || break
+        rm -f -- "$made"
+        above=${above%/*}
+    done
     printf 'removed\n'
 fi
 if [ -d "$directory" ]; then sync -- "$directory"; fi

@@ -17,15 +17,15 @@ rm -rf -- "$directory$mark".??????
 
 if [ -n "$keep" ]; then
     entry=$keep/$(printf '%s' "$path" | sha256sum | cut -c1-32)
+    (umask 077 && mkdir -p -- "$keep")
+    missing=${directory%/}
+    while [ -n "$missing" ] && [ ! -d "$missing" ]; do
+        : >"$keep/made-$(printf '%s' "$missing" | sha256sum | cut -c1-32)"
+        missing=${missing%/*}
+    done
     if [ ! -e "$entry" ]; then
-        (umask 077 && mkdir -p -- "$keep")
         fresh=$(mktemp -d "$keep/new.XXXXXX")
         printf '%s' "$path" >"$fresh/path"
-        missing=${directory%/}
-        while [ -n "$missing" ] && [ ! -d "$missing" ]; do
-            printf '%s\0' "$missing" >>"$fresh/directories"
-            missing=${missing%/*}
-        done
         if [ -e "$path" ] || [ -L "$path" ]; then
             cp -a --no-dereference -- "$path" "$fresh/original"
         fi

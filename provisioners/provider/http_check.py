@@ -171,7 +171,7 @@ def _stopped(target: Values, private_key: str, seconds: float, say: Say) -> Iter
         if left_over:
             shell.run(("systemctl", "start", "--", unit))
             shell.run(("systemctl", "stop", "--", f"{timer}.timer"))
-        if status(shell, unit)["ActiveState"] != "active":
+        if status(shell, unit).active != "active":
             raise UnderstudyError(
                 where=f"{name}: {unit}", found="does not run", wanted="active, so that it can be stopped"
             )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from model.connection import connection_of_url
 from model.errors import UnderstudyError
+from provisioners.commands import scripted
 from provisioners.outcome import Deadline, Say, pause
 from provisioners.provider.inputs import COMMON, FLAG, REACH, UNIT, WORDS, Rule, failures, optional
 from provisioners.provider.kinds import Failure, HalfMade, Real, Values
@@ -23,9 +25,8 @@ _RULES: Mapping[str, Rule] = {
 _SETTLE_SECONDS = 90.0
 _STEADY_SECONDS = 1.0
 """A service that falls over at once is not running: this long it must stay up, if it does not say when it is ready."""
-_SAYS_NOTHING = ("simple", "exec", "idle")
 _ENABLED = ("enabled", "enabled-runtime", "alias", "static", "indirect", "generated", "linked", "linked-runtime")
-_SHOW = ("LoadState", "ActiveState", "SubState", "UnitFileState", "Result", "Type")
+_PROPERTIES = "LoadState,ActiveState,SubState,UnitFileState,Result,Type"
 
 
 class Unit:
@@ -41,19 +42,19 @@ class Unit:
         return failures(inputs, _RULES)
 
     def create(self, inputs: Values, say: Say) -> tuple[str, Values]:
-        """Enable and (re)start it, or stop and disable it; it must then be so."""
+        """Enable and (re)start it, or stop and disable it; it must then be so.
+
+        Raises:
+            HalfMade: systemd was told, and it is not so.
+        """
         identifier = f"{inputs['connection']['name']}:{inputs['unit']}"
-        with changing(inputs, f"starting {inputs['unit']}", say) as shell:
-            shell.run(("systemctl", "daemon-reload"))
-            self._able(shell, inputs)
-            # Restart, not start: what its configuration became since it was started by somebody else must count.
-            verb = "restart" if _running(inputs) else "stop"
+        # Restart, not start: what its configuration became since it was started by somebody else must count.
+        verb = "restart" if _running(inputs) else "stop"
+        with changing(inputs, f"setting {inputs['unit']}", say) as shell:
             try:
-                return identifier, {"active_state": _act(shell, inputs, verb, say)}
-            except UnderstudyError as error:
-                if not shell.alive:
-                    raise
-                raise HalfMade(identifier=identifier, outputs={"active_state": "failed"}, cause=error) from error
+                return identifier, {"active_state": settle(shell, inputs, verb)}
+            except NotRightError as error:
+                raise HalfMade(identifier=identifier, outputs={"active_state": error.state}, cause=error) from error
 
     def read(self, identifier: str, inputs: Values, outputs: Values, say: Say) -> Real | None:
         """Return whether it runs and is enabled; imports ``ssh://user@host/unit``."""
@@ -61,47 +62,28 @@ class Unit:
         with reading(inputs, identifier, say) as shell:
             found = status(shell, unit)
             connection = shell.connection.values()
-        if found["LoadState"] == "not-found":
+        if found.load == "not-found":
             return None
-        wanted = inputs or {"connection": connection, "private_key": "", "generation": "", "unit": unit}
-        running = found["ActiveState"] in ("active", "reloading", "activating")
-        enabled = found["UnitFileState"] in _ENABLED
-        real = {**wanted}
-        if running != _running(wanted) or not inputs:
-            real["running"] = running
-        if enabled != _enabled(wanted) or not inputs:
-            real["enabled"] = enabled
-        return Real(inputs=real, outputs={"active_state": found["ActiveState"]})
+        real = dict(inputs or {"connection": connection, "private_key": "", "generation": "", "unit": unit})
+        if not inputs or found.runs != _running(inputs):
+            real["running"] = found.runs
+        if not inputs or found.enabled != _enabled(inputs):
+            real["enabled"] = found.enabled
+        return Real(inputs=real, outputs={"active_state": found.active})
 
     def update(self, identifier: str, old: Values, inputs: Values, outputs: Values, say: Say) -> Values:
         """Restart it where something that it depends on changed; start or stop it where that changed."""
-        if _running(inputs) and (_running(old) != _running(inputs) or self._touched(old, inputs)):
-            return self._whole(inputs, say)
+        touched = any(old.get(key) != inputs.get(key) for key in ("restart_on", "generation"))
+        restarts = touched or _running(old) != _running(inputs) or outputs.get("active_state") != "active"
+        verb = ("restart" if restarts else "start") if _running(inputs) else "stop"
         with changing(inputs, f"setting {inputs['unit']}", say) as shell:
-            self._able(shell, inputs)
-            return {"active_state": _act(shell, inputs, "start" if _running(inputs) else "stop", say)}
+            return {"active_state": settle(shell, inputs, verb)}
 
     def delete(self, identifier: str, inputs: Values, outputs: Values, say: Say) -> None:
         """Stop and disable it, if it is still there."""
         with changing(inputs, f"stopping {inputs['unit']}", say) as shell:
-            if status(shell, inputs["unit"])["LoadState"] not in ("not-found", "masked"):
-                shell.run(("systemctl", "disable", "--now", "--", inputs["unit"]), check=False)
-                _act(shell, {**inputs, "running": False}, "stop", say)
-
-    def _whole(self, inputs: Values, say: Say) -> Values:
-        try:
-            return self.create(inputs, say)[1]
-        except HalfMade as error:
-            raise UnderstudyError(where=error.where, found=error.found, wanted=error.wanted, todo=error.todo) from error
-
-    @staticmethod
-    def _touched(old: Values, inputs: Values) -> bool:
-        return any(old.get(key) != inputs.get(key) for key in ("restart_on", "generation"))
-
-    @staticmethod
-    def _able(shell: Shell, inputs: Values) -> None:
-        verb = "enable" if _enabled(inputs) else "disable"
-        shell.run(("systemctl", verb, "--", inputs["unit"]))
+            if status(shell, inputs["unit"]).load not in ("not-found", "masked"):
+                settle(shell, {**inputs, "running": False, "enabled": False}, "stop")
 
 
 def _running(inputs: Mapping[str, Any]) -> bool:
@@ -112,47 +94,94 @@ def _enabled(inputs: Mapping[str, Any]) -> bool:
     return inputs.get("enabled") is not False
 
 
-def status(shell: Shell, unit: str) -> dict[str, str]:
-    """Return a unit's state as systemd shows it: LoadState, ActiveState, SubState, UnitFileState, Result, Type."""
-    shown = shell.run(("systemctl", "show", f"--property={','.join(_SHOW)}", "--", unit))
-    pairs = dict(line.partition("=")[::2] for line in shown.text.splitlines())
-    return {key: pairs.get(key, "") for key in _SHOW}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """A unit's state, in systemd's words. Source: systemctl(1), org.freedesktop.systemd1(5)."""
+
+    load: str
+    active: str
+    sub: str
+    file: str
+    result: str
+    type: str
+
+    @property
+    def enabled(self) -> bool:
+        """Return whether it is started at boot, as far as that is in its own hands."""
+        return self.file in _ENABLED
+
+    @property
+    def runs(self) -> bool:
+        """Return whether it runs, or has done its work and need not."""
+        return self.active in ("active", "reloading") or self.done
+
+    @property
+    def done(self) -> bool:
+        """Return whether it is one that does its work once, and has."""
+        return self.type == "oneshot" and self.active == "inactive" and self.result == "success"
+
+    @property
+    def moves(self) -> bool:
+        """Return whether it will be in another state by itself soon."""
+        return self.active in ("activating", "deactivating", "reloading") or self.sub == "auto-restart"
+
+    @property
+    def says_when_ready(self) -> bool:
+        """Return whether being active already means that it works."""
+        return self.type not in ("simple", "exec", "idle") or self.sub == "exited"
 
 
-def _act(shell: Shell, inputs: Mapping[str, Any], verb: str, say: Say) -> str:
+def status_of(text: str) -> Status:
+    """Return what ``systemctl show`` printed.
+
+    >>> status_of("LoadState=loaded\\nActiveState=active").active
+    'active'
+    """
+    pairs = dict(line.partition("=")[::2] for line in text.splitlines())
+    load, active, sub, file, result, kind = (pairs.get(key, "") for key in _PROPERTIES.split(","))
+    return Status(load=load, active=active, sub=sub, file=file, result=result, type=kind)
+
+
+def status(shell: Shell, unit: str) -> Status:
+    """Return a unit's state."""
+    return status_of(shell.run(("systemctl", "show", f"--property={_PROPERTIES}", "--", unit)).text)
+
+
+class NotRightError(UnderstudyError):
+    """A unit is not as it should be. Its text has the last lines of the unit's log."""
+
+    state = "failed"
+
+
+def settle(shell: Shell, inputs: Mapping[str, Any], verb: str) -> str:
     """Start, restart or stop a unit, wait until it has settled, and return its ActiveState.
 
     Raises:
-        UnderstudyError: it is not as it should be; the text has the last lines of its log.
+        NotRightError: it is not as it should be.
     """
     unit, wanted = inputs["unit"], _running(inputs)
-    done = shell.run(("systemctl", verb, "--", unit), check=False)
+    able = "enable" if _enabled(inputs) else "disable"
+    done = shell.run(scripted("unit", unit, able, verb, _PROPERTIES), check=False)
+    found = status_of(done.text)
     patience, steady = Deadline(_SETTLE_SECONDS), Deadline(_STEADY_SECONDS)
     while True:
-        found = status(shell, unit)
-        state = found["ActiveState"]
-        settled = state in ("active", "inactive", "failed") and found["SubState"] != "auto-restart"
-        right = state == "active" if wanted else state in ("inactive", "failed")
-        # A oneshot service that did its work is inactive, and was right.
-        right = right or (
-            wanted and done.code == 0 and state == "inactive" and found["Result"] == "success" and verb != "stop"
-        )
-        stays = found["Type"] not in _SAYS_NOTHING or found["SubState"] in ("exited", "dead") or steady.left <= 0
-        if done.code == 0 and right and (stays or not wanted):
-            return state
-        if done.code != 0 or patience.left <= 0 or (settled and not right):
+        right = found.runs if wanted else not found.runs or found.done
+        if done.code == 0 and right and (not wanted or found.says_when_ready or steady.left <= 0):
+            return found.active
+        if done.code != 0 or patience.left <= 0 or not (found.moves or right):
             raise _not_right(shell, unit, found, wanted, done.stderr)
         if not right:
-            say(f"{unit} on {shell.connection.name} is {state} ({patience.elapsed:.0f} s)")
-        pause(0.3, shell.connection.name)
+            shell.say(f"{unit} on {shell.connection.name} is {found.active} ({patience.elapsed:.0f} s)")
+        pause(0.4, shell.connection.name)
+        found = status(shell, unit)
 
 
-def _not_right(shell: Shell, unit: str, found: Mapping[str, str], wanted: bool, stderr: bytes) -> UnderstudyError:
+def _not_right(shell: Shell, unit: str, found: Status, wanted: bool, stderr: bytes) -> NotRightError:
     log = shell.run(("journalctl", "--no-pager", "--output=cat", "--lines=15", f"--unit={unit}"), check=False).text
     lines = "\n".join(f"    {line}" for line in (log or stderr.decode("utf-8", "replace")).strip().splitlines())
-    return UnderstudyError(
+    return NotRightError(
         where=f"{shell.connection.name}: {unit}",
-        found=f"{found['LoadState']}, {found['ActiveState']} ({found['SubState']}, {found['Result']})",
+        found=", ".join(filter(None, (found.load, found.active, found.sub, found.result))) or "systemd refused",
         wanted="active" if wanted else "inactive",
         todo=f"Its log ends with:\n{lines}\n  More: journalctl -u {unit}",
     )

@@ -34,7 +34,9 @@ disable)
     case " $* " in *" --now "*) rm -f "$state/$unit.active" ;; esac
     ;;
 is-active) [ -e "$state/$unit.active" ] ;;
+is-enabled) [ -e "$state/$unit.enabled" ] && echo enabled || echo disabled ;;
 show)
+    case $* in *NeedDaemonReload*) echo no; exit 0 ;; esac
     load=loaded active=inactive sub=dead enabled=disabled result=success
     type=notify
     [ ! -e "/etc/fake-simple/$unit" ] || type=simple
