@@ -60,9 +60,7 @@ class Checks(pulumi.ComponentResource):
         )
         self.register_outputs({})
 
-    def _ask(
-        self, name: str, machine: str, inputs: Mapping[str, Any], after: tuple[pulumi.Resource, ...]
-    ) -> HttpCheck:
+    def _ask(self, name: str, machine: str, inputs: Mapping[str, Any], after: tuple[pulumi.Resource, ...]) -> HttpCheck:
         at = self._machines[machine].built.reached
         return HttpCheck(name, at, inputs=inputs, opts=at.options(self, *after))
 

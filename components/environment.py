@@ -17,7 +17,7 @@ from components.report import build_report
 from components.resources import SshKeypair
 from components.seed import Seed
 from components.service import Service
-from components.site import Site
+from components.site import Site, built_stores
 
 
 class Environment(pulumi.ComponentResource):
@@ -38,9 +38,7 @@ class Environment(pulumi.ComponentResource):
         self._site, self._inside = site, ResourceOptions(parent=self)
         machines = self._build_machines()
         seeds = {
-            store.name: Seed(store, site, machines, directory, self._inside)
-            for store in site.environment.topology.stores
-            if {store.primary, *store.replicas} <= machines.keys()
+            store.name: Seed(store, site, machines, directory, self._inside) for store in built_stores(site.environment)
         }
         services = self._build_services(machines, seeds)
         running = (

@@ -154,9 +154,7 @@ class Boot(_Kind):
 class Filesystem(_Kind):
     """A file system on a disk of a machine, mounted."""
 
-    def __init__(
-        self, name: str, at: Reached, *, device: str, label: str, mount: str, opts: ResourceOptions
-    ) -> None:
+    def __init__(self, name: str, at: Reached, *, device: str, label: str, mount: str, opts: ResourceOptions) -> None:
         super().__init__(name, {**at.inputs(), "device": device, "label": label, "mount": mount}, opts)
 
 
@@ -234,6 +232,7 @@ class HttpCheck(_Kind):
 class Report(_Kind):
     """The page that shows the whole environment."""
 
+    path: Output[str]
     digest: Output[str]
 
     def __init__(self, name: str, *, path: str, document: Values, drills_path: str, opts: ResourceOptions) -> None:

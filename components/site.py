@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components import files
-from components.templates import RenderedEngine, RenderedService, Renderer
+from components.templates import RenderedEngine, RenderedService, Renderer, marks
 from model import names
 from model.configuration import read_environment, stack_file_name, with_pulumi_values
 from model.environment import Environment
 from model.errors import ConfigurationError, Fault, UnderstudyError
 from model.placement import Placement, file_name, read_placement
 from model.service import Service, read_service
+from model.topology import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,13 +35,14 @@ class Site:
     engines: Mapping[str, RenderedEngine]
 
 
-def read_site(directory: Path, stack: str, backend_url: str, config: Mapping[str, str | None]) -> Site:
+def read_site(directory: Path, stack: str, backend_url: str, config: Mapping[str, str | None] | None) -> Site:
     """Return all that a stack is to be.
 
     Args:
         directory: the project's.
+        stack: its name.
         backend_url: where the stack's state is kept; a part of the mark on what is made.
-        config: what Pulumi has for each of ``model.configuration.KEYS``.
+        config: what Pulumi has for each of ``model.configuration.KEYS``; None takes what stands in the stack's file.
 
     Raises:
         ConfigurationError: with every fault of every file.
@@ -68,6 +70,7 @@ def read_site(directory: Path, stack: str, backend_url: str, config: Mapping[str
         if machine.existing is None
     }
     engines = {store.name: renderer.engine(store) for store in environment.topology.stores}
+    faults += _unknown_passwords(environment, rendered)
     if faults:
         raise ConfigurationError(tuple(dict.fromkeys(faults)))
     return Site(
@@ -87,7 +90,7 @@ def read_services(directory: Path) -> dict[str, Service]:
     """
     services: dict[str, Service] = {}
     faults: list[Fault] = []
-    for name in sorted(files.service_names(directory)):
+    for name in sorted(path.parent.name for path in (directory / "services").glob("[a-z]*/service.yaml")):
         file = f"services/{name}/service.yaml"
         values, wrong = files.parse(file, files.read_text(directory / file))
         faults += wrong
@@ -99,6 +102,29 @@ def read_services(directory: Path) -> dict[str, Service]:
     return services
 
 
+def built_stores(environment: Environment) -> tuple[Store, ...]:
+    """Return the stores whose machines are all built by us; those on machines that exist are left alone."""
+    built = {machine.name for machine in environment.topology.machines if machine.existing is None}
+    return tuple(store for store in environment.topology.stores if {store.primary, *store.replicas} <= built)
+
+
+def _unknown_passwords(environment: Environment, services: Mapping[str, tuple[RenderedService, ...]]) -> list[Fault]:
+    """A service that we build can't log in to a store that we did not: nobody told us the password."""
+    known = {store.name for store in built_stores(environment)}
+    return [
+        Fault(
+            file=f"services/{rendered.service.name}/{file.source}",
+            key=f"for {machine}",
+            found=f"the password of the store {store}, whose machines exist",
+            allowed=f"{machine} as an existing machine too, or passwords of stores that are built",
+        )
+        for machine, found in services.items()
+        for rendered in found
+        for file, text in zip(rendered.service.files, rendered.files, strict=True)
+        for store in sorted(marks(text.content) - known)
+    ]
+
+
 @contextmanager
 def _noting(faults: list[Fault]) -> Iterator[None]:
     try:
@@ -107,9 +133,9 @@ def _noting(faults: list[Fault]) -> Iterator[None]:
         faults.extend(error.faults)
 
 
-def _environment(directory: Path, stack: str, config: Mapping[str, str | None]) -> Environment:
+def _environment(directory: Path, stack: str, config: Mapping[str, str | None] | None) -> Environment:
     found = files.stack_files(directory)
-    if stack in found:
+    if stack in found and config is not None:
         found[stack] = with_pulumi_values(found[stack], config)
     return read_environment(found, stack, services=files.service_names(directory))
 

@@ -33,6 +33,11 @@ class StoreView:
     backup: Backup | None
 
     @property
+    def machines(self) -> tuple[Machine, ...]:
+        """Return the primary, then the replicas."""
+        return (self.primary, *self.replicas)
+
+    @property
     def password(self) -> str:
         """Return the mark that `with_secrets` replaces by the owner's password."""
         return f"@@password of {self.name}@@"
@@ -126,33 +131,31 @@ class Renderer:
 
     def engine(self, store: Store) -> RenderedEngine:
         """Return how the store's engine is set up; with nothing of the site's own where it has no such service."""
-        found = [service for service in self.services.values() if service.engine and service.engine.engine == store.engine]
-        if not found or found[0].engine is None:
-            return RenderedEngine(settings=(), hba=(), init="")
-        return self._engine(found[0].name, found[0].engine, store)
+        for service in self.services.values():
+            if service.engine and service.engine.engine == store.engine:
+                return self._engine(service.name, service.engine, store)
+        return RenderedEngine(settings=(), hba=(), init="")
 
     def _engine(self, name: str, engine: EngineSettings, store: Store) -> RenderedEngine:
         values = self._values(store=store_view(self.environment, store))
         place = f"services/{name}/service.yaml"
         live = () if self.environment.mirror_of else engine.live_settings
+        settings = (*engine.settings, *live)
         return RenderedEngine(
-            settings=tuple(
-                (key, self._text(place, f"store.settings.{key}", text, values)) for key, text in (*engine.settings, *live)
-            ),
-            hba=tuple(
-                self._text(place, f"store.hba.{index}", line, values) for index, line in enumerate(engine.hba)
-            ),
+            settings=tuple((key, self._text(place, f"store.settings.{key}", text, values)) for key, text in settings),
+            hba=tuple(self._text(place, f"store.hba.{index}", line, values) for index, line in enumerate(engine.hba)),
             init=self._source(name, engine.init, values) if engine.init else "",
         )
 
     def _values(self, **own: object) -> dict[str, object]:
         topology = self.environment.topology
-        names = {name for machine in topology.machines for name in machine.services}
         return {
             "stack": self.environment.stack,
             "mirror_of": self.environment.mirror_of,
             "topology": topology,
-            "peers": {name: tuple(item for item in topology.machines if name in item.services) for name in names},
+            "peers": {
+                name: tuple(item for item in topology.machines if name in item.services) for name in self.services
+            },
             "stores": {store.name: store_view(self.environment, store) for store in topology.stores},
             "services": {service.name: dict(service.variables) for service in self.services.values()},
             **own,
@@ -181,18 +184,32 @@ class Renderer:
             self.faults.append(fault)
 
 
-_JINJA = jinja2.Environment(
-    undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False
+_JINJA = jinja2.Environment(  # what it renders are configuration files, not pages
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+    autoescape=False,  # noqa: S701
 )
+
+
+def marks(text: str) -> set[str]:
+    """Return the names of the stores whose passwords a text is to hold.
+
+    >>> marks("PGPASSWORD=@@password of shop@@")
+    {'shop'}
+    """
+    return {match[1] for match in _MARK.finditer(text)}
 
 
 def with_secrets(text: str, passwords: Mapping[str, pulumi.Output[str]]) -> pulumi.Input[str]:
     """Return the text with each mark replaced by its secret; plain, and known in a preview, where it has no mark.
 
     Args:
+        text: as a template gave it.
         passwords: by the store's name.
     """
-    names = sorted({match[1] for match in _MARK.finditer(text)})
+    names = sorted(marks(text))
     if not names:
         return text
 

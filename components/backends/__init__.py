@@ -51,7 +51,5 @@ class Backend(Protocol[Ground]):
     def build_ground(self, site: Site, parent: pulumi.Resource) -> Ground:
         """Build what all machines of a stack stand on: networks, and room for disks."""
 
-    def build_machine(
-        self, site: Site, ground: Ground, machine: Machine, keys: Keys, parent: pulumi.Resource
-    ) -> Built:
+    def build_machine(self, site: Site, ground: Ground, machine: Machine, keys: Keys, parent: pulumi.Resource) -> Built:
         """Build one machine, up to its first command."""

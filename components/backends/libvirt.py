@@ -75,17 +75,13 @@ def build_ground(site: Site, parent: pulumi.Resource) -> LibvirtGround:
         )
         for card in ("mirror", "control")
     )
-    pool = libvirt.Pool(
-        "pool", name=stack, type="dir", target={"path": str(names.stack_directory(stack))}, opts=behind
-    )
+    pool = libvirt.Pool("pool", name=stack, type="dir", target={"path": str(names.stack_directory(stack))}, opts=behind)
     sizes = {_size(machine) for machine in site.environment.topology.machines if machine.existing is None}
     templates = {size: _build_template(site, size, parent, fence) for size in sorted(sizes)}
     return LibvirtGround(provider=provider, pool=pool, networks=networks, templates=templates)
 
 
-def build_machine(
-    site: Site, ground: LibvirtGround, machine: Machine, keys: Keys, parent: pulumi.Resource
-) -> Built:
+def build_machine(site: Site, ground: LibvirtGround, machine: Machine, keys: Keys, parent: pulumi.Resource) -> Built:
     """Build one machine: its disks, its start, and the first word with it."""
     stack, template = site.environment.stack, ground.templates[_size(machine)]
     spec = domain_spec(site, machine)
@@ -170,7 +166,7 @@ def identity(site: Site, machine: Machine, authorized_key: pulumi.Input[str]) ->
         "hostname": machine.name,
         "domain": topology.domain,
         "hosts": [
-            {"address": str(peer.address), "names": [f"{peer.name}.{topology.domain}"] * bool(topology.domain) + [peer.name]}
+            {"address": str(peer.address), "names": [f"{peer.name}.{topology.domain}", peer.name]}
             for peer in topology.machines
         ],
         "authorized_keys": [authorized_key],
@@ -220,7 +216,7 @@ def _build_volume(
     site: Site,
     parent: pulumi.Resource,
 ) -> libvirt.Volume:
-    """Build a disk; with a template it is a linked clone, whose backing file is history: another does not replace it."""
+    """Build a disk; with a template it is a linked clone, and what it was cloned from is history."""
     name = path.rsplit("/", 1)[1]
     backing: pulumi.Output[str] = template.disk_path if template else pulumi.Output.from_input("")
     return libvirt.Volume(

@@ -17,7 +17,8 @@ import psycopg2
 
 PRODUCTS = "SELECT name, to_char(price, 'FM999990.00') FROM products ORDER BY name"
 ORDERS = """
-    SELECT orders.id, to_char(placed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'), customers.name, products.name, quantity
+    SELECT orders.id, to_char(placed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'), customers.name, products.name,
+        quantity
     FROM orders JOIN customers ON customers.id = customer_id JOIN products ON products.id = product_id
     ORDER BY placed_at DESC, orders.id DESC LIMIT 10"""
 COUNTS = "SELECT (SELECT count(*) FROM orders), (SELECT count(*) FROM customers)"

@@ -1,0 +1,70 @@
+"""The sample company's stage and prod, as sites."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from ipaddress import IPv4Network
+from pathlib import Path
+
+import pytest
+import yaml
+
+from components.site import Site, read_site
+from model import placement
+from model.placement import Accelerator, PinnedSeed, PlacedMachine, Placement
+from tests.components.doubles import ROOT
+
+MakeSite = Callable[..., Site]
+CONTROL = IPv4Network("198.18.7.0/24")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """Return a directory with the sample company's files, and a lock file for each stack."""
+    for name in ("Pulumi.prod.yaml", "Pulumi.stage.yaml"):
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / "services", tmp_path / "services")
+    for stack in ("prod", "stage"):
+        place(tmp_path, stack)
+    return tmp_path
+
+
+@pytest.fixture
+def make_site(project: Path) -> MakeSite:
+    """Return what reads a stack of the project, after edits of its files: old text to new, by the file's name."""
+
+    def make(stack: str, edits: Mapping[str, Mapping[str, str]] | None = None) -> Site:
+        for name, changes in (edits or {}).items():
+            text = (project / name).read_text()
+            for old, new in changes.items():
+                assert old in text, f"{name} has no {old!r}"
+                text = text.replace(old, new)
+            (project / name).write_text(text)
+        return read_site(project, stack, "file:///state", None)
+
+    return make
+
+
+def place(directory: Path, stack: str, machines: tuple[str, ...] = ("lb", "app1", "app2", "db1", "db2")) -> None:
+    """Write a stack's lock file; a mirror's store is pinned to a snapshot."""
+    pinned = PinnedSeed(
+        store="shop",
+        snapshot="20261123-010000F",
+        taken_at=datetime(2026, 11, 23, 1, tzinfo=UTC),
+        repository_digest="ab" * 32,
+    )
+    values = placement.as_values(
+        Placement(
+            control_network=CONTROL,
+            accelerator=Accelerator(kind="tcg", reason="no hardware virtualisation that works"),
+            image="0123456789ab" + "0" * 52,
+            machines=tuple(
+                PlacedMachine(name=name, host="here", control_address=CONTROL[10 + index])
+                for index, name in enumerate(machines)
+            ),
+            seeds=(pinned,) if stack == "stage" else (),
+        )
+    )
+    (directory / placement.file_name(stack)).write_text(yaml.safe_dump(values, sort_keys=False))

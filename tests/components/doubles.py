@@ -1,0 +1,197 @@
+"""A Pulumi engine's double that is as strict as the real one: unknown kinds, inputs and missing inputs are errors."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pulumi
+from pulumi.runtime import mocks, stack
+from pulumi.runtime.proto import resource_pb2
+from pulumi.runtime.settings import set_root_resource
+
+from components.environment import Environment
+from components.site import Site
+from provisioners.provider.registry import kinds
+from provisioners.provider.wire import SIGNATURE, message, plain
+
+ROOT = Path(__file__).resolve().parents[2]
+OUTPUTS: Mapping[str, Mapping[str, Any]] = {
+    "SshKeypair": {"public_key": "ssh-ed25519 AAAAkey comment", "private_key": "PRIVATE"},
+    "Password": {"value": "hunter2secret"},
+    "Fence": {"ruleset": "table"},
+    "Template": {"key": "k1", "disk_path": "/templates/k1/disk.qcow2", "warm": True, "reason": ""},
+    "WarmStart": {"placed": True, "reason": ""},
+    "Boot": {"generation": "g1", "started": "warm", "reason": "", "boot_seconds": 7.5},
+    "Filesystem": {},
+    "File": {"digest": "d1"},
+    "Unit": {"active_state": "active"},
+    "PostgresPrimary": {
+        "snapshot": "20261123-010000F",
+        "taken_at": "2026-11-23T01:00:00Z",
+        "data_age_seconds": 93.0,
+        "restore_seconds": 12.5,
+        "checks": [{"name": "accepts connections", "ok": True, "detail": "", "seconds": 0.1}],
+        "system_identifier": "7300000000000000000",
+    },
+    "PostgresReplica": {"lag_bytes": 0, "checks": []},
+    "HttpCheck": {"ok": True, "detail": "200", "seconds": 0.2},
+    "Report": {"digest": "d2"},
+}
+"""What each kind of ours puts out beside its inputs."""
+
+
+_NETWORK = "libvirt:index/network:Network"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registered:
+    """One resource as the program registered it."""
+
+    urn: str
+    type: str
+    name: str
+    parent: str
+    inputs: Mapping[str, Any]
+    secret: frozenset[str]
+    dependencies: frozenset[str]
+    protected: bool
+    retained: bool
+    deleted_with: str
+    ignored: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Graph:
+    """All resources of a run, and the stack's outputs."""
+
+    resources: tuple[Registered, ...]
+    outputs: Mapping[str, Any]
+
+    def of(self, kind: str) -> dict[str, Registered]:
+        """Return the resources whose type ends with ``:kind``, by name."""
+        return {item.name: item for item in self.resources if item.type.split(":")[-1] == kind}
+
+    def one(self, kind: str, name: str) -> Registered:
+        """Return one resource."""
+        return self.of(kind)[name]
+
+    def libvirt_network(self, name: str) -> Registered:
+        """Return one of libvirt's networks."""
+        return next(item for item in self.resources if (item.type, item.name) == (_NETWORK, name))
+
+    def before(self, item: Registered) -> set[str]:
+        """Return ``Kind name`` of everything that must be there before it, however far away."""
+        known, found, waiting = {one.urn: one for one in self.resources}, set[str](), set(item.dependencies)
+        while waiting:
+            urn = waiting.pop()
+            if urn in known and urn not in found:
+                found.add(urn)
+                waiting |= known[urn].dependencies
+        return {f"{known[urn].type.split(':')[-1]} {known[urn].name}" for urn in found}
+
+
+class _Refusing(pulumi.runtime.Mocks):
+    def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], None]:
+        raise AssertionError(f"the program calls {args.token}")
+
+    def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str, dict[str, Any]]:
+        raise AssertionError(f"the program reads {args.typ}")
+
+
+class Monitor(mocks.MockMonitor):
+    """Records what is registered, and checks it as the providers would."""
+
+    def __init__(self) -> None:
+        super().__init__(_Refusing())
+        self.seen: list[Registered] = []
+        self.outputs: dict[str, Any] = {}
+
+    def RegisterResource(self, request: Any) -> Any:  # noqa: N802
+        urn = self.make_urn(request.parent, request.type, request.name)
+        if request.type == "pulumi:pulumi:Stack":
+            return resource_pb2.RegisterResourceResponse(urn=urn)
+        inputs = plain(request.object)
+        if request.custom:
+            check(request.type, inputs)
+        elif not request.type.startswith("understudy:components:"):
+            raise AssertionError(f"an unknown component: {request.type}")
+        found = _registered(urn, request, inputs)
+        assert urn not in {item.urn for item in self.seen}, f"{urn} twice"
+        self.seen.append(found)
+        outputs, secret = OUTPUTS.get(request.type.split(":")[-1], {}) if request.custom else {}, found.secret
+        if request.type in kinds():
+            secret |= kinds()[request.type].secret_outputs
+        state = message({**inputs, **outputs}, secret)
+        return resource_pb2.RegisterResourceResponse(urn=urn, id=f"{request.name}-id", object=state)
+
+    def RegisterResourceOutputs(self, request: Any) -> Any:  # noqa: N802
+        if "pulumi:pulumi:Stack" in request.urn.split("::")[2].split("$")[-1]:
+            self.outputs = plain(request.outputs)
+        return super().RegisterResourceOutputs(request)  # type: ignore[no-untyped-call]  # Pulumi has no types here
+
+
+def _registered(urn: str, request: Any, inputs: Mapping[str, Any]) -> Registered:
+    secret = {key for key, value in request.object.fields.items() if SIGNATURE in str(value)}
+    return Registered(
+        urn=urn,
+        type=request.type,
+        name=request.name,
+        parent=request.parent,
+        inputs=inputs,
+        secret=frozenset(secret),
+        dependencies=frozenset(request.dependencies),
+        protected=request.protect,
+        retained=request.retainOnDelete,
+        deleted_with=request.deletedWith,
+        ignored=frozenset(request.ignoreChanges),
+    )
+
+
+def check(token: str, inputs: Mapping[str, Any]) -> None:
+    """Refuse what the real provider would refuse.
+
+    Raises:
+        AssertionError: the kind or an input is unknown, an input is missing, or a value is not allowed.
+    """
+    if token.startswith("understudy:"):
+        if token not in kinds():
+            return  # NOT YET
+        failures = kinds()[token].check(inputs)
+        assert not failures, f"{token}: {failures}"
+        return
+    if token == "pulumi:providers:libvirt":
+        known, needed = {"uri", "version"}, {"uri"}
+    else:
+        schema = _libvirt_schema()["resources"][token]
+        known, needed = set(schema["inputProperties"]), set(schema.get("requiredInputs", ()))
+    assert set(inputs) <= known, f"{token}: unknown inputs {set(inputs) - known}"
+    assert needed <= set(inputs), f"{token}: missing inputs {needed - set(inputs)}"
+
+
+@cache
+def _libvirt_schema() -> dict[str, Any]:
+    schema: dict[str, Any] = json.loads((ROOT / "plugins/libvirt/schema.json").read_text())
+    return schema
+
+
+def run(site: Site, directory: Path) -> Graph:
+    """Run the program on a site and return what it registered."""
+    monitor = Monitor()
+
+    def program() -> None:
+        for name, value in Environment(site, directory).outputs.items():
+            pulumi.export(name, value)
+
+    async def in_stack() -> None:
+        mocks.set_mocks(monitor.mocks, project="understudy", stack=site.environment.stack, monitor=monitor)
+        set_root_resource(None)  # type: ignore[arg-type]  # the one that `set_mocks` made is not ours
+        await stack.run_in_stack(program)
+
+    asyncio.run(in_stack())
+    return Graph(resources=tuple(monitor.seen), outputs=monitor.outputs)

@@ -1,0 +1,292 @@
+"""The graph that a stack becomes: what is made, in which order, with what, and what is never touched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from components.site import read_site
+from model.errors import ConfigurationError, UnderstudyError
+from tests.components.conftest import MakeSite
+from tests.components.doubles import OUTPUTS, Graph, check, run
+
+FIVE = {"lb", "app1", "app2", "db1", "db2"}
+
+
+@pytest.fixture
+def stage(make_site: MakeSite, project: Path) -> Graph:
+    return run(make_site("stage"), project)
+
+
+@pytest.fixture
+def prod(make_site: MakeSite, project: Path) -> Graph:
+    return run(make_site("prod"), project)
+
+
+def test_every_machine_is_built(stage: Graph) -> None:
+    assert set(stage.of("Domain")) == set(stage.of("Boot")) == set(stage.of("WarmStart")) == FIVE
+    assert set(stage.of("Volume")) == {f"{name}-system" for name in FIVE} | {"db1-data", "db2-data"}
+    assert set(stage.of("Filesystem")) == {"db1:/srv", "db2:/srv"}
+
+
+def test_a_template_for_each_size(stage: Graph) -> None:
+    assert len(stage.of("Template")) == 2
+
+
+def test_everything_has_the_environment_above_it(stage: Graph) -> None:
+    known = {item.urn: item for item in stage.resources}
+    for item in stage.resources:
+        chain = [item]
+        while chain[-1].parent in known:
+            chain.append(known[chain[-1].parent])
+        assert chain[-1].type == "understudy:components:Environment", item.name
+
+
+def test_the_fence_stands_before_anything_that_could_send(stage: Graph) -> None:
+    for network in stage.of("Network").values():
+        if network.type.startswith("libvirt"):
+            assert "Fence fence" in stage.before(network)
+    for domain in stage.of("Domain").values():
+        assert {"Fence fence", "Network mirror", "Network control", f"WarmStart {domain.name}"} <= stage.before(domain)
+
+
+def test_the_mirror_network_leads_nowhere_and_the_host_has_no_address_on_it(stage: Graph) -> None:
+    mirror, control = (stage.libvirt_network(name).inputs for name in ("mirror", "control"))
+    assert mirror["mode"] == control["mode"] == "none"
+    assert "addresses" not in mirror
+    assert control["addresses"] == ["198.18.7.0/24"]
+
+
+def test_machines_do_not_wait_for_each_other(stage: Graph) -> None:
+    for name in FIVE:
+        others = {f"{kind} {other}" for kind in ("Domain", "Boot") for other in FIVE - {name}}
+        assert not others & stage.before(stage.one("Boot", name))
+
+
+def test_services_wait_for_nothing_but_their_own_machine(stage: Graph) -> None:
+    for unit, machine in (("lb:haproxy.service", "lb"), ("app1:app.service", "app1")):
+        before = stage.before(stage.one("Unit", unit))
+        assert {item for item in before if item.startswith("Boot ")} == {f"Boot {machine}"}
+        assert not any(item.startswith("Postgres") for item in before)
+
+
+def test_the_replica_follows_the_primary(stage: Graph) -> None:
+    replica = stage.one("PostgresReplica", "shop-db2")
+    assert {"PostgresPrimary shop", "Filesystem db2:/srv"} <= stage.before(replica)
+    assert replica.inputs["primary_system_identifier"] == OUTPUTS["PostgresPrimary"]["system_identifier"]
+
+
+def test_what_is_on_a_machine_goes_with_it_but_its_shutdown_is_clean(stage: Graph) -> None:
+    domains = {item.urn: item.name for item in stage.of("Domain").values()}
+    for kind in ("File", "Unit", "Filesystem", "PostgresPrimary", "PostgresReplica", "HttpCheck"):
+        for item in stage.of(kind).values():
+            assert domains[item.deleted_with] == item.inputs["connection"]["name"], item.name
+            assert item.inputs["generation"] == "g1"
+    assert all(not boot.deleted_with for boot in stage.of("Boot").values())
+
+
+def test_a_new_template_does_not_replace_a_disk_but_a_new_image_does(make_site: MakeSite, project: Path) -> None:
+    disk = run(make_site("stage"), project).one("Volume", "lb-system")
+    assert disk.ignored == {"xml"}
+    lock = {"Placement.stage.lock.yaml": {"0123456789ab": "ba9876543210"}}
+    assert run(make_site("stage", lock), project).one("Volume", "lb-system").inputs["name"] != disk.inputs["name"]
+
+
+def test_the_data_disk_is_made_as_asked_and_not_from_the_template(stage: Graph) -> None:
+    data = stage.one("Volume", "db1-data")
+    assert (data.inputs["size"], data.ignored) == (2 * 1024**3, frozenset())
+    assert not any(item.startswith("Template") for item in stage.before(data))
+
+
+def test_the_store_is_filled_from_the_pinned_snapshot(stage: Graph, project: Path) -> None:
+    primary = stage.one("PostgresPrimary", "shop").inputs
+    assert primary["snapshot"] == "20261123-010000F"
+    assert primary["seed"] == {
+        "kind": "pgbackrest",
+        "location": str(project / "samples/pgbackrest"),
+        "stanza": "shop",
+        "endpoint": "",
+        "region": "",
+    }
+    assert primary["expected_tables"] == ["customers", "orders", "products"]
+    assert primary["domain"] == "stage-db1"
+
+
+def test_a_mirror_does_not_archive_and_has_no_heartbeat(stage: Graph) -> None:
+    assert not {name for name in stage.one("PostgresPrimary", "shop").inputs["settings"] if "archive" in name}
+    assert not any("heartbeat" in name or "pgbackrest" in name for name in (*stage.of("File"), *stage.of("Unit")))
+
+
+def test_prod_begins_with_the_samples_and_takes_backups(prod: Graph) -> None:
+    primary = prod.one("PostgresPrimary", "shop").inputs
+    assert (primary["seed"], primary["snapshot"]) == ({"kind": "init"}, "")
+    assert "INSERT INTO products" in primary["init_sql"]
+    assert primary["settings"]["archive_command"] == "pgbackrest --stanza=shop archive-push %p"
+    for unit in ("db1:heartbeat.service", "db1:pgbackrest-backup.timer"):
+        assert "PostgresPrimary shop" in prod.before(prod.one("Unit", unit))
+
+
+def test_what_keeps_data_is_protected_in_prod_only(stage: Graph, prod: Graph) -> None:
+    assert not [item.name for item in stage.resources if item.protected]
+    assert {item.name for item in prod.resources if item.protected} == {*prod.of("Volume"), "shop", "shop-db2"}
+
+
+def test_prod_can_be_unprotected(make_site: MakeSite, project: Path) -> None:
+    edits = {"Pulumi.prod.yaml": {"config:\n": "config:\n  understudy:protect: false\n"}}
+    assert not [item for item in run(make_site("prod", edits), project).resources if item.protected]
+
+
+def test_only_the_host_key_that_we_made_is_trusted(stage: Graph) -> None:
+    for boot in stage.of("Boot").values():
+        assert boot.inputs["connection"]["host_key"] == "ssh-ed25519 AAAAkey"
+        assert {"host_private_key", "private_key"} <= boot.secret
+
+
+def test_passwords_stay_secret_and_are_in_no_other_text(stage: Graph) -> None:
+    password = str(OUTPUTS["Password"]["value"])
+    for item in stage.resources:
+        for key, value in item.inputs.items():
+            if password in str(value):
+                assert key in item.secret or item.type.startswith("pulumi:pulumi:Stack"), f"{item.name}: {key}"
+    assert f"PGPASSWORD={password}\n" in stage.one("File", "app1:/etc/app/app.env").inputs["content"]
+    assert "content" not in stage.one("File", "lb:/etc/haproxy/haproxy.cfg").secret
+    assert password not in str(stage.outputs)
+
+
+def test_identities_name_every_machine(stage: Graph) -> None:
+    identity = stage.one("Boot", "db1").inputs["identity"]
+    assert {"address": "10.20.0.10", "names": ["lb.shop.example", "lb"]} in identity["hosts"]
+    assert identity["cards"]["mirror"]["address"] == "10.20.0.31"
+    assert len({boot.inputs["identity"]["cards"]["control"]["mac"] for boot in stage.of("Boot").values()}) == len(FIVE)
+
+
+def test_the_spare_is_a_backup_in_the_load_balancer(stage: Graph) -> None:
+    text = stage.one("File", "lb:/etc/haproxy/haproxy.cfg").inputs["content"]
+    assert "server app1 10.20.0.21:8000\n" in text
+    assert "server app2 10.20.0.22:8000 backup\n" in text
+
+
+def test_pages_are_asked_for_one_after_the_other(stage: Graph) -> None:
+    last = stage.one("HttpCheck", "front-without-app1")
+    assert {"HttpCheck front", "HttpCheck app1-app-health", "PostgresReplica shop-db2"} <= stage.before(last)
+    assert last.inputs["stopping"][0]["unit"] == "app.service"
+    assert last.inputs["stopping"][0]["connection"]["name"] == "app1"
+
+
+def test_the_report_comes_last_and_knows_everything(stage: Graph, project: Path) -> None:
+    report = stage.one("Report", "report")
+    assert {f"HttpCheck {name}" for name in stage.of("HttpCheck")} <= stage.before(report)
+    assert report.inputs["path"] == str(project / "reports/stage/report.html")
+    assert report.inputs["document"]["restores"][0]["data_age_seconds"] == 93
+
+
+def test_the_outputs(stage: Graph) -> None:
+    assert set(stage.outputs) == {"machines", "accelerator", "seeds", "checks", "report"}
+    assert stage.outputs["machines"]["db1"] == {
+        "address": "10.20.0.31",
+        "control_address": "198.18.7.13",
+        "role": "primary",
+        "started": "warm",
+        "why": "",
+    }
+    assert stage.outputs["accelerator"] == "tcg: no hardware virtualisation that works"
+    assert stage.outputs["seeds"]["shop"]["taken_at"] == "2026-11-23T01:00:00Z"
+
+
+def test_existing_machines_are_never_touched(make_site: MakeSite, project: Path) -> None:
+    existing = "      vcpus: 2\n      existing: true\n"
+    edits = {"Pulumi.prod.yaml": {"      vcpus: 2\n": existing, "    app: [app1, app2]\n": ""}}
+    graph = run(make_site("prod", edits), project)
+    assert set(graph.of("Domain")) == {"lb", "app1", "app2"}
+    touched = {item.inputs["connection"]["name"] for item in graph.resources if "connection" in item.inputs}
+    assert touched <= {"lb", "app1", "app2"}
+    assert not graph.of("PostgresPrimary")
+    assert graph.outputs["machines"]["db1"]["existing"]
+
+
+def test_the_password_of_a_store_that_exists_is_not_known(make_site: MakeSite) -> None:
+    edits = {"Pulumi.prod.yaml": {"      vcpus: 2\n": "      vcpus: 2\n      existing: true\n"}}
+    with pytest.raises(ConfigurationError, match="for app1: found the password of the store shop"):
+        make_site("prod", edits)
+
+
+def test_a_prod_that_exists_whole_makes_nothing(make_site: MakeSite, project: Path) -> None:
+    edits = {"Pulumi.prod.yaml": {"      vcpus: ": "      existing: true\n      vcpus: "}}
+    graph = run(make_site("prod", edits), project)
+    assert not [item.type for item in graph.resources if item.type.startswith("libvirt") or "connection" in item.inputs]
+
+
+def test_its_stage_is_built_all_the_same(make_site: MakeSite, project: Path) -> None:
+    edits = {"Pulumi.prod.yaml": {"      vcpus: ": "      existing: true\n      vcpus: "}}
+    assert set(run(make_site("stage", edits), project).of("Domain")) == FIVE
+
+
+def test_the_graph_is_the_same_twice(make_site: MakeSite, project: Path) -> None:
+    def shape(graph: Graph) -> list[tuple[str, str, frozenset[str]]]:
+        return sorted((item.urn, str(item.inputs), item.dependencies) for item in graph.resources)
+
+    assert shape(run(make_site("stage"), project)) == shape(run(make_site("stage"), project))
+
+
+def test_two_stacks_share_no_name_on_the_host(stage: Graph, prod: Graph) -> None:
+    def names(graph: Graph) -> set[str]:
+        boots, fence = graph.of("Boot").values(), graph.one("Fence", "fence").inputs
+        cards = [boot.inputs["identity"]["cards"][card]["mac"] for boot in boots for card in ("control", "mirror")]
+        networks = [graph.libvirt_network(card).inputs["name"] for card in ("control", "mirror")]
+        domains = [item.inputs["name"] for item in graph.of("Domain").values()]
+        uuids = [boot.inputs["uuid"] for boot in boots]
+        pool = graph.one("Pool", "pool").inputs["target"]["path"]
+        return {*cards, *networks, *domains, *uuids, pool, fence["mirror_bridge"], fence["control_bridge"]}
+
+    assert not names(stage) & names(prod)
+
+
+@pytest.mark.parametrize(
+    ("token", "inputs"),
+    [
+        ("understudy:index:File", {"path": "/a", "contents": ""}),
+        ("libvirt:index/domain:Domain", {"memroy": 512}),
+        ("libvirt:index/pool:Pool", {}),
+    ],
+)
+def test_the_double_refuses_what_the_providers_refuse(token: str, inputs: dict[str, object]) -> None:
+    with pytest.raises(AssertionError):
+        check(token, inputs)
+
+
+def test_nothing_is_made_where_the_configuration_is_wrong(make_site: MakeSite) -> None:
+    edits = {
+        "Pulumi.prod.yaml": {"memory: 512MiB": "memory: -512MiB"},
+        "services/haproxy/service.yaml": {"mode: ": "moed: "},
+        "services/app/app.env.j2": {"stores.shop.owner": "stores.shop.onwer"},
+    }
+    with pytest.raises(ConfigurationError) as caught:
+        make_site("stage", edits)
+    assert {fault.file for fault in caught.value.faults} >= {"Pulumi.prod.yaml", "services/haproxy/service.yaml"}
+
+
+def test_a_template_that_asks_for_what_is_not_there_is_told(make_site: MakeSite) -> None:
+    edits = {
+        "services/app/app.env.j2": {"stores.shop.owner": "stores.shop.onwer"},
+        "services/haproxy/haproxy.cfg.j2": {"{% endfor %}": ""},
+        "services/heartbeat/service.yaml": {"heartbeat.sql.j2": "hartbeat.sql.j2"},
+    }
+    with pytest.raises(ConfigurationError) as caught:
+        make_site("prod", edits)
+    text = str(caught.value)
+    assert "onwer" in text
+    assert "services/haproxy/haproxy.cfg.j2" in text
+    assert "hartbeat.sql.j2: found no such file" in text
+
+
+def test_a_stack_that_was_not_placed_is_told_how(make_site: MakeSite, project: Path) -> None:
+    (project / "Placement.stage.lock.yaml").unlink()
+    with pytest.raises(UnderstudyError, match="understudy place"):
+        read_site(project, "stage", "file:///state", None)
+
+
+def test_a_machine_without_a_place_is_told(make_site: MakeSite, project: Path) -> None:
+    more = "    app3:\n      address: 10.20.0.23\n      vcpus: 1\n      memory: 512MiB\n    db1:"
+    with pytest.raises(UnderstudyError, match="no place for app3"):
+        make_site("stage", {"Pulumi.prod.yaml": {"    db1:": more}})
