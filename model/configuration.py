@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from model import rules
 from model.environment import Environment, Settings
 from model.errors import ConfigurationError, Fault
+from model.limits import limited, read_limits
 from model.readers import (
     MISSING,
     Place,
@@ -26,10 +27,10 @@ from model.topology import Topology
 from model.topology_reader import OPTIONAL, REQUIRED, read_topology
 
 TOPOLOGY_KEYS = (*REQUIRED, *OPTIONAL)
-SETTING_KEYS = ("mirror", "seed", "capacity", "image", "warm_start", "protect")
+SETTING_KEYS = ("mirror", "seed", "capacity", "at_most", "image", "warm_start", "protect")
 KEYS = (*TOPOLOGY_KEYS, *SETTING_KEYS)
 """All keys of a stack's configuration, without their prefix; the program reads each from Pulumi."""
-_OBJECT_KEYS = ("machines", "services", "stores", "pages")
+_OBJECT_KEYS = ("machines", "services", "stores", "pages", "at_most")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,10 +95,12 @@ def read_environment(files: Mapping[str, StackFile], stack: str, *, services: Co
     sections = [_section(file, faults) for file in _follow(files, stack, faults)]
     settings = [_read_settings(section) for section in sections]
     images = [section.read("image", read_text, rules.is_image, rules.IMAGE_ALLOWED) for section in sections]
+    limits = [section.read("at_most", read_limits) for section in sections]
     described = sections[-1] if sections and "mirror" not in sections[-1].values else None
     topology = read_topology(described, services) if described else None
     if described and topology:
         topology = _as_built(topology, mirrored=len(sections) > 1, image=next(filter(None, images), ""))
+        topology = limited(topology, limits)
         _check_seed(described, topology, settings[0].seed)
         _check_image(described.place / "stores", topology)
     if faults or topology is None:
@@ -140,12 +143,14 @@ def _section(file: StackFile, faults: list[Fault]) -> Section:
     faults.extend(file.faults)
     required = () if "mirror" in file.config or file.faults else REQUIRED
     section = read_keys(Place(file.name, (), faults), file.config, required=required, optional=KEYS)
+    mirrors = "mirror" in file.config
     for key in TOPOLOGY_KEYS:
-        if "mirror" in file.config and key in file.config:
-            (section.place / key).note(
-                "a description beside `mirror`",
-                "nothing: it comes from the mirrored stack's file",
-            )
+        if mirrors and key in file.config:
+            wanted = "nothing: it comes from the mirrored stack's file"
+            (section.place / key).note("a description beside `mirror`", wanted)
+    if not mirrors and "at_most" in file.config:
+        wanted = "nothing: only a mirror is smaller than it is described"
+        (section.place / "at_most").fault(file.config["at_most"], wanted)
     return section
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from components.files import service_names, stack_file, stack_files
 from model.configuration import KEYS, StackFile, read_environment, with_pulumi_values
 from model.environment import Environment, Settings
-from model.errors import ConfigurationError
+from model.errors import ConfigurationError, Fault
 from model.topology import Access, Backup, Heartbeat
 
 ROOT = Path(__file__).parents[2]
@@ -72,6 +72,19 @@ def test_a_mirror_of_a_mirror_has_the_same_topology() -> None:
     dr = environment(texts, "dr")
     assert replace(dr.topology, image="") == environment(VALID).topology
     assert (dr.mirror_of, dr.topology.image) == ("stage", "images/mine.qcow2")
+
+
+def test_a_mirror_can_be_smaller_than_what_it_mirrors() -> None:
+    limits = "warm_start: true\n  understudy:at_most: {vcpus: 1, memory: 2GiB, data_disk: 1GiB}"
+    stage = environment({**VALID, "stage": VALID["stage"].replace("warm_start: true", limits)}).topology
+    sizes = {each.name: (each.vcpus, each.memory_mib, each.data_disk_mib) for each in stage.machines}
+    assert sizes == {
+        "lb": (1, 512, 0),
+        "app1": (1, 512, 0),
+        "db1": (1, 1024, 1024),
+        "db2": (1, 1024, 1024),
+        "old": (1, 2048, 1024),
+    }
 
 
 def test_existing_true_is_reached_at_its_own_address() -> None:
@@ -138,7 +151,12 @@ def test_a_stack_without_a_file() -> None:
 
 def test_pulumis_values_stand_before_the_files() -> None:
     file = stack_file("Pulumi.stage.yaml", VALID["stage"])
-    values = {key: None for key in KEYS} | {"mirror": "prod", "seed": "empty", "warm_start": "false", "machines": "{}"}
+    values: dict[str, str | None] = dict.fromkeys(KEYS) | {
+        "mirror": "prod",
+        "seed": "empty",
+        "warm_start": "false",
+        "machines": "{}",
+    }
     files = {"prod": stack_file("Pulumi.prod.yaml", VALID["prod"]), "stage": with_pulumi_values(file, values)}
     assert read_environment(files, "stage", services=SERVICES).settings == Settings(seed="empty", warm_start=False)
 
@@ -208,9 +226,13 @@ def test_any_change_of_the_text_is_read_or_is_a_fault(data: st.DataObject, stack
 
 
 def read_or_faults(files: dict[str, StackFile]) -> None:
+    faults: tuple[Fault, ...] = ()
     try:
-        assert read_environment(files, "stage", services=SERVICES).topology.machines
+        environment = read_environment(files, "stage", services=SERVICES)
     except ConfigurationError as error:
-        assert error.faults
-        assert all(fault.found and fault.allowed and fault.key and fault.file for fault in error.faults)
-        assert str(error).isascii() or str(error).encode("utf-8", "strict")
+        faults = error.faults
+    else:
+        assert environment.topology.machines
+        return
+    assert faults
+    assert all(fault.found and fault.allowed and fault.key and fault.file for fault in faults)

@@ -1,0 +1,90 @@
+"""Which snapshot fills each store: choosing one, and saying what a move of the pin changes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from datetime import timedelta
+from pathlib import Path
+
+from model.environment import Environment
+from model.errors import UnderstudyError
+from model.placement import PinnedSeed
+from model.topology import Store
+
+
+def newest_pins(directory: Path, environment: Environment, before: Collection[PinnedSeed]) -> tuple[PinnedSeed, ...]:
+    """Return a pin for each store that is to be filled: the one that it has, else its newest good snapshot.
+
+    Raises:
+        UnderstudyError: a store has no good snapshot; says which and why.
+    """
+    if environment.settings.seed != "newest":
+        return ()
+    kept = {pin.store: pin for pin in before}
+    stores = sorted(environment.topology.stores, key=lambda store: store.name)
+    return tuple(kept.get(store.name) or newest_pin(directory, store) for store in stores)
+
+
+def newest_pin(directory: Path, store: Store) -> PinnedSeed:
+    """Return the pin on a store's newest good snapshot.
+
+    Raises:
+        UnderstudyError: there is none.
+    """
+    return snapshots(directory, store)[-1]
+
+
+def snapshots(directory: Path, store: Store) -> tuple[PinnedSeed, ...]:
+    """Return a store's good snapshots as pins, oldest first, at least one.
+
+    Raises:
+        UnderstudyError: there is none, or the repository cannot be read.
+    """
+    from provisioners.stores import repository
+
+    if store.backup is None:
+        raise UnderstudyError(where=f"store {store.name}", found="no backup", wanted="`backup` in its description")
+    found = sorted(repository.open(store.backup, directory).snapshots(), key=lambda snapshot: snapshot.taken_at)
+    if not found:
+        raise UnderstudyError(
+            where=f"store {store.name}", found=f"no good snapshot in {store.backup.location}", wanted="at least one"
+        )
+    return tuple(
+        PinnedSeed(
+            store=store.name,
+            snapshot=snapshot.label,
+            taken_at=snapshot.taken_at.replace(microsecond=0),
+            repository_digest=snapshot.digest,
+        )
+        for snapshot in found
+    )
+
+
+def pin_lines(before: Iterable[PinnedSeed], after: Iterable[PinnedSeed]) -> Iterable[str]:
+    """Return old and new of each pin that moved, in words, with what is lost where it moved back."""
+    old = {pin.store: pin for pin in before}
+    for pin in after:
+        former = old.pop(pin.store, None)
+        if former is None:
+            yield f"store {pin.store}: filled from {in_words(pin)}"
+        elif former != pin:
+            yield f"store {pin.store}: {in_words(former)} -> {in_words(pin)}{_lost(former, pin)}"
+    for pin in old.values():
+        yield f"store {pin.store}: no longer filled from {in_words(pin)}"
+
+
+def in_words(pin: PinnedSeed) -> str:
+    """Return a pin's snapshot and when it was taken."""
+    return f"{pin.snapshot} of {pin.taken_at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _lost(former: PinnedSeed, pin: PinnedSeed) -> str:
+    """What stage has written itself is lost with every reseed; a pin that moves back loses prod's data too."""
+    back = former.taken_at - pin.taken_at
+    return f" (back by {_span(back)}: what prod wrote in between is not in it)" if back > timedelta(0) else ""
+
+
+def _span(span: timedelta) -> str:
+    minutes = int(span.total_seconds() // 60)
+    days, hours = minutes // 1440, minutes // 60 % 24
+    return f"{days} d {hours} h" if days else f"{hours} h {minutes % 60} min" if hours else f"{minutes} min"

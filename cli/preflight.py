@@ -1,0 +1,138 @@
+"""Prepares a stack for Pulumi: checks its files, places it, and clears away what a killed run left behind.
+
+`./run pulumi ...` calls it. Before a preview nothing is cleared away.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from cli.arguments import add_stack, project_directory, short_stack
+from cli.files import load_environment, read_lock, write_lock
+from cli.place import lines, place
+from cli.pulumi_state import PulumiState
+from components.files import backend_url, stack_files
+from model import names
+from model.environment import Environment
+from model.errors import UnderstudyError
+from model.placement import Placement, file_name
+from model.state import Recorded, recorded, without_cut_off
+from provisioners import this_computer
+
+CHECKED = ("up", "preview")
+"""The commands that run the program. The others work where a file has a fault too: a stage can always be removed."""
+CLEARED = ("up", "refresh", "destroy", "import")
+"""The commands that change something, or the state."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `understudy preflight`."""
+    add_stack(parser)
+    parser.add_argument("verb", nargs="?", default="up", help="the command of pulumi that follows (default: up)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prepare a stack for one command of Pulumi."""
+    directory, stack = project_directory(arguments.cwd), short_stack(arguments.stack)
+    if arguments.verb not in CLEARED:
+        _prepare(directory, stack, arguments.verb)
+        return 0
+    with PulumiState(directory, stack) as state:  # Pulumi writes it out while the files are read
+        _prepare(directory, stack, arguments.verb)
+        clear(state, names.owner(stack, backend_url(os.environ)), mirrored=_is_mirror(directory, stack))
+    return 0
+
+
+def say(line: str) -> None:
+    """Show progress."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def _prepare(directory: Path, stack: str, verb: str) -> None:
+    """Raise where a file has faults; place the stack; see that the machines can be built."""
+    if verb not in CHECKED:
+        return
+    placement = ensure_placed(directory, load_environment(directory, stack))
+    if verb == "up" and placement.machines:
+        _refuse_foreign_network(placement, stack)
+        ensure_image(placement, stack)
+
+
+def _is_mirror(directory: Path, stack: str) -> bool:
+    """Tell it from the file alone: it may have faults."""
+    file = stack_files(directory).get(stack)
+    return file is not None and "mirror" in file.config
+
+
+def ensure_placed(directory: Path, environment: Environment) -> Placement:
+    """Return what the lock file says, once nothing is missing in it.
+
+    Raises:
+        UnderstudyError: the stack cannot be placed.
+    """
+    before = read_lock(directory, environment.stack)
+    placement = place(directory, environment, before)
+    if placement != before:
+        write_lock(directory, environment.stack, placement)
+        for line in lines(placement, before):
+            say(f"{file_name(environment.stack)}: {line}")
+    return placement
+
+
+def _refuse_foreign_network(placement: Placement, stack: str) -> None:
+    """The lock file may come from another computer, or a VPN came up since."""
+    own = names.bridge(stack, "control")
+    for card, network in this_computer.networks():
+        if card != own and network.overlaps(placement.control_network):
+            raise UnderstudyError(
+                where=f"{file_name(stack)}: control_network",
+                found=f"{placement.control_network}, but this computer has {network} on {card}",
+                wanted="a network of the stack's own",
+                todo=f"Remove that one, or run `./run understudy place --again -s {stack}`.",
+            )
+
+
+def ensure_image(placement: Placement, stack: str) -> None:
+    """See that the image is on this computer; build it again where its recipe is still there.
+
+    Raises:
+        UnderstudyError: it is gone, and its recipe too.
+    """
+    from images import build, cache, recipe
+
+    state = cache.usable(build.IMAGES / placement.image)
+    if isinstance(state, cache.ImagePaths):
+        return
+    if recipe.recipe_digest() != placement.image:
+        raise UnderstudyError(
+            where=f"{file_name(stack)}: image",
+            found=f"{placement.image}, {state}",
+            wanted="an image that is on this computer, or whose recipe is the present one",
+            todo=f"Run `./run understudy place --again -s {stack}`: the machines will be built anew.",
+        )
+    build.ensure(say)
+
+
+def clear(state: PulumiState, owner: str, *, mirrored: bool) -> None:
+    """Take away what is on this computer, has the stack's mark, and is not in its state; then what was cut off there.
+
+    What exists elsewhere (prod) is only named.
+    """
+    from provisioners.hypervisor import sweep
+
+    known = recorded(state.exported)
+    left_over = sweep.sweep(state.stack, owner, known, say, act=mirrored)
+    for line in left_over:
+        say(f"removed {line}: a run that was killed had left it" if mirrored else f"found {line}, not in the state")
+    if left_over and not mirrored:
+        say("remove these by hand, or import them; they are left alone, since this stack is no mirror")
+    elif known.cut_off:
+        state.replace(without_cut_off(state.exported))
+        say(f"forgot what a killed run had begun: {_in_words(known)}; it is done again")
+
+
+def _in_words(known: Recorded) -> str:
+    return ", ".join(f"{each.operation} {each.name}" for each in known.cut_off)

@@ -1,0 +1,89 @@
+"""What a stack's state says: which objects of the host it knows, and which operations were cut off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from model.errors import UnderstudyError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CutOff:
+    """An operation that a killed Pulumi had begun: ``creating``, ``updating``, ``deleting`` or ``reading``."""
+
+    operation: str
+    urn: str
+
+    @property
+    def name(self) -> str:
+        """Return the resource's own name.
+
+        >>> CutOff(operation="creating", urn="urn:pulumi:stage::understudy::libvirt:index/domain:Domain::db1").name
+        'db1'
+        """
+        return self.urn.rpartition("::")[2]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """What the state knows of the host. What was being created when Pulumi was killed is not in it.
+
+    Args:
+        domains: names of libvirt domains; ``networks`` and ``pools`` likewise.
+        volumes: paths of volumes.
+        resources: the number of all resources, those elsewhere too.
+        cut_off: the operations that have neither succeeded nor failed.
+    """
+
+    domains: frozenset[str] = frozenset()
+    networks: frozenset[str] = frozenset()
+    pools: frozenset[str] = frozenset()
+    volumes: frozenset[str] = frozenset()
+    resources: int = 0
+    cut_off: tuple[CutOff, ...] = ()
+
+
+def recorded(deployment: object) -> Recorded:
+    """Return what ``pulumi stack export`` printed, parsed, says of the host.
+
+    Raises:
+        UnderstudyError: it is no deployment.
+    """
+    inner = deployment.get("deployment") if isinstance(deployment, Mapping) else None
+    if not isinstance(inner, Mapping):
+        raise UnderstudyError(where="pulumi stack export", found="no deployment", wanted="the stack's state")
+    resources: list[Mapping[str, Any]] = inner.get("resources") or []
+    pending: list[Mapping[str, Any]] = inner.get("pending_operations") or []
+    return Recorded(
+        domains=_names(resources, "domain:Domain"),
+        networks=_names(resources, "network:Network"),
+        pools=_names(resources, "pool:Pool"),
+        volumes=frozenset(str(each["id"]) for each in resources if _is(each, "volume:Volume") and "id" in each),
+        resources=len(resources),
+        cut_off=tuple(
+            CutOff(operation=str(each.get("type", "")), urn=str(each.get("resource", {}).get("urn", "")))
+            for each in pending
+        ),
+    )
+
+
+def without_cut_off(deployment: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a deployment in which nothing is cut off.
+
+    >>> without_cut_off({"version": 3, "deployment": {"resources": [], "pending_operations": [{}]}})
+    {'version': 3, 'deployment': {'resources': []}}
+    """
+    inner = {key: value for key, value in deployment["deployment"].items() if key != "pending_operations"}
+    return {**deployment, "deployment": inner}
+
+
+def _is(resource: Mapping[str, Any], kind: str) -> bool:
+    return resource.get("type") == f"libvirt:index/{kind}"
+
+
+def _names(resources: Iterable[Mapping[str, Any]], kind: str) -> frozenset[str]:
+    """The name that the object has, or was to have where the state holds no outputs yet."""
+    values = [{**each.get("inputs", {}), **each.get("outputs", {})} for each in resources if _is(each, kind)]
+    return frozenset(str(each["name"]) for each in values if "name" in each)
