@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +23,7 @@ from model.errors import UnderstudyError
 from model.facts import HostFacts
 from model.service import Service
 from model.topology import Access
+from provisioners.commands import command_line
 from provisioners.facts.ask import SECONDS, read_host
 from provisioners.hypervisor.host import write_whole
 from provisioners.outcome import CommandFailed, Result
@@ -147,7 +147,7 @@ def _command(arguments: argparse.Namespace) -> str:
     options += ["--sudo"] if arguments.sudo else []
     options += ["--jump", arguments.jump] if arguments.jump else []
     options += ["--output", arguments.output] if arguments.output != "Pulumi.prod.yaml" else []
-    return shlex.join(["understudy", "adopt", *arguments.hosts, *options])
+    return command_line(["understudy", "adopt", *arguments.hosts, *options])
 
 
 def _show_read(facts: Sequence[HostFacts]) -> None:

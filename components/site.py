@@ -90,13 +90,18 @@ def read_services(directory: Path) -> dict[str, Service]:
     """
     services: dict[str, Service] = {}
     faults: list[Fault] = []
-    for name in sorted(path.parent.name for path in (directory / "services").glob("[a-z]*/service.yaml")):
-        file = f"services/{name}/service.yaml"
-        values, wrong = files.parse(file, files.read_text(directory / file))
+    for folder in sorted(path for path in (directory / "services").glob("[a-z]*") if path.is_dir()):
+        file = f"services/{folder.name}/service.yaml"
+        if not (folder / "service.yaml").is_file():
+            faults.append(
+                Fault(file=file, key="the file", found="no such file", allowed="what the service consists of")
+            )
+            continue
+        values, wrong = files.parse(file, files.read_text(folder / "service.yaml"))
         faults += wrong
         if not wrong:
             with _noting(faults):
-                services[name] = read_service(file, name, values)
+                services[folder.name] = read_service(file, folder.name, values)
     if faults:
         raise ConfigurationError(tuple(faults))
     return services
