@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pulumi
+import pulumi_libvirt as libvirt
+from pulumi._types import input_type_py_to_pulumi_names
 from pulumi.runtime import mocks, stack
 from pulumi.runtime.proto import resource_pb2
 from pulumi.runtime.settings import set_root_resource
@@ -47,6 +47,22 @@ OUTPUTS: Mapping[str, Mapping[str, Any]] = {
 
 
 _NETWORK = "libvirt:index/network:Network"
+
+
+LIBVIRT: Mapping[str, type] = {
+    "libvirt:index/domain:Domain": libvirt.DomainArgs,
+    "libvirt:index/network:Network": libvirt.NetworkArgs,
+    "libvirt:index/pool:Pool": libvirt.PoolArgs,
+    "libvirt:index/volume:Volume": libvirt.VolumeArgs,
+    "pulumi:providers:libvirt": libvirt.ProviderArgs,
+}
+NESTED: Mapping[str, type] = {
+    "disks": libvirt.DomainDiskArgs,
+    "networkInterfaces": libvirt.DomainNetworkInterfaceArgs,
+    "target": libvirt.PoolTargetArgs,
+    "xml": libvirt.DomainXmlArgs,
+}
+"""Inputs that have inputs of their own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,19 +181,17 @@ def check(token: str, inputs: Mapping[str, Any]) -> None:
         failures = kinds()[token].check(inputs)
         assert not failures, f"{token}: {failures}"
         return
-    if token == "pulumi:providers:libvirt":
-        known, needed = {"uri", "version"}, {"uri"}
-    else:
-        schema = _libvirt_schema()["resources"][token]
-        known, needed = set(schema["inputProperties"]), set(schema.get("requiredInputs", ()))
-    assert set(inputs) <= known, f"{token}: unknown inputs {set(inputs) - known}"
-    assert needed <= set(inputs), f"{token}: missing inputs {needed - set(inputs)}"
+    assert token in LIBVIRT, f"an unknown type: {token}"
+    _check_keys(token, LIBVIRT[token], inputs)
 
 
-@cache
-def _libvirt_schema() -> dict[str, Any]:
-    schema: dict[str, Any] = json.loads((ROOT / "plugins/libvirt/schema.json").read_text())
-    return schema
+def _check_keys(where: str, arguments: type, values: Mapping[str, Any]) -> None:
+    known = set(input_type_py_to_pulumi_names(arguments).values()) | {"version"}
+    assert set(values) <= known, f"{where}: unknown inputs {set(values) - known}"
+    for key, value in values.items():
+        if key in NESTED:
+            for item in value if isinstance(value, list) else [value]:
+                _check_keys(f"{where} {key}", NESTED[key], item)
 
 
 def run(site: Site, directory: Path) -> Graph:

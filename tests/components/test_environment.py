@@ -247,7 +247,8 @@ def test_two_stacks_share_no_name_on_the_host(stage: Graph, prod: Graph) -> None
     [
         ("understudy:index:File", {"path": "/a", "contents": ""}),
         ("libvirt:index/domain:Domain", {"memroy": 512}),
-        ("libvirt:index/pool:Pool", {}),
+        ("libvirt:index/domain:Domain", {"disks": [{"volumeID": "a"}]}),
+        ("aws:ec2/instance:Instance", {}),
     ],
 )
 def test_the_double_refuses_what_the_providers_refuse(token: str, inputs: dict[str, object]) -> None:
