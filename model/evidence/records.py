@@ -107,6 +107,15 @@ def drill_line(drill: Drill) -> str:
     return json.dumps({"ok": drill.ok, **to_values(drill)}, separators=(",", ":"), allow_nan=False)
 
 
+def drill_from_values(values: object) -> Drill:
+    """Return the drill that plain values describe.
+
+    Raises:
+        UnderstudyError: they describe none.
+    """
+    return from_values(Drill, values, "drill")
+
+
 def drill_from_line(text: str) -> Drill:
     """Return the drill that a line describes.
 
@@ -120,7 +129,7 @@ def drill_from_line(text: str) -> Drill:
     if not isinstance(values, dict):
         raise UnderstudyError(where="drill", found="no mapping", wanted="one line a drill")
     said = values.pop("ok", None)
-    drill = from_values(Drill, values, "drill")
+    drill = drill_from_values(values)
     if said is not drill.ok:
         raise UnderstudyError(where=f"drill of {drill.at}", found=f"ok: {said}", wanted=f"{drill.ok}, as its parts say")
     return drill

@@ -17,12 +17,14 @@ def kinds() -> Mapping[str, Kind]:
     from provisioners.provider.http_check import HttpCheck
     from provisioners.provider.secrets import Password, SshKeypair
     from provisioners.provider.unit import Unit
+    from provisioners.report.kind import Report
 
     every: tuple[Kind, ...] = (
         File(),
         Filesystem(),
         HttpCheck(),
         Password(),
+        Report(),
         SshKeypair(),
         Unit(),
     )
