@@ -18,6 +18,7 @@ if [ -e "$entry/original" ] || [ -L "$entry/original" ]; then
     cp -a --no-dereference -- "$entry/original" "$temporary/$base"
     [ -L "$temporary/$base" ] || sync -- "$temporary/$base"
     mv -fT -- "$temporary/$base" "$path"
+    rmdir -- "$temporary"
     printf 'restored\n'
 else
     rm -f -- "$path"

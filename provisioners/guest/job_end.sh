@@ -4,6 +4,6 @@ directory=$1 unit=understudy-job-$2.service
 if [ -d /run/systemd/system ]; then
     systemctl stop -- "$unit" 2>/dev/null || true
 elif [ -s "$directory/pid" ]; then
-    kill -KILL -- "-$(cat -- "$directory/pid")" 2>/dev/null || true
+    pkill -KILL --session "$(cat -- "$directory/pid")" || true
 fi
 rm -rf -- "$directory"

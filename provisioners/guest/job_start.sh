@@ -9,14 +9,14 @@ alive() {
     if with_systemd; then
         systemctl is-active --quiet -- "$unit" || [ "$(systemctl show --property=ActiveState --value -- "$unit")" = deactivating ]
     else
-        [ -s "$directory/pid" ] && kill -0 -- "-$(cat -- "$directory/pid")" 2>/dev/null
+        [ -s "$directory/pid" ] && pgrep --session "$(cat -- "$directory/pid")" >/dev/null
     fi
 }
 stop() {
     if with_systemd; then
         systemctl stop -- "$unit" 2>/dev/null || true
     elif [ -s "$directory/pid" ]; then
-        kill -KILL -- "-$(cat -- "$directory/pid")" 2>/dev/null || true
+        pkill -KILL --session "$(cat -- "$directory/pid")" || true
     fi
     while alive; do sleep 0.1; done
 }
@@ -25,8 +25,8 @@ if [ "$(cat -- "$directory/key" 2>/dev/null)" = "$key" ]; then
         echo "done 0"
         exit 0
     fi
-    # The code appears before the process is gone.
-    if alive && [ ! -e "$directory/code" ]; then
+    # The process is there and has not said how it ended; its code appears before it is gone.
+    if [ -s "$directory/pid" ] && kill -0 "$(cat -- "$directory/pid")" 2>/dev/null && alive && [ ! -e "$directory/code" ]; then
         echo running
         exit 0
     fi

@@ -23,8 +23,9 @@ if [ -n "$keep" ]; then
         : >"$keep/made-$(printf '%s' "$missing" | sha256sum | cut -c1-32)"
         missing=${missing%/*}
     done
+    rm -rf -- "$entry".new.??????
     if [ ! -e "$entry" ]; then
-        fresh=$(mktemp -d "$keep/new.XXXXXX")
+        fresh=$(mktemp -d "$entry.new.XXXXXX")
         printf '%s' "$path" >"$fresh/path"
         if [ -e "$path" ] || [ -L "$path" ]; then
             cp -a --no-dereference -- "$path" "$fresh/original"

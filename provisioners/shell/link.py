@@ -131,7 +131,7 @@ class Session:
         while not self._channel.status_event.wait(_TICK_SECONDS):
             tick()
         code = self._channel.exit_status
-        patience = Deadline(1.0)
+        patience = Deadline(0.5)
         # No code: a signal ended the command, or the connection ended; the connection's thread may be about to say so.
         while code == -1 and self._link.alive and patience.left > 0:
             pause(0.05, self._link.connection.name)

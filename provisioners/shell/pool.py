@@ -28,7 +28,7 @@ class Line:
         self._link: Link | None = None
         self._dialling = threading.Lock()
         self._sessions = threading.BoundedSemaphore(_SESSIONS)
-        self._failure: UnderstudyError | None = None
+        self._failure: tuple[float, UnderstudyError] | None = None
         self.users, self.idle_since = 0, time.monotonic()
 
     @property
@@ -49,13 +49,12 @@ class Line:
         try:
             if self.alive:
                 return
-            if self._failure is not None and patience.left <= 0:
-                raise self._failure  # whoever dialled meanwhile waited long enough for both
-            self._failure = None
+            if self._failure is not None and patience.left <= 0 and self._failure[0] > patience.began:
+                raise self._failure[1]  # whoever dialled meanwhile waited long enough for both
             try:
                 self._link = dial_patiently(self.connection, self._private_key, say, patience)
             except UnderstudyError as error:
-                self._failure = error
+                self._failure = time.monotonic(), error
                 raise
         finally:
             self._dialling.release()

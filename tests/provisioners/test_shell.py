@@ -1,0 +1,244 @@
+"""The shell against a real sshd: keys, commands, files, and a connection that breaks."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from model.connection import Connection
+from model.errors import UnderstudyError
+from provisioners import outcome
+from provisioners.shell import (
+    CommandFailed,
+    ConnectionLost,
+    Shell,
+    Stopped,
+    Unreachable,
+    WrongHostKey,
+    close_all,
+    connect,
+)
+from provisioners.shell.pool import close_idle
+from tests.doubles.sshd import Machine, free_port, keypair
+
+
+def quiet(_: str) -> None:
+    """Show nothing."""
+
+
+def test_a_command_gets_its_arguments_and_input_and_gives_its_output(shell: Shell) -> None:
+    result = shell.run(("bash", "-c", 'cat; printf "%s" "$1" >&2', "x", "it's $HOME; `id`"), stdin=b"\0\xff in")
+    assert (result.stdout, result.stderr, result.code) == (b"\0\xff in", b"it's $HOME; `id`", 0)
+
+
+def test_much_goes_through_both_ways_at_once(shell: Shell) -> None:
+    sent = bytes(range(256)) * 8192
+    result = shell.run(("tee", "/dev/stderr"), stdin=(sent[at : at + 50_000] for at in range(0, len(sent), 50_000)))
+    assert result.stdout == sent
+    assert result.stderr == sent[-65536:]
+
+
+def test_a_failure_names_the_machine_the_command_and_its_last_words(shell: Shell) -> None:
+    with pytest.raises(CommandFailed) as caught:
+        shell.run(("bash", "-c", "echo so it is >&2; exit 3", "understudy-test", "/etc/a"))
+    assert str(caught.value) == "m1: `understudy-test /etc/a` ended with 3: so it is"
+    assert shell.run(("false",), check=False).code == 1
+
+
+def test_a_command_that_a_signal_ends_is_told_from_a_lost_connection(shell: Shell) -> None:
+    with pytest.raises(CommandFailed, match="signal"):
+        shell.stream(("bash", "-c", "kill -9 $$"), lambda _: None)
+    assert shell.alive
+
+
+def test_the_machine_itself_ends_a_command_that_takes_too_long(shell: Shell, machine: Machine) -> None:
+    with pytest.raises(CommandFailed, match=r"`sleep 4321` was ended after 0.3 s"):
+        shell.run(("sleep", "4321"), timeout_seconds=0.3)
+    assert "4321" not in shell.run(("ps", "-e", "-o", "args")).text
+
+
+def test_output_comes_while_the_command_runs(shell: Shell) -> None:
+    moments: list[float] = []
+    lines: list[str] = []
+
+    def heard(line: str) -> None:
+        moments.append(time.monotonic())
+        lines.append(line)
+
+    shell.stream_lines(("bash", "-c", "echo one; sleep 0.3; printf 'two\\nthree'"), heard)
+    assert lines == ["one", "two", "three"]
+    assert moments[1] - moments[0] > 0.2
+
+
+def test_an_error_in_what_is_sent_is_raised_and_ends_the_command(shell: Shell) -> None:
+    def broken() -> Iterator[bytes]:
+        yield b"half"
+        raise RuntimeError("the disk here is gone")
+
+    with pytest.raises(RuntimeError, match="the disk here is gone"):
+        shell.run(("cat",), stdin=broken())
+
+
+def test_large_files_arrive_whole_or_not_at_all(shell: Shell, machine: Machine) -> None:
+    shell.put_stream((b"x" * 100_000 for _ in range(30)), "/srv/deep/er/big", mode="0640", group="adm")
+    path = machine.root / "srv/deep/er/big"
+    assert path.stat().st_size == 3_000_000
+    assert f"{path.stat().st_mode:o}" == "100640"
+
+    def cut() -> Iterator[bytes]:
+        yield b"y"
+        raise OSError("cut")
+
+    with pytest.raises(OSError, match="cut"):
+        shell.put_stream(cut(), "/srv/deep/er/big")
+    assert shell.get("/srv/deep/er/big") == b"x" * 3_000_000
+
+
+def test_one_connection_serves_many_threads(machine: Machine) -> None:
+    close_all()
+    before = machine.log().count("Accepted publickey")
+    numbers: list[str] = []
+
+    def ask(number: int) -> None:
+        with connect(machine.connection, machine.private_key, quiet, 10) as own:
+            numbers.append(own.run(("bash", "-c", "sleep 0.05; echo $1", "x", str(number))).text)
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(30)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(numbers, key=int) == [str(number) for number in range(30)]
+    assert machine.log().count("Accepted publickey") - before == 1
+
+
+def test_an_idle_connection_is_ended_and_one_in_use_is_not(machine: Machine) -> None:
+    with connect(machine.connection, machine.private_key, quiet, 10) as used:
+        close_idle(0)
+        assert used.alive
+    close_idle(0)
+    assert not used.alive
+
+
+def test_a_broken_connection_is_an_error_of_its_own_and_the_next_shell_works(shell: Shell, machine: Machine) -> None:
+    threading.Timer(0.3, machine.drop_sessions).start()
+    with pytest.raises(ConnectionLost, match="m1: the SSH connection was lost"):
+        shell.run(("sleep", "20"))
+    with pytest.raises(ConnectionLost):
+        shell.run(("id",))
+    shell.reconnect(10)
+    assert shell.run(("id", "-u")).text == "0"
+
+
+def test_another_host_key_is_refused_with_both_fingerprints(machine: Machine) -> None:
+    wrong = replace(machine.connection, host_key=keypair()[1])
+    began = time.monotonic()
+    with (
+        pytest.raises(WrongHostKey, match=r"m1: host key SHA256:\S+ \(ssh-ed25519\).*wanted SHA256:"),
+        connect(wrong, machine.private_key, quiet, 60),
+    ):
+        pass
+    assert time.monotonic() - began < 5, "a wrong key is not waited for"
+
+
+def test_without_a_host_key_only_known_hosts_counts(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".ssh").mkdir()
+    unknown = replace(machine.connection, host_key="")
+    with pytest.raises(WrongHostKey, match="not the one in your known_hosts"), connect(unknown, machine.private_key, quiet, 0):
+        pass
+    known = tmp_path / ".ssh" / "known_hosts"
+    assert not known.exists(), "nothing is accepted on first use"
+    known.write_text(f"[127.0.0.1]:{machine.port} {machine.host_key}\n")
+    with connect(unknown, machine.private_key, quiet, 0) as own:
+        assert own.run(("id", "-u")).text == "0"
+    close_all()
+
+
+def test_the_users_own_key_jump_host_and_configuration_are_used(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    folder = tmp_path / ".ssh"
+    folder.mkdir()
+    (folder / "mine").write_text(machine.private_key)
+    with Machine("behind", "AllowUsers root@127.0.0.1") as behind:
+        behind.accept(machine)
+        (folder / "known_hosts").write_text(
+            f"[127.0.0.1]:{machine.port} {machine.host_key}\n[127.0.0.1]:{behind.port} {behind.host_key}\n"
+        )
+        (folder / "config").write_text(
+            f"Host *\n  IdentityFile {folder}/mine\nHost old-db\n  HostName 127.0.0.1\n  Port {behind.port}\n"
+            f"  ProxyJump root@127.0.0.1:{machine.port}\n"
+        )
+        connection = Connection(name="db", address="old-db")
+        with connect(connection, "", quiet, 0) as own:
+            assert own.run(("id", "-u")).text == "0"
+        explicit = replace(behind.connection, host_key="", jump=f"root@127.0.0.1:{machine.port}")
+        with connect(explicit, "", quiet, 0) as own:
+            assert own.run(("id", "-u")).text == "0"
+        machine.stop()
+        close_all()
+        try:
+            with pytest.raises(Unreachable), connect(explicit, "", quiet, 0):
+                pass
+        finally:
+            machine.start()
+    close_all()
+
+
+def test_another_user_works_through_sudo_that_never_asks(machine: Machine) -> None:
+    connection = replace(machine.connection, user="admin", sudo=True)
+    with connect(connection, machine.private_key, quiet, 5) as own:
+        own.put(b"of root\n", "/etc/by-admin", mode="0600")
+        assert (machine.root / "etc/by-admin").stat().st_uid == 0
+        assert "timeout" in (machine.root / "tmp/sudo-calls").read_text()
+
+
+def test_a_refused_key_is_told_at_once(machine: Machine) -> None:
+    with pytest.raises(Unreachable, match="refuses root"), connect(machine.connection, keypair()[0], quiet, 60):
+        pass
+
+
+def test_a_key_that_is_none_is_told(machine: Machine) -> None:
+    with pytest.raises(UnderstudyError, match="cannot be read"), connect(machine.connection, "no key", quiet, 0):
+        pass
+
+
+def test_a_machine_that_boots_is_waited_for_with_progress() -> None:
+    with Machine("slow") as slow:
+        slow.stop()
+        shown: list[str] = []
+        threading.Timer(0.7, slow.start).start()
+        with connect(slow.connection, slow.private_key, shown.append, 20) as own:
+            assert own.run(("id", "-u")).text == "0"
+        assert "waiting for slow's SSH" in shown[0]
+
+
+def test_a_machine_that_never_answers_is_an_error_that_says_what_to_do() -> None:
+    nowhere = Connection(name="db9", address="127.0.0.1", port=free_port(), host_key=keypair()[1])
+    with pytest.raises(Unreachable, match=r"db9: no SSH at 127.0.0.1 port .* Start it"), connect(nowhere, keypair()[0], quiet, 0.5):
+        pass
+
+
+def test_a_request_to_stop_ends_waiting_and_long_commands(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop = threading.Event()
+    monkeypatch.setattr(outcome, "_STOP", stop)
+    threading.Timer(0.3, stop.set).start()
+    began = time.monotonic()
+    with pytest.raises(Stopped, match="goes on from here"):
+        shell.stream(("sleep", "30"), lambda _: None)
+    with pytest.raises(Stopped):
+        outcome.pause(30, "m1")
+    assert time.monotonic() - began < 3
+    assert shell.run(("echo", "short ones still end")).code == 0
