@@ -22,8 +22,9 @@ clear_dead_locks() {
     local file pid
     while read -r file; do
         pid=$(field pid "$file")
-        [ "$(field hostname "$file")" = "$(hostname)" ] && [[ $pid =~ ^[0-9]+$ ]] || continue
-        is_pulumi "$pid" && continue
+        if [ "$(field hostname "$file")" != "$(hostname)" ] || ! [[ $pid =~ ^[0-9]+$ ]] || is_pulumi "$pid"; then
+            continue
+        fi
         rm -f "$file" "$file.attrs"
         say "cleared the lock of a pulumi that has ended (process $pid) on stack $1"
     done < <(lock_files "$1")

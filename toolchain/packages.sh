@@ -18,11 +18,11 @@ is_there() {
     esac
 }
 
-# require_packages LIST PURPOSE
+# require_packages LIST PURPOSE [FUNCTION that installs]
 require_packages() {
     local -a missing
     mapfile -t missing < <(missing_packages "$1")
-    [ ${#missing[@]} = 0 ] || install_packages "$2" "${missing[@]}"
+    [ ${#missing[@]} = 0 ] || "${3:-install_packages}" "$2" "${missing[@]}"
 }
 
 install_packages() {
@@ -46,13 +46,7 @@ apt_install() {
     local -a install=(env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends
         -o DPkg::Lock::Timeout=300 "$@")
     compgen -G '/var/lib/apt/lists/*Packages*' >/dev/null || quietly as_root apt-get update -q
-    without_cluster "$@" || return
-    if ! quietly as_root "${install[@]}"; then
-        as_root apt-get update -q >&2 9>&- && as_root "${install[@]}" >&2 9>&-
-    fi
-    local status=$?
-    with_cluster
-    return $status
+    quietly as_root "${install[@]}" || { as_root apt-get update -q >&2 9>&- && as_root "${install[@]}" >&2 9>&-; }
 }
 
 # A package manager's pages of output matter only when it fails; daemons that it starts must not keep our lock.
@@ -68,13 +62,36 @@ quietly() {
     fi
 }
 
-# Debian's PostgreSQL makes a cluster when it is installed and starts it. The tests make their own; the user's machine
-# gets none. The file is there only while we install, and only where PostgreSQL was not there before.
+# The tests start their own servers; the user's machine gets none. While their packages are installed, nothing may start
+# (Debian's policy-rc.d), PostgreSQL makes no cluster, and an SSH server that was not there before stays off afterwards.
+NO_START=/usr/sbin/policy-rc.d
 NO_CLUSTER=/etc/postgresql-common/createcluster.d/understudy-no-cluster.conf
-without_cluster() {
-    case " $* " in *' postgresql-'* | *' pgbackrest '*) ;; *) return 0 ;; esac
-    [ -e /usr/bin/pg_createcluster ] && [ -e /etc/postgresql ] && return
+
+install_quiet_packages() {
+    local had_sshd=0
+    is_there sshd && had_sshd=1
+    can_be_root || { install_packages "$@" && return; }
+    trap allow_services EXIT
+    forbid_services
+    install_packages "$@"
+    allow_services
+    trap - EXIT
+    if [ $had_sshd = 0 ] && [ -d /run/systemd/system ]; then
+        quietly as_root systemctl disable ssh.service ssh.socket || true
+    fi
+}
+
+forbid_services() {
+    if [ ! -e "$NO_START" ]; then
+        printf '#!/bin/sh\n# written by Understudy\nexit 101\n' | as_root tee "$NO_START" >/dev/null
+        as_root chmod 0755 "$NO_START"
+    fi
     as_root mkdir -p "${NO_CLUSTER%/*}"
     printf 'create_main_cluster = false\n' | as_root tee "$NO_CLUSTER" >/dev/null
 }
-with_cluster() { [ ! -e "$NO_CLUSTER" ] || as_root rm -f "$NO_CLUSTER"; }
+
+allow_services() {
+    as_root rm -f "$NO_CLUSTER"
+    grep -qs '^# written by Understudy' "$NO_START" && as_root rm -f "$NO_START"
+    return 0
+}

@@ -35,9 +35,7 @@ backend_directory() {
     local url=${PULUMI_BACKEND_URL-}
     case $url in file://*) ;; *) return 0 ;; esac
     url=${url#file://} url=${url%%\?*}
-    case $url in
-    '~' | '~/'*) url=$HOME${url#\~} ;;
-    esac
+    [[ $url =~ ^~(/|$) ]] && url=$HOME${url#?}
     printf '%s/.pulumi\n' "${url%/}"
 }
 
@@ -123,15 +121,15 @@ run_pulumi() {
     stack=$(wanted_stack "$@")
     verb=$(wanted_verb "$@")
     choose_passphrase "$stack"
-    case " $* " in *' --help '* | *' -h '*) exec "$@" ;; esac
+    case " $* " in *' --help '* | *' -h '* | *' -C'* | *' --cwd'*) exec "$@" ;; esac # -C: another project
     case $verb in up | preview | refresh | destroy | import) ;; *) exec "$@" ;; esac
-    cd "$ROOT"
+    cd "$ROOT" || return
     [ -n "$stack" ] || stack=$(pulumi stack --show-name 2>/dev/null) ||
         fail "pulumi $verb: for which stack?" "Name it: ./run pulumi $verb -s stage"
     choose_passphrase "${stack##*/}"
     begin "$verb" "${stack##*/}"
     case " $*" in
-    *' -c'* | *' --config'* | *' -C'* | *' --cwd'*) exec "$@" ;; # -c saves into the file: it has to be the real one
+    *' -c'* | *' --config'*) exec "$@" ;; # -c saves into the file: it has to be the real one
     *) exec "$@" --config-file "$(copy_of_configuration "${stack##*/}")" ;;
     esac
 }
@@ -140,7 +138,7 @@ run_pulumi() {
 # on the note with our process id, and Pulumi's own lock, stand for it.
 begin() {
     local verb=$1 stack=$2 owner
-    mkdir -p "$STATE/running"
+    (umask 077 && mkdir -p "$STATE/running")
     exec 8>"$STATE/running/$(stack_mark "$stack").lock"
     flock --nonblock 8 || { say "another ./run is preparing stack $stack; waiting for it" && flock 8; }
     create_stack "$stack"

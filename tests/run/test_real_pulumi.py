@@ -1,0 +1,60 @@
+"""./run with the real Pulumi: the description of an environment that is in Git stays as it was written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Clone
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = 'import pulumi\npulumi.export("secret", pulumi.Output.secret(pulumi.Config("understudy").require("seed")))\n'
+CONFIGURATION = "# the stage\nconfig:\n  understudy:seed: newest # and why\n  understudy:warm_start: true\n"
+
+
+@pytest.fixture
+def real(clone: Clone) -> Clone:
+    for program in (ROOT / ".toolchain/bin").glob("pulumi*"):
+        if "resource" not in program.name:
+            (clone.bin / program.name).symlink_to(program.resolve())
+    (clone.root / "__main__.py").write_text(PROGRAM)
+    (clone.root / "Pulumi.stage.yaml").write_text(CONFIGURATION)
+    (clone.root / "Pulumi.yaml").write_text("name: understudy\nruntime: python\n")
+    return clone
+
+
+def test_up_keeps_a_secret_and_leaves_the_file_alone(real: Clone) -> None:
+    done = real.run("pulumi", "up", "-s", "stage", "--yes", "--skip-preview")
+    assert done.returncode == 0, done.stdout + done.stderr
+    shown = real.run("pulumi", "stack", "output", "secret", "--show-secrets", "-s", "stage")
+    assert (shown.returncode, shown.stdout) == (0, "newest\n"), shown.stderr
+    assert real.run("pulumi", "preview", "-s", "stage", "--expect-no-changes").returncode == 0
+    assert (real.root / "Pulumi.stage.yaml").read_text() == CONFIGURATION
+
+
+def test_an_edit_of_the_file_is_seen(real: Clone) -> None:
+    real.run("pulumi", "up", "-s", "stage", "--yes", "--skip-preview")
+    (real.root / "Pulumi.stage.yaml").write_text(CONFIGURATION.replace("newest", "oldest"))
+    real.run("pulumi", "up", "-s", "stage", "--yes", "--skip-preview")
+    assert real.run("pulumi", "stack", "output", "secret", "--show-secrets", "-s", "stage").stdout == "oldest\n"
+
+
+def test_another_passphrase_opens_nothing(real: Clone) -> None:
+    real.run("pulumi", "up", "-s", "stage", "--yes", "--skip-preview")
+    done = real.run("pulumi", "up", "-s", "stage", "--yes", "--skip-preview", PULUMI_CONFIG_PASSPHRASE="wrong")
+    assert done.returncode != 0
+    assert "incorrect passphrase" in done.stdout + done.stderr
+
+
+def test_a_secret_in_the_file_needs_its_salt_there_and_works(real: Clone) -> None:
+    real.run("pulumi", "up", "-s", "stage", "--yes", "--skip-preview")
+    done = real.run("pulumi", "config", "set", "--secret", "token", "t", "-s", "stage")
+    assert done.returncode == 0, done.stderr
+    assert "encryptionsalt: v1:" in (real.root / "Pulumi.stage.yaml").read_text()
+    assert real.run("pulumi", "config", "get", "token", "-s", "stage").stdout == "t\n"
+    assert real.run("pulumi", "up", "-s", "stage", "--yes", "--skip-preview").returncode == 0
+    assert os.listdir(real.state / "state/.pulumi/stacks/understudy")

@@ -1,0 +1,196 @@
+"""Pulumi's state, passphrase and locks, as ./run looks after them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import Clone
+
+
+@pytest.fixture
+def ready(clone: Clone) -> Clone:
+    clone.own_pulumi()
+    clone.run("true")
+    clone.log.unlink(missing_ok=True)
+    return clone
+
+
+def lock_file(clone: Clone, pid: int, hostname: str) -> Path:
+    folder = clone.state / "state/.pulumi/locks/organization/understudy/stage"
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{pid}.json"
+    file.write_text(json.dumps({"pid": pid, "username": "me", "hostname": hostname, "timestamp": "2026-01-01"}))
+    return file
+
+
+def dead_pid() -> int:
+    process = subprocess.Popen(["true"])
+    process.wait()
+    return process.pid
+
+
+def wait_for_lock(clone: Clone) -> None:
+    until = time.monotonic() + 20
+    while not list(clone.state.glob("state/.pulumi/locks/organization/understudy/stage/*.json")):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("command", "stack", "verb"),
+    [
+        ("pulumi up -s stage --yes", "stage", "up"),
+        ("pulumi -s stage preview --diff", "stage", "preview"),
+        ("pulumi --stack=me/understudy/prod up", "prod", "up"),
+        ("pulumi --color never destroy -sstage", "stage", "destroy"),
+        ("pulumi pre --stack stage", "stage", "preview"),
+        ("pulumi up", "", "up"),
+        ("pulumi", "", ""),
+    ],
+)
+def test_reads_a_command_line(clone: Clone, command: str, stack: str, verb: str) -> None:
+    done = clone.bash(f"wanted_stack {command}; wanted_verb {command}; :")
+    assert done.stdout.splitlines() == [stack, *([verb] if verb else [])]
+
+
+@pytest.mark.parametrize(
+    ("url", "directory"),
+    [
+        ("file:///a/b", "/a/b/.pulumi"),
+        ("file:///a/b/?no_tmp_dir=true", "/a/b/.pulumi"),
+        ("file://~/x", "HOME/x/.pulumi"),
+        ("file://~", "HOME/.pulumi"),
+        ("s3://bucket", ""),
+    ],
+)
+def test_directory_of_a_backend(clone: Clone, url: str, directory: str) -> None:
+    done = clone.bash("backend_directory", PULUMI_BACKEND_URL=url)
+    assert done.stdout.strip() == directory.replace("HOME", str(clone.root.parent))
+
+
+def test_first_up_makes_state_passphrase_and_stack_for_their_owner_alone(ready: Clone) -> None:
+    before = (ready.root / "Pulumi.stage.yaml").read_bytes()
+    done = ready.run("pulumi", "up", "-s", "stage", "--yes")
+    assert done.returncode == 0, done.stderr
+    passphrase = ready.state / "passphrase"
+    assert (stat.S_IMODE(passphrase.stat().st_mode), len(passphrase.read_text())) == (0o600, 45)
+    assert stat.S_IMODE((ready.state / "state").stat().st_mode) == 0o700
+    init, up = ready.called()
+    assert init == "stack init stage --no-select --non-interactive"
+    assert up.startswith("up -s stage --yes --config-file ")
+    assert (ready.root / "Pulumi.stage.yaml").read_bytes() == before
+    kept = passphrase.read_text()
+    assert ready.run("pulumi", "up", "-s", "stage").returncode == 0
+    assert passphrase.read_text() == kept
+    assert len(ready.called()) == 3
+
+
+def test_config_that_is_saved_goes_to_the_real_file(ready: Clone) -> None:
+    ready.run("pulumi", "up", "-s", "stage", "-c", "understudy:seed=newest")
+    assert "--config-file" not in ready.called()[-1]
+
+
+@pytest.mark.parametrize("where", ["state", "file"])
+def test_lost_passphrase_is_an_error_and_no_new_one_is_made(ready: Clone, where: str) -> None:
+    if where == "state":
+        ready.run("pulumi", "up", "-s", "stage")
+        (ready.state / "passphrase").unlink()
+    else:
+        with (ready.root / "Pulumi.stage.yaml").open("a") as file:
+            file.write("encryptionsalt: v1:x:v1:y\n")
+    calls = ready.called()
+    done = ready.run("pulumi", "up", "-s", "stage")
+    assert done.returncode == 1
+    assert f"the passphrase file {ready.state / 'passphrase'} is missing" in done.stderr
+    assert "PULUMI_CONFIG_PASSPHRASE" in done.stderr
+    assert not (ready.state / "passphrase").exists()
+    assert ready.called() == calls
+
+
+@pytest.mark.parametrize("name", ["PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"])
+def test_a_passphrase_of_the_users_own_comes_first(ready: Clone, name: str) -> None:
+    done = ready.run("pulumi", "up", "-s", "stage", **{name: ""} if name.endswith("E") else {name: "x"})
+    assert done.returncode == 0
+    assert (ready.state / "passphrase").exists() is (name == "PULUMI_CONFIG_PASSPHRASE_FILE")
+
+
+def test_a_login_of_the_users_own_comes_first(ready: Clone) -> None:
+    home = ready.root.parent / ".pulumi"
+    home.mkdir()
+    (home / "credentials.json").write_text('{\n  "current": "file:///elsewhere",\n  "accounts": {}\n}')
+    done = ready.bash('choose_backend; echo "$PULUMI_BACKEND_URL"')
+    assert done.stdout == "file:///elsewhere\n"
+
+
+def test_lock_of_a_dead_process_is_cleared(ready: Clone) -> None:
+    file = lock_file(ready, dead_pid(), socket.gethostname())
+    done = ready.run("pulumi", "up", "-s", "stage")
+    assert (done.returncode, file.exists()) == (0, False), done.stderr
+    assert "cleared the lock of a pulumi that has ended" in done.stderr
+
+
+def test_lock_whose_number_is_another_program_now_is_cleared(ready: Clone) -> None:
+    file = lock_file(ready, os.getpid(), socket.gethostname())
+    assert ready.run("pulumi", "up", "-s", "stage").returncode == 0
+    assert not file.exists()
+
+
+def test_lock_of_another_computer_stays(ready: Clone) -> None:
+    file = lock_file(ready, dead_pid(), "elsewhere")
+    done = ready.run("pulumi", "up", "-s", "stage")
+    assert (done.returncode, file.exists()) == (1, True)
+    assert "of me on elsewhere since 2026-01-01" in done.stderr
+    assert "pulumi cancel -s stage" in done.stderr
+
+
+def test_second_up_on_one_stack_is_refused_and_a_preview_is_not(ready: Clone) -> None:
+    first = ready.start("pulumi", "up", "-s", "stage", FAKE_UP_SECONDS="3")
+    wait_for_lock(ready)
+    second = ready.run("pulumi", "up", "-s", "stage")
+    preview = ready.run("pulumi", "preview", "-s", "stage")
+    other = ready.run("pulumi", "up", "-s", "other")
+    assert second.returncode == 1
+    assert f"stack stage is being changed by process {first.pid}" in second.stderr
+    assert (preview.returncode, "may be out of date" in preview.stderr) == (0, True)
+    assert other.returncode == 0
+    first.communicate(timeout=30)
+    assert first.returncode == 0
+    assert ready.run("pulumi", "up", "-s", "stage").returncode == 0
+
+
+def test_after_a_kill_the_next_up_goes_on(ready: Clone) -> None:
+    killed = ready.start("pulumi", "up", "-s", "stage", FAKE_UP_SECONDS="60")
+    wait_for_lock(ready)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.communicate()
+    done = ready.run("pulumi", "up", "-s", "stage")
+    assert done.returncode == 0, done.stderr
+
+
+def test_preflight_comes_first_and_stops_what_it_refuses(ready: Clone) -> None:
+    (ready.root / "cli").mkdir()
+    (ready.root / "cli/__init__.py").touch()
+    (ready.root / "cli/preflight.py").touch()
+    (ready.root / "cli/__main__.py").write_text("import sys; print(sys.argv[1:]); sys.exit(3)\n")
+    done = ready.run("pulumi", "up", "-s", "stage")
+    assert (done.returncode, done.stdout) == (3, "['preflight', '--stack', 'stage', 'up']\n")
+    assert not [call for call in ready.called() if call.startswith("up")]
+
+
+def test_without_a_stack_an_up_is_a_question(ready: Clone) -> None:
+    ready.program("pulumi", "#!/bin/sh\n[ \"$1\" = version ] && echo v3.259.0 && exit\nexit 1\n")
+    done = ready.run("pulumi", "up")
+    assert done.returncode == 1
+    assert "for which stack?" in done.stderr
