@@ -31,7 +31,7 @@ class Box:
     @property
     def title(self) -> str:
         """Return what is written on it."""
-        return self.first.name if len(self.machines) == 1 else f"{self.first.name} … {self.machines[-1].name}"
+        return self.first.name if len(self.machines) == 1 else f"{self.first.name} …"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

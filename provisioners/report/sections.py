@@ -12,6 +12,10 @@ from provisioners.report.words import count, duration, moment, size
 MOST_DRILLS = 30
 """So many of the newest drills are listed; the older ones are counted."""
 
+_SEEN, _WRONG = "What was seen", "What was wrong"
+_FREE = {_SEEN: "free", _WRONG: "free", "Started": "free"}
+"""Columns whose text may be long, and broken anywhere."""
+
 _SHAPES = {
     "good": "M12 2a10 10 0 1 0 0 20a10 10 0 1 0 0-20M7 12.5l3.5 3.5L17 9",
     "bad": "M8 2h8l6 6v8l-6 6H8l-6-6V8zM8.5 8.5l7 7M15.5 8.5l-7 7",
@@ -46,7 +50,7 @@ def table(caption: str, headings: Sequence[str], rows: Sequence[Sequence[str]], 
     body = []
     for first, *rest in rows:
         cells = [
-            element("td", element("div", cell), role="cell", data_label=heading)
+            element("td", element("div", cell, class_=_FREE.get(heading)), role="cell", data_label=heading)
             for heading, cell in zip(headings[1:], rest, strict=True)
         ]
         body.append(element("tr", element("th", first, scope="row", role="rowheader"), *cells, role="row"))
@@ -63,8 +67,10 @@ def table(caption: str, headings: Sequence[str], rows: Sequence[Sequence[str]], 
 def checks_table(caption: str, checks: Sequence[Check]) -> Markup:
     """Return checks, the failed ones first."""
     ordered = sorted(checks, key=lambda check: check.green)
-    rows = [(check.name, check_mark(check), check.detail or "–", duration(check.seconds, "–")) for check in ordered]
-    return table(caption, ("Check", "Result", "What was seen", "Took"), rows, "checks")
+    rows = [
+        (check.name, check_mark(check), check.detail or "–", _whole(duration(check.seconds, "–"))) for check in ordered
+    ]
+    return table(caption, ("Check", "Result", _SEEN, "Took"), rows, "checks")
 
 
 def checks_section(document: Document) -> Markup:
@@ -119,7 +125,7 @@ def placement_section(document: Document) -> Markup:
     """Return which machine runs on which computer."""
     hosts: dict[str, list[DrawnMachine]] = defaultdict(list)
     for machine in document.machines:
-        hosts[machine.host or ("its own" if machine.existing else "not placed")].append(machine)
+        hosts[machine.host or ("Existing machines" if machine.existing else "Not placed")].append(machine)
     return section("placement", "Machines, and where they run", *(_host(name, group) for name, group in hosts.items()))
 
 
@@ -145,7 +151,7 @@ def _machine(machine: DrawnMachine) -> tuple[str, ...]:
         ", ".join(roles) or "–",
         joined(element("code", machine.address), control),
         str(machine.vcpus),
-        size(machine.memory_mib) or "–",
+        _whole(size(machine.memory_mib) or "–"),
         disks or "–",
         _started(machine),
     )
@@ -171,13 +177,17 @@ def drills_section(drills: Sequence[Drill], unreadable: int) -> Markup:
         return section("drills", "Drills", *parts)
     newest = sorted(drills, key=lambda drill: drill.at, reverse=True)
     shown, older = newest[:MOST_DRILLS], newest[MOST_DRILLS:]
-    headings = ("Drill", "Result", "Recovery", "Age of the data", "Snapshot", "What was wrong")
+    headings = ("Drill", "Result", "Recovery", "Age of the data", "Snapshot", _WRONG)
     parts.append(_chart(shown[::-1]))
     parts.append(table("The newest drills", headings, [_drill(drill) for drill in shown]))
     if older:
         red = sum(not drill.ok for drill in older)
         parts.append(element("p", f"And {count(len(older), 'earlier one')}, {red} of them red.", class_="muted"))
     return section("drills", "Drills", *parts)
+
+
+def _whole(text: str) -> Markup:
+    return element("span", text, class_="whole")
 
 
 def _drill(drill: Drill) -> tuple[str, ...]:
@@ -187,8 +197,8 @@ def _drill(drill: Drill) -> tuple[str, ...]:
     return (
         _time(drill.at),
         mark("good", "green") if drill.ok else mark("bad", "red"),
-        duration(drill.recovery_seconds, "not reached"),
-        duration(drill.data_age_seconds, "not known") if drill.restores else "–",
+        _whole(duration(drill.recovery_seconds, "not reached")),
+        _whole(duration(drill.data_age_seconds, "not known") if drill.restores else "–"),
         joined(*(element("code", restore.snapshot) for restore in drill.restores)) or "–",
         "; ".join(wrong) or ("–" if drill.ok else "nothing was restored or checked"),
     )

@@ -9,7 +9,7 @@ from provisioners.report.markup import Markup, element, joined
 from provisioners.report.words import count
 
 _KINDS = {"requests": "requests", "queries": "queries", "replication": "replication"}
-_LONGEST_NAME, _LONGEST_ROLE = 13, 19
+_LONGEST_NAME, _LONGEST_ROLE = 11, 19
 
 # Each drawn in a square of 24.
 _ICONS = {
@@ -23,6 +23,7 @@ def topology_figure(document: Document) -> Markup:
     """Return the drawing with its legend."""
     drawn = drawing(document)
     kinds = [kind for kind in _KINDS if any(line.kind == kind for line in drawn.lines)]
+    mixed = len({machine.existing for machine in document.machines}) > 1
     bad = {restore.machine for restore in document.restores if not restore.green}
     svg = element(
         "svg",
@@ -30,7 +31,7 @@ def topology_figure(document: Document) -> Markup:
         element("desc", description(document), id="drawing-words"),
         element("defs", *(_arrow_head(kind) for kind in kinds)),
         *(_drawn_line(line) for line in drawn.lines),
-        *(_drawn_box(box, bad) for box in drawn.boxes),
+        *(_drawn_box(box, bad, mixed=mixed) for box in drawn.boxes),
         viewBox=f"0 0 {drawn.width:g} {drawn.height:g}",
         width=f"{drawn.width:g}",
         height=f"{drawn.height:g}",
@@ -86,12 +87,16 @@ def _drawn_line(line: Line) -> Markup:
     )
 
 
-def _drawn_box(box: Box, bad: set[str]) -> Markup:
+def _drawn_box(box: Box, bad: set[str], *, mixed: bool) -> Markup:
     machine = box.first
     several = len(box.machines) > 1
     is_bad = any(item.name in bad for item in box.machines)
     state = f"{' spare' if machine.spare else ''}{' bad' if is_bad else ''}"
-    roles = [*machine.roles, *(["spare"] if machine.spare else []), *(["existing"] if machine.existing else [])]
+    roles = [
+        *machine.roles,
+        *(["spare"] if machine.spare else []),
+        *(["existing"] if machine.existing and mixed else []),
+    ]
     text_x = box.x + 46
     return element(
         "g",

@@ -8,11 +8,13 @@ from datetime import UTC, datetime
 def duration(seconds: float | None, unknown: str = "not known") -> str:
     """Return a duration in its two largest units.
 
-    >>> [duration(value) for value in (0.42, 7.9, 93, 3600 * 5 + 60 * 7, 86400 * 3 + 3600)]
-    ['0.4 s', '7.9 s', '1 min 33 s', '5 h 7 min', '3 d 1 h']
+    >>> [duration(value) for value in (0.04, 7.9, 93, 3600 * 5 + 60 * 7, 86400 * 3 + 3600)]
+    ['40 ms', '7.9 s', '1 min 33 s', '5 h 7 min', '3 d 1 h']
     """
     if seconds is None:
         return unknown
+    if 0 < abs(seconds) < 0.0995:
+        return f"{seconds * 1000:.0f} ms"
     if abs(seconds) < 59.95:
         return f"{seconds:.1f} s"
     whole = round(abs(seconds))
