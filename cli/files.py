@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
-
 from components import files
+from components.strict_yaml import dump, parse
 from model.configuration import read_environment
 from model.environment import Environment
 from model.errors import ConfigurationError
@@ -37,7 +36,7 @@ def read_lock(directory: Path, stack: str) -> Placement | None:
     path = directory / file_name(stack)
     if not path.is_file():
         return None
-    values, faults = files.parse(path.name, files.read_text(path))
+    values, faults = parse(path.name, files.read_text(path))
     if faults:
         raise ConfigurationError(faults)
     return read_placement(path.name, values)
@@ -46,6 +45,5 @@ def read_lock(directory: Path, stack: str) -> Placement | None:
 def write_lock(directory: Path, stack: str, placement: Placement) -> Path:
     """Write a stack's lock file, whole or not at all, and return its path."""
     path = directory / file_name(stack)
-    text = yaml.safe_dump(as_values(placement), sort_keys=False, width=100)
-    write_whole(path, _HEADER.format(stack=stack) + text, mode=0o644)
+    write_whole(path, _HEADER.format(stack=stack) + dump(as_values(placement)), mode=0o644)
     return path

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Iterable
-from datetime import timedelta
+from datetime import UTC, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from model.environment import Environment
 from model.errors import UnderstudyError
 from model.placement import PinnedSeed
+from model.readers import meant
+from model.snapshot import Snapshot, check_version
 from model.topology import Store
+
+if TYPE_CHECKING:  # a stack whose pins are set never looks at a repository
+    from provisioners.stores.repository import Repository
 
 
 def newest_pins(directory: Path, environment: Environment, before: Collection[PinnedSeed]) -> tuple[PinnedSeed, ...]:
@@ -26,37 +33,52 @@ def newest_pins(directory: Path, environment: Environment, before: Collection[Pi
 
 
 def newest_pin(directory: Path, store: Store) -> PinnedSeed:
-    """Return the pin on a store's newest good snapshot.
+    """Return the pin on a store's newest good snapshot, and say which newer ones are not good.
 
     Raises:
-        UnderstudyError: there is none.
+        UnderstudyError: there is none, or it is of another version.
     """
-    return snapshots(directory, store)[-1]
+    repository = open_backups(directory, store)
+    snapshot = repository.newest()
+    for label, why in repository.passed_over.items():
+        print(f"store {store.name}: passed over {label}: {why}", file=sys.stderr)
+    return _pin(repository, store, snapshot)
 
 
-def snapshots(directory: Path, store: Store) -> tuple[PinnedSeed, ...]:
-    """Return a store's good snapshots as pins, oldest first, at least one.
+def labelled_pin(directory: Path, store: Store, label: str) -> PinnedSeed:
+    """Return the pin on a store's snapshot of that label.
 
     Raises:
-        UnderstudyError: there is none, or the repository cannot be read.
+        UnderstudyError: it is not there, is not good, or is of another version.
     """
-    from provisioners.stores import repository
+    repository = open_backups(directory, store)
+    known = [snapshot.label for snapshot in repository.snapshots()]
+    if label not in known:
+        wanted = f"one of {', '.join(known)}{meant(label, known)}"
+        raise UnderstudyError(where=f"store {store.name}", found=f"no snapshot {label}", wanted=wanted)
+    return _pin(repository, store, repository.inspect(label))
+
+
+def open_backups(directory: Path, store: Store) -> Repository:
+    """Return the backups of a store.
+
+    Raises:
+        UnderstudyError: it has none, or they cannot be used.
+    """
+    from provisioners.stores.repository import open_repository
 
     if store.backup is None:
         raise UnderstudyError(where=f"store {store.name}", found="no backup", wanted="`backup` in its description")
-    found = sorted(repository.open(store.backup, directory).snapshots(), key=lambda snapshot: snapshot.taken_at)
-    if not found:
-        raise UnderstudyError(
-            where=f"store {store.name}", found=f"no good snapshot in {store.backup.location}", wanted="at least one"
-        )
-    return tuple(
-        PinnedSeed(
-            store=store.name,
-            snapshot=snapshot.label,
-            taken_at=snapshot.taken_at.replace(microsecond=0),
-            repository_digest=snapshot.digest,
-        )
-        for snapshot in found
+    return open_repository(store.backup, directory)
+
+
+def _pin(repository: Repository, store: Store, snapshot: Snapshot) -> PinnedSeed:
+    check_version(snapshot, store.version, repository.where)
+    return PinnedSeed(
+        store=store.name,
+        snapshot=snapshot.label,
+        taken_at=snapshot.taken_at.astimezone(UTC).replace(microsecond=0),
+        repository_digest=repository.digest(snapshot.label),
     )
 
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from datetime import UTC
 from pathlib import Path
 
 from cli.arguments import add_stack, project_directory, short_stack
 from cli.files import load_environment, read_lock, write_lock
-from cli.pins import in_words, newest_pin, pin_lines, snapshots
+from cli.pins import labelled_pin, newest_pin, open_backups, pin_lines
 from model.environment import Environment
 from model.errors import UnderstudyError
 from model.placement import PinnedSeed, Placement, file_name
@@ -76,24 +77,16 @@ def _moved(
         )
     pins = {pin.store: pin for pin in before}
     for store in stores:
-        pins[store.name] = newest_pin(directory, store) if label is None else _labelled(directory, store, label)
+        pins[store.name] = newest_pin(directory, store) if label is None else labelled_pin(directory, store, label)
     return tuple(sorted(pins.values(), key=lambda pin: pin.store))
-
-
-def _labelled(directory: Path, store: Store, label: str) -> PinnedSeed:
-    known = {pin.snapshot: pin for pin in snapshots(directory, store)}
-    if label not in known:
-        raise UnderstudyError(
-            where=f"store {store.name}",
-            found=f"no good snapshot {label}",
-            wanted=f"one of {', '.join(known)}{meant(label, known)}",
-        )
-    return known[label]
 
 
 def _print_snapshots(directory: Path, stores: tuple[Store, ...], lock: Placement | None) -> None:
     for store in stores:
         pinned = lock.seed(store.name) if lock else None
         print(f"store {store.name}:")
-        for pin in snapshots(directory, store):
-            print(f"  {in_words(pin)}{' (pinned)' if pin == pinned else ''}")
+        for snapshot in open_backups(directory, store).snapshots():
+            marks = [snapshot.kind, *(["pinned"] if pinned and pinned.snapshot == snapshot.label else [])]
+            fault = f": {snapshot.fault}" if snapshot.fault else ""
+            when = f"{snapshot.taken_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+            print(f"  {snapshot.label} of {when} ({', '.join(marks)}){fault}")

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from components import files
+from components import files, strict_yaml
 from components.templates import RenderedEngine, RenderedService, Renderer, marks
 from model import names
 from model.configuration import read_environment, stack_file_name, with_pulumi_values
@@ -97,7 +97,7 @@ def read_services(directory: Path) -> dict[str, Service]:
                 Fault(file=file, key="the file", found="no such file", allowed="what the service consists of")
             )
             continue
-        values, wrong = files.parse(file, files.read_text(folder / "service.yaml"))
+        values, wrong = strict_yaml.parse(file, files.read_text(folder / "service.yaml"))
         faults += wrong
         if not wrong:
             with _noting(faults):
@@ -159,7 +159,7 @@ def _placement(directory: Path, environment: Environment) -> Placement:
     todo = f"Run `./run understudy place {environment.stack}`."
     if not (directory / name).is_file():
         raise UnderstudyError(where=name, found="there is no such file", wanted="the stack's placement", todo=todo)
-    values, faults = files.parse(name, files.read_text(directory / name))
+    values, faults = strict_yaml.parse(name, files.read_text(directory / name))
     if faults:
         raise ConfigurationError(faults)
     placement = read_placement(name, values)

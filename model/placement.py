@@ -26,9 +26,9 @@ CONTROL_PREFIX = 24
 FIRST_ADDRESS = 10
 """The first machine's number in the control network."""
 _NAME = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?")
+_LONGEST_LABEL = 1024
 _DIGEST = re.compile(r"[0-9a-f]{12,64}")
 _IMAGE = re.compile(r"([0-9a-f]{12,64})?")
-_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:+@/-]{0,199}")
 _DIGEST_ALLOWED = "a digest: 12 to 64 hex digits"
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -130,6 +130,15 @@ def as_values(placement: Placement) -> dict[str, object]:
     }
 
 
+def is_label(text: str) -> bool:
+    """Tell whether a text can be a snapshot's label: for a dump, that is the name of a file.
+
+    >>> is_label("20261123-020000F"), is_label("nightly/shop of monday.sql.gz"), is_label("--all"), is_label("")
+    (True, True, False, False)
+    """
+    return 0 < len(text) <= _LONGEST_LABEL and text.isprintable() and not text.startswith("-")
+
+
 def read_placement(file: str, values: object) -> Placement:
     """Return the placement that a lock file holds.
 
@@ -215,7 +224,7 @@ def _read_seeds(place: Place, value: object) -> list[PinnedSeed]:
 def _read_seed(place: Place, name: object, value: object) -> PinnedSeed | None:
     section = read_keys(place, value, required=("snapshot", "taken_at", "repository_digest"))
     known = read_text(place, name, _NAME, "a store's name as the key")
-    label = section.read("snapshot", read_text, _LABEL, "a snapshot's label")
+    label = section.read("snapshot", read_text, is_label, "a snapshot's label")
     taken_at = section.read("taken_at", _read_time)
     digest = section.read("repository_digest", read_text, _DIGEST, _DIGEST_ALLOWED)
     if known is None or label is None or taken_at is None or digest is None:

@@ -12,13 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from cli import pins, place
+from cli import place
 from cli.__main__ import main
 from cli.files import read_lock, write_lock
-from model.errors import UnderstudyError
 from model.placement import Accelerator, PinnedSeed, Placement
 from model.placing import Host
-from model.topology import Store
+from model.snapshot import Snapshot, named, newest_good
 from provisioners import this_computer
 
 ROOT = Path(__file__).parents[2]
@@ -34,20 +33,50 @@ def pin(store: str, day: int) -> PinnedSeed:
     )
 
 
+class Backups:
+    """A repository with a snapshot for each of three days; the newest of all is not good."""
+
+    where = "the backups"
+
+    def __init__(self, newest: int) -> None:
+        self.newest_day = newest
+        self.passed_over: dict[str, str] = {}
+
+    def snapshots(self) -> tuple[Snapshot, ...]:
+        days = range(self.newest_day - 2, self.newest_day + 2)
+        return tuple(
+            Snapshot(
+                label=pin("", day).snapshot,
+                kind="full",
+                taken_at=pin("", day).taken_at,
+                size_bytes=1,
+                fault="a page is damaged" if day > self.newest_day else "",
+            )
+            for day in days
+        )
+
+    def inspect(self, label: str) -> Snapshot:
+        return named(self.snapshots(), label, self.where)
+
+    def newest(self) -> Snapshot:
+        *_, good, bad = self.snapshots()
+        self.passed_over[bad.label] = bad.fault
+        return good
+
+    def digest(self, label: str) -> str:
+        return label[6:8] * 16
+
+
 @pytest.fixture
 def computer(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Stand in for the parts that look at this computer and at the repositories."""
 
     def set_up(*, room: Host = ROOMY, networks: tuple[tuple[str, IPv4Network], ...] = (), newest: int = 20) -> None:
-        def snapshots(directory: Path, store: Store) -> tuple[PinnedSeed, ...]:
-            return tuple(pin(store.name, day) for day in range(newest - 2, newest + 1))
-
         monkeypatch.setattr(this_computer, "room", lambda: room)
         monkeypatch.setattr(this_computer, "networks", lambda: networks)
         monkeypatch.setattr(place, "_accelerator", lambda: Accelerator(kind="tcg", reason="a guest was timed"))
         monkeypatch.setattr(place, "_image", lambda environment: "0123456789ab")
-        monkeypatch.setattr(pins, "snapshots", snapshots)
-        monkeypatch.setattr("cli.seed.snapshots", snapshots)
+        monkeypatch.setattr("provisioners.stores.repository.open_repository", lambda backup, where: Backups(newest))
 
     set_up()
     return set_up
@@ -72,7 +101,8 @@ def test_a_stack_is_placed(project: Path, computer: object, capsys: pytest.Captu
     ]
     assert placed.image == "0123456789ab"
     assert [seed.store for seed in placed.seeds] == ["news", "papers", "shop"]
-    told = capsys.readouterr().out
+    told, said = capsys.readouterr()
+    assert "store shop: passed over 20261121-020000F: a page is damaged" in said
     assert "wrote Placement.stage.lock.yaml" in told
     assert "processors: tcg, since a guest was timed" in told
     assert "store shop: filled from 20261120-020000F of 2026-11-20 02:00:00 UTC" in told
@@ -161,12 +191,9 @@ def test_all_control_networks_in_use(
 def test_a_store_without_a_good_snapshot(
     project: Path, computer: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def snapshots(directory: Path, store: Store) -> tuple[PinnedSeed, ...]:
-        raise UnderstudyError(where=f"store {store.name}", found="no good snapshot", wanted="at least one")
-
-    monkeypatch.setattr(pins, "snapshots", snapshots)
+    monkeypatch.setattr(Backups, "newest", lambda self: newest_good((), self.where))
     assert main(["place", "-s", "stage", "-C", str(project)]) == 1
-    assert "store news: no good snapshot" in capsys.readouterr().err
+    assert "the backups: the backup is empty" in capsys.readouterr().err
     assert not (project / "Placement.stage.lock.yaml").exists()
 
 
@@ -242,6 +269,7 @@ def test_seed_with_a_label_says_what_is_lost(
     ("arguments", "told"),
     [
         (["--snapshot", "20261118-020000", "--store", "shop"], 'did you mean "20261118-020000F"?'),
+        (["--snapshot", "20261121-020000F", "--store", "shop"], "a page is damaged"),
         (["--newest", "--store", "shoop"], 'did you mean "shop"?'),
     ],
 )
@@ -263,8 +291,13 @@ def test_seed_list_shows_and_changes_nothing(
     capsys.readouterr()
     assert main(["seed", "--list", "--store", "shop", "-s", "stage", "-C", str(project)]) == 0
     told = capsys.readouterr().out.splitlines()
-    assert len(told) == 4
-    assert told[-1].endswith("20261120-020000F of 2026-11-20 02:00:00 UTC (pinned)")
+    assert told == [
+        "store shop:",
+        "  20261118-020000F of 2026-11-18 02:00:00 UTC (full)",
+        "  20261119-020000F of 2026-11-19 02:00:00 UTC (full)",
+        "  20261120-020000F of 2026-11-20 02:00:00 UTC (full, pinned)",
+        "  20261121-020000F of 2026-11-21 02:00:00 UTC (full): a page is damaged",
+    ]
     assert (project / "Placement.stage.lock.yaml").read_bytes() == before
 
 

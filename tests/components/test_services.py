@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from components.files import parse
+from components.strict_yaml import parse
 from components.site import read_services
 from components.templates import marks
 from model.errors import ConfigurationError
