@@ -1,6 +1,8 @@
 # shellcheck shell=bash
 # The libvirt daemon, and the directory for what virtual machines read.
 
+LIBVIRT_NOTES=/var/lib/libvirt/dnsmasq
+
 libvirt_runs() {
     if [ -d /run/systemd/system ]; then
         systemctl --quiet is-active libvirtd.socket || systemctl --quiet is-active libvirtd.service
@@ -44,7 +46,10 @@ start_libvirt() {
 }
 
 # qemu runs as a user of its own: it must be able to pass through, and has no business listing.
+# libvirt notes the machines of every network in a directory that it makes only for a network with DHCP: ours have none.
+# Source: libvirt 9.0, networkStartDhcpDaemon and networkAllocatePort.
 require_system_directory() {
+    [ -d "$LIBVIRT_NOTES" ] || ! can_be_root || as_root install -d -m 0755 "$LIBVIRT_NOTES"
     [ -d "$SYSTEM_DIRECTORY" ] && return
     can_be_root || fail "$SYSTEM_DIRECTORY is missing" \
         "As root, type: install -d -m 0711 -o $(id -un) $SYSTEM_DIRECTORY"
