@@ -24,7 +24,7 @@ class CardSpec:
     """One network card.
 
     Args:
-        network: libvirt network that it is plugged into.
+        network: libvirt network that it is plugged into; empty for a cable that ends nowhere.
         mac: its address, such as ``52:54:00:12:34:56``.
         tap: name of its end on the host, at most 15 characters; the fence knows cards by it. Empty: libvirt's choice.
         link_up: whether the cable is in when the machine is started.
@@ -86,8 +86,7 @@ def domain_xml(spec: DomainSpec) -> str:
     features = _add(root, "features")
     _add(features, "acpi")
     _add(features, "apic")
-    if spec.accelerator == "kvm":
-        _add(root, "cpu", mode="host-passthrough", check="none", migratable="on")
+    _add_processor(root, spec.accelerator)
     _add(root, "clock", offset="utc")
     _add(root, "on_poweroff", "destroy")
     _add(root, "on_reboot", "restart")
@@ -206,6 +205,15 @@ def _domain_type(accelerator: str) -> str:
     return {"tcg": "qemu", "kvm": "kvm"}[accelerator]
 
 
+def _add_processor(root: ElementTree.Element, accelerator: str) -> None:
+    if accelerator == "kvm":
+        _add(root, "cpu", mode="host-passthrough", check="none", migratable="on")
+        return
+    processor = _add(root, "cpu", mode="custom", match="exact", check="none")
+    _add(processor, "model", "Nehalem", fallback="forbid")
+    _add(processor, "feature", policy="require", name="rdrand")  # or early boot waits for randomness
+
+
 def _add_boot(root: ElementTree.Element, spec: DomainSpec) -> None:
     boot = _add(root, "os")
     _add(boot, "type", "hvm", arch="x86_64", machine="pc")
@@ -243,15 +251,17 @@ def _add_devices(devices: ElementTree.Element, spec: DomainSpec) -> None:
 
 
 def _add_card(devices: ElementTree.Element, card: CardSpec, slot: int) -> None:
-    interface = _add(devices, "interface", type="network")
+    interface = _add(devices, "interface", type="network" if card.network else "ethernet")
     _add(interface, "mac", address=card.mac)
-    _add(interface, "source", network=card.network)
+    if card.network:
+        _add(interface, "source", network=card.network)
     if card.isolated:
         _add(interface, "port", isolated="yes")
     if card.tap:
         _add(interface, "target", dev=card.tap)
     _add(interface, "model", type="virtio")
     _add(interface, "link", state="up" if card.link_up else "down")
+    _add(interface, "rom", enabled="no")  # nothing boots from the network, and loading this takes time
     _at(interface, slot=slot)
 
 

@@ -1,0 +1,265 @@
+"""A template: one machine of an image and a size, booted once, its memory saved. Clones of it wake in seconds.
+
+It lies in a directory of its own, ``templates/<fingerprint>-<build>``, that is never changed once it has its name. A
+template that is built again gets another name, so that no linked clone ever stands on a disk that is not the one it was
+made from, and no memory meets another's disk.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from model.errors import UnderstudyError
+from model.libvirt_xml import CardSpec, DomainSpec, domain_xml
+from provisioners.hypervisor.host import IMAGES, TEMPLATES, locked, processor, read_json, tool, write_whole
+from provisioners.hypervisor.identity import ask, identity_message
+from provisioners.hypervisor.savefile import rewrite
+from provisioners.hypervisor.virsh import Virsh, VirshFailed
+from provisioners.outcome import Deadline, Say, Stopped, pause
+
+DATA_DISK_MIB = 64
+"""A template's data disk; a clone looks at the size of its own when it wakes."""
+_BOOT_SECONDS = 600.0
+_WAKE_SECONDS = 90.0
+_NAME = "understudy-template-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateSpec:
+    """What machines must have in common to wake from one template.
+
+    Args:
+        image: digest of the image in the host's cache.
+        accelerator: ``kvm`` or ``tcg``.
+        data_disk: whether they have a data disk, of whatever size.
+        cmdline: the kernel's command line.
+    """
+
+    image: str
+    vcpus: int
+    memory_mib: int
+    accelerator: str
+    data_disk: bool
+    system_disk_mib: int
+    cmdline: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Template:
+    """A template that is ready.
+
+    Args:
+        key: its name in the cache.
+        seconds: how long it took to build.
+    """
+
+    key: str
+    seconds: float
+
+    @property
+    def directory(self) -> Path:
+        """Return where it lies."""
+        return TEMPLATES / self.key
+
+    @property
+    def disk(self) -> Path:
+        """Return the disk that its clones are linked to."""
+        return self.directory / "disk.qcow2"
+
+    @property
+    def memory(self) -> Path:
+        """Return its saved memory."""
+        return self.directory / "memory.save"
+
+
+def fingerprint(spec: TemplateSpec, versions: str, cpu: str) -> str:
+    """Return what names all that a saved memory depends on, in 16 hex digits; the layout of devices is part of it.
+
+    Args:
+        versions: of libvirt and qemu.
+        cpu: the host's processor and its features.
+    """
+    layout = domain_xml(_domain(spec, "template", Path("/"), str(uuid.UUID(int=0))))
+    return sha256(json.dumps([asdict(spec), versions, cpu, layout], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def found(name: str) -> Template | None:
+    """Return the newest finished template of a fingerprint."""
+    finished = [path for path in TEMPLATES.glob(f"{name}-*") if (path / "template.json").exists()]
+    for path in sorted(finished, key=lambda path: path.stat().st_mtime, reverse=True):
+        notes = read_json(path / "template.json")
+        template = Template(key=path.name, seconds=float(notes.get("seconds", 0)))
+        if (
+            template.disk.exists()
+            and template.memory.exists()
+            and template.memory.stat().st_size == notes.get("memory_bytes")
+        ):
+            return template
+    return None
+
+
+def ensure(spec: TemplateSpec, virsh: Virsh, say: Say) -> Template:
+    """Return the template for machines of this kind, building it where there is none.
+
+    Raises:
+        UnderstudyError: the image is missing, or the template cannot be built.
+        Stopped: the user asked to stop.
+    """
+    image = IMAGES / spec.image
+    if not (image / "disk.qcow2").exists():
+        raise UnderstudyError(
+            where=f"machine image {spec.image}",
+            found=f"not in {IMAGES}",
+            todo="Run `./run` to make it, then run this again.",
+        )
+    name = fingerprint(spec, virsh.run("version"), processor())
+    with locked(TEMPLATES / f".{name}.lock", say, "another run builds the same template"):
+        return found(name) or _build(spec, name, virsh, say)
+
+
+def _build(spec: TemplateSpec, name: str, virsh: Virsh, say: Say) -> Template:
+    """Build it aside, and give it its name when it is whole and a clone of it was seen to wake."""
+    began = Deadline(0)
+    domain = _NAME + name
+    work = TEMPLATES / f".building-{name}"
+    _clear(work, virsh, domain)
+    work.mkdir(parents=True)
+    try:
+        _boot_and_save(spec, domain, work, virsh, say)
+        _prove(spec, domain, work, virsh, say)
+        template = Template(key=f"{name}-{uuid.uuid4().hex[:8]}", seconds=round(began.elapsed, 1))
+        notes = {
+            "spec": asdict(spec),
+            "seconds": template.seconds,
+            "memory_bytes": (work / "memory.save").stat().st_size,
+            "versions": virsh.run("version").splitlines(),
+        }
+        write_whole(work / "template.json", json.dumps(notes, indent=2) + "\n", mode=0o644)
+        os.sync()
+        work.rename(template.directory)
+        say(f"template ready after {template.seconds:.0f} s")
+        return template
+    finally:
+        _clear(work, virsh, domain)
+
+
+def _boot_and_save(spec: TemplateSpec, domain: str, work: Path, virsh: Virsh, say: Say) -> None:
+    size = f"{spec.vcpus} vCPU, {spec.memory_mib} MiB"
+    say(f"booting a template machine ({size}); once per image and size, usually 20 to 60 s")
+    _clone(IMAGES / spec.image / "disk.qcow2", work / "disk.qcow2", spec.system_disk_mib)
+    if spec.data_disk:
+        tool("qemu-img", "create", "-q", "-f", "qcow2", str(work / "data.qcow2"), f"{DATA_DISK_MIB}M")
+    _start(spec, domain, work, virsh)
+    _become_template(spec, domain, virsh, say)
+    ask(virsh, domain, {"version": 1, "prepare": True}, seconds=120, say=say, doing="template: tidying its memory")
+    say("template: saving its memory")
+    virsh.run("save", domain, str(work / "memory.save"), "--running", timeout_seconds=300)
+
+
+def _become_template(spec: TemplateSpec, domain: str, virsh: Virsh, say: Say) -> None:
+    private, public = _throwaway_key()
+    message = identity_message(
+        _IDENTITY, private_key=private, public_key=public, domain_uuid=str(uuid.uuid4()), template=True
+    )
+    del message["boot_id"]
+    doing = "template: booting"
+    ask(virsh, domain, message, seconds=_BOOT_SECONDS, say=say, doing=doing)
+    deadline = Deadline(_BOOT_SECONDS)
+    while not ask(virsh, domain, {"version": 1, "ping": True}, seconds=_BOOT_SECONDS, say=say, doing=doing).get(
+        "ready"
+    ):
+        if deadline.left <= 0:
+            raise UnderstudyError(where=domain, found=f"its boot was not finished after {_BOOT_SECONDS:.0f} s")
+        say(f"{doing} ({deadline.elapsed:.0f} s)")
+        pause(1.0, domain)
+
+
+def _prove(spec: TemplateSpec, domain: str, work: Path, virsh: Virsh, say: Say) -> None:
+    """Wake a clone of it once, so that nobody else meets a memory that does not wake."""
+    say("template: waking a clone of it, to see that it does")
+    trial = work / "trial"
+    trial.mkdir()
+    _clone(work / "disk.qcow2", trial / "disk.qcow2", spec.system_disk_mib)
+    if spec.data_disk:
+        tool("qemu-img", "create", "-q", "-f", "qcow2", str(trial / "data.qcow2"), f"{DATA_DISK_MIB}M")
+    xml = domain_xml(_domain(spec, domain, trial, str(uuid.uuid4())))
+    rewrite(work / "memory.save", trial / "memory.save", xml)
+    virsh.run("restore", str(trial / "memory.save"), timeout_seconds=_WAKE_SECONDS)
+    reply = ask(virsh, domain, {"version": 1, "ping": True}, seconds=_WAKE_SECONDS, say=say, doing="template: waking")
+    if not reply.get("template"):
+        raise UnderstudyError(where=domain, found="its clone did not wake but boot")
+    virsh.run("destroy", domain)
+    shutil.rmtree(trial)
+    (work / "data.qcow2").unlink(missing_ok=True)
+
+
+def _start(spec: TemplateSpec, domain: str, work: Path, virsh: Virsh) -> None:
+    xml = work / "domain.xml"
+    write_whole(xml, domain_xml(_domain(spec, domain, work, str(uuid.uuid4()))), mode=0o644)
+    virsh.run("create", str(xml))
+    xml.unlink()
+
+
+def _clone(backing: Path, disk: Path, size_mib: int) -> None:
+    tool("qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", str(backing), str(disk), f"{size_mib}M")
+
+
+def _domain(spec: TemplateSpec, name: str, directory: Path, identifier: str) -> DomainSpec:
+    """Return the template's own machine: its cables end nowhere, and libvirt forgets it when it ends."""
+    image = IMAGES / spec.image
+    card = CardSpec(network="", mac="52:54:00:00:00:01")
+    return DomainSpec(
+        name=name,
+        uuid=identifier,
+        vcpus=spec.vcpus,
+        memory_mib=spec.memory_mib,
+        kernel=str(image / "vmlinuz"),
+        initrd=str(image / "initrd.img"),
+        cmdline=spec.cmdline,
+        system_disk=str(directory / "disk.qcow2"),
+        data_disk=str(directory / "data.qcow2") if spec.data_disk else "",
+        control=card,
+        mirror=replace(card, mac="52:54:00:00:00:02"),
+        accelerator=spec.accelerator,
+    )
+
+
+def _clear(work: Path, virsh: Virsh, domain: str) -> None:
+    """Remove what an earlier build left when it was cut off."""
+    _quietly(lambda: virsh.run("destroy", domain))
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def _quietly(action: Callable[[], object]) -> None:
+    try:
+        action()
+    except (VirshFailed, Stopped):
+        pass
+
+
+def _throwaway_key() -> tuple[str, str]:
+    private = Ed25519PrivateKey.generate()
+    text = private.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
+    return text, private.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+
+
+_IDENTITY = {
+    "hostname": "template",
+    "domain": "",
+    "hosts": [{"address": "192.0.2.1", "names": ["template"]}],
+    "authorized_keys": [_throwaway_key()[1]],
+    "cards": {
+        "control": {"mac": "52:54:00:00:00:01", "address": "192.0.2.1", "prefix": 24},
+        "mirror": {"mac": "52:54:00:00:00:02", "address": "198.51.100.1", "prefix": 24},
+    },
+}

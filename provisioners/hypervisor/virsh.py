@@ -1,0 +1,153 @@
+"""The one door to libvirt: ``virsh`` with argument lists. A daemon that restarts is waited for."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from model.errors import UnderstudyError
+from provisioners.outcome import Deadline, Say, last_lines, pause
+
+LOCAL = "qemu:///system"
+_ABSENT = (
+    "domain not found",
+    "failed to get domain",
+    "no domain with matching",
+    "network not found",
+    "failed to get network",
+    "no network with matching",
+    "storage pool not found",
+    "failed to get pool",
+    "no storage pool with matching",
+)
+_AWAY = (
+    "failed to connect to the hypervisor",
+    "failed to connect socket",
+    "end of file while reading data",
+    "cannot recv data",
+    "cannot write data",
+    "client socket is closed",
+    "connection reset by peer",
+    "disconnected from",
+)
+_PATIENCE_SECONDS = 60.0
+
+
+class VirshFailed(UnderstudyError):
+    """Libvirt refused something; its own words are in the text."""
+
+
+class Absent(VirshFailed):
+    """What was asked about is not there."""
+
+
+def is_away(said: str) -> bool:
+    """Return whether these words mean that the daemon is not there at the moment, and nothing about what was asked.
+
+    >>> is_away("error: failed to connect to the hypervisor"), is_away("error: Domain not found")
+    (True, False)
+    """
+    return any(sign in said.lower() for sign in _AWAY)
+
+
+def is_absent(said: str) -> bool:
+    """Return whether these words mean that what was asked about does not exist.
+
+    >>> is_absent("error: failed to get domain 'a'"), is_absent("error: internal error")
+    (True, False)
+    """
+    return any(sign in said.lower() for sign in _ABSENT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Virsh:
+    """Libvirt on one host.
+
+    Args:
+        uri: where it is, such as ``qemu:///system``.
+        say: is told when the daemon has to be waited for.
+    """
+
+    uri: str = LOCAL
+    say: Say = lambda _: None
+
+    def run(self, *argv: str, timeout_seconds: float = 120, stdin: str = "") -> str:
+        """Run one command of virsh and return what it printed.
+
+        Raises:
+            Absent: what it is about does not exist.
+            VirshFailed: it refused, or took too long.
+            Stopped: the user asked to stop.
+        """
+        deadline = Deadline(_PATIENCE_SECONDS)
+        while True:
+            code, printed, said = self._once(argv, timeout_seconds, stdin)
+            if code == 0:
+                return printed
+            if not is_away(said) or deadline.left <= 0:
+                raise self._failure(argv, said)
+            self.say("libvirt's daemon is away; waiting for it")
+            pause(1.0, self.uri)
+
+    def exists(self, *argv: str) -> bool:
+        """Return whether what this command is about exists."""
+        try:
+            self.run(*argv)
+        except Absent:
+            return False
+        return True
+
+    def state(self, domain: str) -> str:
+        """Return a domain's state, such as ``running`` or ``shut off``; empty where there is no such domain."""
+        try:
+            return self.run("domstate", domain).strip()
+        except Absent:
+            return ""
+
+    def names(self, *argv: str) -> tuple[str, ...]:
+        """Return the names that a listing command prints, one a line."""
+        return tuple(name for line in self.run(*argv, "--name").splitlines() if (name := line.strip()))
+
+    def _once(self, argv: Sequence[str], timeout_seconds: float, stdin: str) -> tuple[int, str, str]:
+        command = ["virsh", "--quiet", "--connect", self.uri, *argv]
+        environment = {**os.environ, "LC_ALL": "C.UTF-8"}
+        try:
+            done = subprocess.run(
+                command,
+                capture_output=True,
+                input=stdin.encode(),
+                timeout=timeout_seconds,
+                env=environment,
+                check=False,
+            )
+        except FileNotFoundError:
+            raise VirshFailed(
+                where=self.uri, found="the command virsh is missing", todo="Run `./run`: it says what to install."
+            ) from None
+        except subprocess.TimeoutExpired:
+            raise VirshFailed(
+                where=self.uri,
+                found=f"`virsh {argv[0]}` gave no answer in {timeout_seconds:g} s",
+                todo="See whether libvirtd hangs: `virsh list`. Then run it again.",
+            ) from None
+        return done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
+
+    def _failure(self, argv: Sequence[str], said: str) -> VirshFailed:
+        words = last_lines(said.encode(), 4).replace("error: ", "") or "no reason given"
+        if is_absent(said):
+            return Absent(where=self.uri, found=f"`virsh {' '.join(argv[:2])}`: {words}")
+        todo = "Start libvirtd, then run it again." if is_away(said) else ""
+        return VirshFailed(where=self.uri, found=f"`virsh {' '.join(argv[:2])}`: {words}", todo=todo)
+
+
+def wait_for_state(virsh: Virsh, domain: str, wanted: Sequence[str], seconds: float) -> bool:
+    """Wait until a domain is in one of these states; empty stands for one that is gone. Return whether it came to that."""
+    deadline = time.monotonic() + seconds
+    while virsh.state(domain) not in wanted:
+        if time.monotonic() > deadline:
+            return False
+        pause(0.5, domain)
+    return True
