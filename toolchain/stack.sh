@@ -117,12 +117,16 @@ explain_lost_passphrase() {
 # What `./run pulumi …` does before and with Pulumi.
 run_pulumi() {
     local stack verb
-    choose_backend
     stack=$(wanted_stack "$@")
     verb=$(wanted_verb "$@")
-    choose_passphrase "$stack"
-    case " $* " in *' --help '* | *' -h '* | *' -C'* | *' --cwd'*) exec "$@" ;; esac # -C: another project
-    case $verb in up | preview | refresh | destroy | import) ;; *) exec "$@" ;; esac
+    case $verb in '' | help | login | logout | version) exec "$@" ;; esac
+    case " $* " in *' --help '* | *' -h '*) exec "$@" ;; esac
+    choose_backend
+    case " $* " in *' -C'* | *' --cwd'*) exec "$@" ;; esac # another project, perhaps another passphrase
+    case $verb in
+    up | preview | refresh | destroy | import) ;;
+    *) choose_passphrase "$stack" && exec "$@" ;;
+    esac
     cd "$ROOT" || return
     [ -n "$stack" ] || stack=$(pulumi stack --show-name 2>/dev/null) ||
         fail "pulumi $verb: for which stack?" "Name it: ./run pulumi $verb -s stage"

@@ -38,7 +38,7 @@ state=${PULUMI_BACKEND_URL#file://}/.pulumi
 case "$1 $2" in
 'stack init')
     mkdir -p "$state/stacks/understudy"
-    echo '{"checkpoint":{"latest":{"secrets_providers":{"state":{"salt":"v1:abc"}}}}}' >"$state/stacks/understudy/$3.json"
+    echo '{"checkpoint":{"latest":{"secrets_providers":{"state":{"salt":"v1:a"}}}}}' >"$state/stacks/understudy/$3.json"
     ;;
 up*)
     mkdir -p "$state/locks/organization/understudy/stage"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import Clone
+    from tests.run.conftest import Clone
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = 'import pulumi\npulumi.export("secret", pulumi.Output.secret(pulumi.Config("understudy").require("seed")))\n'
@@ -57,4 +56,3 @@ def test_a_secret_in_the_file_needs_its_salt_there_and_works(real: Clone) -> Non
     assert "encryptionsalt: v1:" in (real.root / "Pulumi.stage.yaml").read_text()
     assert real.run("pulumi", "config", "get", "token", "-s", "stage").stdout == "t\n"
     assert real.run("pulumi", "up", "-s", "stage", "--yes", "--skip-preview").returncode == 0
-    assert os.listdir(real.state / "state/.pulumi/stacks/understudy")

@@ -16,7 +16,7 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conftest import Clone
+    from tests.run.conftest import Clone
 
 
 @pytest.fixture
