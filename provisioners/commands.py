@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 from functools import cache
@@ -9,6 +10,8 @@ from pathlib import Path
 
 Argv = tuple[str, ...]
 
+_SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
+_UNQUOTABLE = frozenset("\n\r\0")
 _GUEST = Path(__file__).parent / "guest"
 
 
@@ -55,3 +58,40 @@ def scripted(script: str, *arguments: str) -> Argv:
     Values are arguments or standard input, never part of the script.
     """
     return ("bash", "-c", _text(script), f"understudy-{script}", *arguments)
+
+
+def psql_word(text: str) -> str:
+    r"""Return an argument of one of psql's own commands, such as ``\set``, that means exactly this text.
+
+    Raises:
+        ValueError: it has a line break or a zero byte, which no argument can have.
+
+    Source: PostgreSQL 15, psql(1), "Meta-Commands": within single quotes, backslashes escape as in C.
+
+    >>> psql_word("it's a \\d")
+    "'it''s a \\\\d'"
+    """
+    return _doubled(text)
+
+
+def setting_line(name: str, value: str) -> str:
+    r"""Return the line of a PostgreSQL configuration file that gives a setting exactly this value.
+
+    Raises:
+        ValueError: the name is none, or the value has a line break or a zero byte.
+
+    Source: PostgreSQL 15, src/backend/utils/misc/guc-file.l, DeescapeQuotedString.
+
+    >>> setting_line("search_path", "'a', b")
+    "search_path = '''a'', b'\n"
+    """
+    if not _SETTING.fullmatch(name):
+        raise ValueError(f"no name of a setting: {name!r}")
+    return f"{name} = {_doubled(value)}\n"
+
+
+def _doubled(text: str) -> str:
+    if _UNQUOTABLE & set(text):
+        raise ValueError("a value has no line break and no zero byte")
+    doubled = text.replace("\\", "\\\\").replace("'", "''")
+    return f"'{doubled}'"
