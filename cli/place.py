@@ -16,12 +16,15 @@ from pathlib import Path
 from cli.arguments import add_stack, project_directory, short_stack
 from cli.files import load_environment, read_lock, write_lock
 from cli.pins import newest_pins, pin_lines
+from images import build
+from images.cache import ImagePaths
 from model import names
 from model.environment import Environment
 from model.errors import UnderstudyError
 from model.placement import Accelerator, PlacedMachine, Placement, file_name
 from model.placing import CONTROL_NETWORKS, built_machines, decide_control_network, decide_machines, decide_shortages
 from provisioners import this_computer
+from provisioners.hypervisor import accelerator
 
 _NOTHING_BUILT = Accelerator(kind="tcg", reason="no machine is built")
 
@@ -68,10 +71,11 @@ def place(directory: Path, environment: Environment, before: Placement | None) -
     pins = newest_pins(directory, environment, before.seeds if before else ())
     if before and (before.image or not wanted):
         return replace(before, machines=machines, seeds=pins)
+    image = _image(environment) if wanted else None
     return Placement(
         control_network=network,
-        accelerator=_accelerator() if wanted else _NOTHING_BUILT,
-        image=_image(environment) if wanted else "",
+        accelerator=accelerator.choose(image.kernel, say) if image else _NOTHING_BUILT,
+        image=image.digest if image else "",
         machines=machines,
         seeds=pins,
     )
@@ -117,18 +121,10 @@ def _refuse_shortages(environment: Environment, placed_before: set[str]) -> None
         )
 
 
-def _accelerator() -> Accelerator:
-    from provisioners.hypervisor import accelerator
-
-    return accelerator.choose(say)
-
-
-def _image(environment: Environment) -> str:
-    from images import build
-
+def _image(environment: Environment) -> ImagePaths:
     if environment.topology.image:
         raise UnderstudyError(where="image", found=environment.topology.image, wanted="the project's own image")
-    return build.ensure(say).digest
+    return build.ensure(say)
 
 
 def lines(placement: Placement, before: Placement | None) -> Iterable[str]:

@@ -15,6 +15,7 @@ import pytest
 from cli import place
 from cli.__main__ import main
 from cli.files import read_lock, write_lock
+from images.cache import ImagePaths
 from model.placement import Accelerator, PinnedSeed, Placement
 from model.placing import Host
 from model.snapshot import Snapshot, named, newest_good
@@ -67,6 +68,15 @@ class Backups:
         return label[6:8] * 16
 
 
+IMAGE = ImagePaths(
+    directory=Path("0123456789ab"),
+    digest="0123456789ab",
+    disk=Path("disk.qcow2"),
+    kernel=Path("vmlinuz"),
+    initrd=Path("initrd.img"),
+)
+
+
 @pytest.fixture
 def computer(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Stand in for the parts that look at this computer and at the repositories."""
@@ -74,8 +84,9 @@ def computer(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def set_up(*, room: Host = ROOMY, networks: tuple[tuple[str, IPv4Network], ...] = (), newest: int = 20) -> None:
         monkeypatch.setattr(this_computer, "room", lambda: room)
         monkeypatch.setattr(this_computer, "networks", lambda: networks)
-        monkeypatch.setattr(place, "_accelerator", lambda: Accelerator(kind="tcg", reason="a guest was timed"))
-        monkeypatch.setattr(place, "_image", lambda environment: "0123456789ab")
+        timed = Accelerator(kind="tcg", reason="a guest was timed")
+        monkeypatch.setattr("provisioners.hypervisor.accelerator.choose", lambda kernel, say: timed)
+        monkeypatch.setattr(place, "_image", lambda environment: IMAGE)
         monkeypatch.setattr("provisioners.stores.repository.open_repository", lambda backup, where: Backups(newest))
 
     set_up()
