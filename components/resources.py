@@ -103,15 +103,14 @@ class Template(_Kind):
         vcpus: int,
         memory_mib: int,
         system_disk_mib: int,
-        data_disk_mib: int,
+        data_disk: bool,
         warm: bool,
         cmdline: str,
         opts: ResourceOptions,
     ) -> None:
         size = {"vcpus": vcpus, "memory_mib": memory_mib, "system_disk_mib": system_disk_mib}
-        disk = {"data_disk": data_disk_mib > 0, "data_disk_mib": data_disk_mib}
         how = {"image": image, "accelerator": accelerator, "cmdline": cmdline, "warm": warm}
-        super().__init__(name, {**how, **size, **disk}, opts)
+        super().__init__(name, {**how, **size, "data_disk": data_disk}, opts)
 
 
 class WarmStart(_Kind):

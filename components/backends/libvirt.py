@@ -29,7 +29,7 @@ from model.topology import Machine
 
 HOST_URI = "qemu:///system"
 _MIB = 1024 * 1024
-_Size = tuple[int, int, int, int]
+_Size = tuple[int, int, int, bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +178,7 @@ def identity(site: Site, machine: Machine, authorized_key: pulumi.Input[str]) ->
 
 
 def _size(machine: Machine) -> _Size:
-    return machine.vcpus, machine.memory_mib, machine.system_disk_mib, machine.data_disk_mib
+    return machine.vcpus, machine.memory_mib, machine.system_disk_mib, machine.data_disk_mib > 0
 
 
 def _card(stack: str, machine: Machine, card: str) -> CardSpec:
@@ -191,16 +191,16 @@ def _card(stack: str, machine: Machine, card: str) -> CardSpec:
 
 
 def _build_template(site: Site, size: _Size, parent: pulumi.Resource, fence: Fence) -> Template:
-    vcpus, memory_mib, system_disk_mib, data_disk_mib = size
+    vcpus, memory_mib, system_disk_mib, data_disk = size
     accelerator = site.placement.accelerator.kind
     return Template(
-        f"template-{vcpus}cpu-{memory_mib}mib-{system_disk_mib}mib-{data_disk_mib}mib",
+        f"template-{vcpus}cpu-{memory_mib}mib-{system_disk_mib}mib{'-data' if data_disk else ''}",
         image=image_name(site),
         accelerator=accelerator,
         vcpus=vcpus,
         memory_mib=memory_mib,
         system_disk_mib=system_disk_mib,
-        data_disk_mib=data_disk_mib,
+        data_disk=data_disk,
         warm=site.environment.settings.warm_start,
         cmdline=kernel_command_line(accelerator),
         opts=ResourceOptions(parent=parent, depends_on=[fence]),
