@@ -1,7 +1,7 @@
 """What libvirt is told about machines, networks and volumes: whole documents, made from values.
 
-One layout of devices, the same for a template and for the clones that wake from its memory. The libvirt plugin takes our
-documents through its ``xml.xslt``: a stylesheet that throws its own document away (:func:`replacing_xslt`).
+One layout of devices, the same for a template and for the clones that wake from its memory. The libvirt plugin takes
+our documents through its ``xml.xslt``: a stylesheet that throws its own document away (:func:`replacing_xslt`).
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import IPv4Interface
 from typing import Any
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 OWNER_NAMESPACE = "https://understudy.invalid/owner"
 IDENTITY_PORT = "understudy.identity.0"
 _XSL = "http://www.w3.org/1999/XSL/Transform"
 _MIB = 1024 * 1024
-ElementTree.register_namespace("understudy", OWNER_NAMESPACE)
-ElementTree.register_namespace("xsl", _XSL)
+ET.register_namespace("understudy", OWNER_NAMESPACE)
+ET.register_namespace("xsl", _XSL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,14 +27,12 @@ class CardSpec:
         network: libvirt network that it is plugged into; empty for a cable that ends nowhere.
         mac: its address, such as ``52:54:00:12:34:56``.
         tap: name of its end on the host, at most 15 characters; the fence knows cards by it. Empty: libvirt's choice.
-        link_up: whether the cable is in when the machine is started.
         isolated: whether other isolated cards of the same bridge are out of reach.
     """
 
     network: str
     mac: str
     tap: str = ""
-    link_up: bool = False
     isolated: bool = False
 
 
@@ -75,7 +73,7 @@ def domain_xml(spec: DomainSpec) -> str:
     Raises:
         ValueError: a text has a character that no name, path or command line has (such as a line break).
     """
-    root = ElementTree.Element("domain", {"type": _domain_type(spec.accelerator)})
+    root = ET.Element("domain", {"type": _domain_type(spec.accelerator)})
     _add(root, "name", spec.name)
     _add(root, "uuid", spec.uuid)
     if spec.owner:
@@ -95,14 +93,33 @@ def domain_xml(spec: DomainSpec) -> str:
     return _text(root)
 
 
+def parsed(xml: str) -> ET.Element:
+    """Return a document's root. The document is ours or libvirt's, which writes no entities that could grow.
+
+    Raises:
+        xml.etree.ElementTree.ParseError: it is not a document.
+    """
+    return ET.fromstring(xml)  # noqa: S314  # see above
+
+
+def with_links_down(xml: str) -> str:
+    """Return the same machine with its cables out: so it wakes, until it knows who it is."""
+    root = parsed(xml)
+    for link in root.iterfind("devices/interface/link"):
+        link.set("state", "down")
+    return _text(root)
+
+
 def network_xml(name: str, bridge: str, address: str = "", prefix: int = 0) -> str:
     """Return a network without a way out: no forwarding, no DHCP, no DNS.
 
     Args:
+        name: the network's name.
+        bridge: its bridge's name on the host.
         address: the host's own address on it; empty where the host has none.
         prefix: length of the network's prefix in bits, where there is an address.
     """
-    root = ElementTree.Element("network")
+    root = ET.Element("network")
     _add(root, "name", name)
     _add(root, "bridge", name=bridge, stp="off", delay="0")
     _add(root, "dns", enable="no")
@@ -113,7 +130,7 @@ def network_xml(name: str, bridge: str, address: str = "", prefix: int = 0) -> s
 
 def volume_xml(name: str, capacity_mib: int, backing_path: str = "") -> str:
     """Return a qcow2 volume that only root and qemu can read; with a backing file it is a linked clone."""
-    root = ElementTree.Element("volume", {"type": "file"})
+    root = ET.Element("volume", {"type": "file"})
     _add(root, "name", name)
     _add(root, "capacity", str(capacity_mib * _MIB), unit="bytes")
     target = _add(root, "target")
@@ -135,13 +152,13 @@ def replacing_xslt(xml: str) -> str:
     Raises:
         xml.etree.ElementTree.ParseError: it is not a document.
     """
-    document = ElementTree.fromstring(xml)
+    document = parsed(xml)
     for element in document.iter():
         for key, value in element.attrib.items():
             element.set(key, value.replace("{", "{{").replace("}", "}}"))  # or XSLT would evaluate it
-    sheet = ElementTree.Element(f"{{{_XSL}}}stylesheet", {"version": "1.0"})
-    ElementTree.SubElement(sheet, f"{{{_XSL}}}output", {"method": "xml", "omit-xml-declaration": "yes"})
-    ElementTree.SubElement(sheet, f"{{{_XSL}}}template", {"match": "/"}).append(document)
+    sheet = ET.Element(f"{{{_XSL}}}stylesheet", {"version": "1.0"})
+    ET.SubElement(sheet, f"{{{_XSL}}}output", {"method": "xml", "omit-xml-declaration": "yes"})
+    ET.SubElement(sheet, f"{{{_XSL}}}template", {"match": "/"}).append(document)
     return _text(sheet, checked=False)
 
 
@@ -205,7 +222,7 @@ def _domain_type(accelerator: str) -> str:
     return {"tcg": "qemu", "kvm": "kvm"}[accelerator]
 
 
-def _add_processor(root: ElementTree.Element, accelerator: str) -> None:
+def _add_processor(root: ET.Element, accelerator: str) -> None:
     if accelerator == "kvm":
         _add(root, "cpu", mode="host-passthrough", check="none", migratable="on")
         return
@@ -214,7 +231,7 @@ def _add_processor(root: ElementTree.Element, accelerator: str) -> None:
     _add(processor, "feature", policy="require", name="rdrand")  # or early boot waits for randomness
 
 
-def _add_boot(root: ElementTree.Element, spec: DomainSpec) -> None:
+def _add_boot(root: ET.Element, spec: DomainSpec) -> None:
     boot = _add(root, "os")
     _add(boot, "type", "hvm", arch="x86_64", machine="pc")
     if not spec.kernel:
@@ -225,7 +242,7 @@ def _add_boot(root: ElementTree.Element, spec: DomainSpec) -> None:
     _add(boot, "cmdline", spec.cmdline)
 
 
-def _add_devices(devices: ElementTree.Element, spec: DomainSpec) -> None:
+def _add_devices(devices: ET.Element, spec: DomainSpec) -> None:
     _add_card(devices, spec.control, slot=3)
     if spec.mirror:
         _add_card(devices, spec.mirror, slot=4)
@@ -250,7 +267,7 @@ def _add_devices(devices: ElementTree.Element, spec: DomainSpec) -> None:
     _add(devices, "memballoon", model="none")
 
 
-def _add_card(devices: ElementTree.Element, card: CardSpec, slot: int) -> None:
+def _add_card(devices: ET.Element, card: CardSpec, slot: int) -> None:
     interface = _add(devices, "interface", type="network" if card.network else "ethernet")
     _add(interface, "mac", address=card.mac)
     if card.network:
@@ -260,12 +277,12 @@ def _add_card(devices: ElementTree.Element, card: CardSpec, slot: int) -> None:
     if card.tap:
         _add(interface, "target", dev=card.tap)
     _add(interface, "model", type="virtio")
-    _add(interface, "link", state="up" if card.link_up else "down")
+    _add(interface, "link", state="up")
     _add(interface, "rom", enabled="no")  # nothing boots from the network, and loading this takes time
     _at(interface, slot=slot)
 
 
-def _add_disk(devices: ElementTree.Element, path: str, name: str, slot: int) -> None:
+def _add_disk(devices: ET.Element, path: str, name: str, slot: int) -> None:
     disk = _add(devices, "disk", type="file", device="disk")
     _add(disk, "driver", name="qemu", type="qcow2", discard="unmap")
     _add(disk, "source", file=path)
@@ -273,20 +290,20 @@ def _add_disk(devices: ElementTree.Element, path: str, name: str, slot: int) -> 
     _at(disk, slot=slot)
 
 
-def _at(device: ElementTree.Element, slot: int) -> None:
+def _at(device: ET.Element, slot: int) -> None:
     _add(device, "address", type="pci", domain="0x0000", bus="0x00", slot=f"0x{slot:02x}", function="0x0")
 
 
-def _add(parent: ElementTree.Element, tag: str, text: str = "", **attributes: str) -> ElementTree.Element:
-    element = ElementTree.SubElement(parent, tag, attributes)
+def _add(parent: ET.Element, tag: str, text: str = "", **attributes: str) -> ET.Element:
+    element = ET.SubElement(parent, tag, attributes)
     element.text = text or None
     return element
 
 
-def _text(root: ElementTree.Element, *, checked: bool = True) -> str:
+def _text(root: ET.Element, *, checked: bool = True) -> str:
     if checked:
         for element in root.iter():
             for value in (element.text or "", *element.attrib.values()):
                 if not value.isprintable():
                     raise ValueError(f"{element.tag}: {value!r} has a character that cannot be printed")
-    return ElementTree.tostring(root, encoding="unicode")
+    return ET.tostring(root, encoding="unicode")

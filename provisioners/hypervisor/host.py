@@ -62,6 +62,7 @@ def locked(path: Path, say: Say, why: str) -> Iterator[None]:
 
     Args:
         path: the lock's file; it stays.
+        say: is told when it has to wait.
         why: what another one may be doing, for the line that is shown while waiting.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -119,7 +120,7 @@ def processor_of(cpuinfo: str) -> str:
     >>> processor_of("model name\\t: EPYC\\nflags\\t\\t: fpu sse2\\n\\nmodel name\\t: other\\n")
     'EPYC: fpu sse2'
     """
-    found = dict(re.findall(r"^(model name|flags)\s*:\s*(.*)$", cpuinfo.split("\n\n")[0], re.MULTILINE))
+    found = dict(re.findall(r"^(model name|flags)\s*:\s*(.*)$", cpuinfo.partition("\n\n")[0], re.MULTILINE))
     return f"{found.get('model name', '')}: {found.get('flags', '')}"
 
 

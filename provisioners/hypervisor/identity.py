@@ -1,7 +1,7 @@
 """Talks with the service in our image that gives a machine its identity, over a channel that is not the network.
 
-The host's end is a socket in libvirt's own directory, open to root alone: what goes through it lies on no disk. One line
-of JSON there, one line back; every request may be sent again. ``images/README.md`` describes the messages.
+The host's end is a socket in libvirt's own directory, open to root alone: what goes through it lies on no disk. One
+line of JSON there, one line back; every request may be sent again. ``images/README.md`` describes the messages.
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ import time
 import uuid
 from collections.abc import Mapping
 from typing import Any
-from xml.etree import ElementTree
 
 from model.errors import UnderstudyError
-from model.libvirt_xml import IDENTITY_PORT
+from model.libvirt_xml import IDENTITY_PORT, parsed
 from provisioners.hypervisor.virsh import Virsh
 from provisioners.outcome import Deadline, Say, pause
 
@@ -66,7 +65,7 @@ def identity_message(
 
 def socket_path(xml: str) -> str:
     """Return the host's end of the channel, out of a running domain's XML; empty where it has none."""
-    for channel in ElementTree.fromstring(xml).iterfind("devices/channel"):
+    for channel in parsed(xml).iterfind("devices/channel"):
         target, source = channel.find("target"), channel.find("source")
         if target is not None and source is not None and target.get("name") == IDENTITY_PORT:
             return source.get("path", "")
@@ -79,7 +78,9 @@ def ask(
     """Send one request and return the reply. The machine may still be booting: what is sent waits for it.
 
     Args:
+        virsh: where the machine is.
         domain: the domain's name.
+        request: the message, without its id.
         seconds: how long it may take altogether.
         say: is told every few seconds that it still takes.
         doing: what is being waited for, in a few words.

@@ -47,6 +47,7 @@ def read_head(stream: BinaryIO, name: str) -> SaveHead:
     """Return what stands before the memory; the stream is at the memory afterwards.
 
     Args:
+        stream: the file, from its beginning.
         name: how to call the file in errors.
 
     Raises:

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -86,6 +86,7 @@ def fingerprint(spec: TemplateSpec, versions: str, cpu: str) -> str:
     """Return what names all that a saved memory depends on, in 16 hex digits; the layout of devices is part of it.
 
     Args:
+        spec: the machines.
         versions: of libvirt and qemu.
         cpu: the host's processor and its features.
     """
@@ -160,13 +161,13 @@ def _boot_and_save(spec: TemplateSpec, domain: str, work: Path, virsh: Virsh, sa
     if spec.data_disk:
         tool("qemu-img", "create", "-q", "-f", "qcow2", str(work / "data.qcow2"), f"{DATA_DISK_MIB}M")
     _start(spec, domain, work, virsh)
-    _become_template(spec, domain, virsh, say)
+    _become_template(domain, virsh, say)
     ask(virsh, domain, {"version": 1, "prepare": True}, seconds=120, say=say, doing="template: tidying its memory")
     say("template: saving its memory")
     virsh.run("save", domain, str(work / "memory.save"), "--running", timeout_seconds=300)
 
 
-def _become_template(spec: TemplateSpec, domain: str, virsh: Virsh, say: Say) -> None:
+def _become_template(domain: str, virsh: Virsh, say: Say) -> None:
     private, public = _throwaway_key()
     message = identity_message(
         _IDENTITY, private_key=private, public_key=public, domain_uuid=str(uuid.uuid4()), template=True
@@ -236,15 +237,9 @@ def _domain(spec: TemplateSpec, name: str, directory: Path, identifier: str) -> 
 
 def _clear(work: Path, virsh: Virsh, domain: str) -> None:
     """Remove what an earlier build left when it was cut off."""
-    _quietly(lambda: virsh.run("destroy", domain))
+    with suppress(VirshFailed, Stopped):
+        virsh.run("destroy", domain)
     shutil.rmtree(work, ignore_errors=True)
-
-
-def _quietly(action: Callable[[], object]) -> None:
-    try:
-        action()
-    except (VirshFailed, Stopped):
-        pass
 
 
 def _throwaway_key() -> tuple[str, str]:

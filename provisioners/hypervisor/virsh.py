@@ -144,7 +144,7 @@ class Virsh:
 
 
 def wait_for_state(virsh: Virsh, domain: str, wanted: Sequence[str], seconds: float) -> bool:
-    """Wait until a domain is in one of these states; empty stands for one that is gone. Return whether it came to that."""
+    """Wait until a domain is in one of these states (empty: it is gone), and return whether it came to that."""
     deadline = time.monotonic() + seconds
     while virsh.state(domain) not in wanted:
         if time.monotonic() > deadline:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from dataclasses import replace
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 from hypothesis import given, settings
@@ -21,6 +21,7 @@ from model.libvirt_xml import (
     network_xml,
     replacing_xslt,
     volume_xml,
+    with_links_down,
 )
 
 SPEC = DomainSpec(
@@ -51,7 +52,7 @@ def replaced(xslt: str, directory: Path) -> str:
 
 
 def canonical(xml: str) -> str:
-    return ElementTree.canonicalize(xml, rewrite_prefixes=True)
+    return ET.canonicalize(xml, rewrite_prefixes=True)
 
 
 @settings(max_examples=40, deadline=None)
@@ -62,7 +63,7 @@ def test_any_characters_survive_xsltproc(
     spec = replace(SPEC, name=name, system_disk=path, cmdline=cmdline, control=replace(SPEC.control, tap=tap))
     xml = domain_xml(spec)
     assert canonical(replaced(replacing_xslt(xml), tmp_path_factory.mktemp("xslt"))) == canonical(xml)
-    root = ElementTree.fromstring(xml)
+    root = ET.fromstring(xml)
     assert (root.findtext("name"), root.findtext("os/cmdline")) == (name, cmdline)
 
 
@@ -85,7 +86,7 @@ def test_networks_and_volumes_survive_too(xml: str, tmp_path: Path) -> None:
 
 
 def addresses(spec: DomainSpec) -> list[tuple[str, str]]:
-    devices = ElementTree.fromstring(domain_xml(spec)).find("devices")
+    devices = ET.fromstring(domain_xml(spec)).find("devices")
     assert devices is not None
     return [
         (device.tag, slot)
@@ -100,9 +101,11 @@ def test_each_device_has_its_own_place_and_a_machine_without_one_leaves_it_free(
     assert set(addresses(replace(SPEC, data_disk="", mirror=None))) < set(whole)
 
 
-def test_links_are_down_until_somebody_raises_them() -> None:
-    links = ElementTree.fromstring(domain_xml(SPEC)).findall("devices/interface/link")
-    assert [link.get("state") for link in links] == ["down", "down"]
+def test_only_the_links_differ_in_a_machine_that_wakes() -> None:
+    xml = domain_xml(SPEC)
+    assert [link.get("state") for link in ET.fromstring(xml).iter("link")] == ["up", "up"]
+    assert with_links_down(xml).replace('<link state="down"', '<link state="up"') == xml
+    assert with_links_down(xml).count('<link state="down"') == 2
 
 
 def test_a_template_carries_no_owner() -> None:
@@ -111,7 +114,7 @@ def test_a_template_carries_no_owner() -> None:
 
 
 def test_an_image_that_boots_by_itself_has_no_kernel() -> None:
-    root = ElementTree.fromstring(domain_xml(replace(SPEC, kernel="", medium="/stacks/db1-seed.iso")))
+    root = ET.fromstring(domain_xml(replace(SPEC, kernel="", medium="/stacks/db1-seed.iso")))
     assert root.find("os/kernel") is None
     assert root.findall("devices/disk[@device='cdrom']/readonly")
 

@@ -1,0 +1,208 @@
+"""The kind ``Boot``: a machine that runs, knows who it is, and answers over SSH. Its deletion is a clean shutdown."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from model.connection import connection_of
+from model.errors import UnderstudyError
+from provisioners.hypervisor.host import ToolFailed, tool
+from provisioners.hypervisor.identity import ask, identity_message
+from provisioners.hypervisor.virsh import Virsh, VirshFailed, wait_for_state
+from provisioners.hypervisor.warm_start import save_path
+from provisioners.outcome import Deadline, Say
+from provisioners.provider.inputs import COMMON, FLAG, TEXT, WORDS, Rule, failures, optional
+from provisioners.provider.kinds import Failure, Real, Values
+from provisioners.provider.wire import has_unknown
+from provisioners.shell import connect
+
+_PATIENCE_SECONDS = 600.0
+_SHUTDOWN_SECONDS = 90.0
+_ASK_AGAIN_SECONDS = 15.0
+_IDENTITY = Rule(
+    good=lambda value: isinstance(value, dict) and {"hostname", "hosts", "authorized_keys", "cards"} <= value.keys(),
+    allowed="hostname, domain, hosts, authorized_keys and cards",
+)
+_TOLD = ("identity", "host_private_key", "host_public_key")
+"""Inputs that the machine is told over its channel."""
+
+
+class Boot:
+    """Kind ``understudy:index:Boot``."""
+
+    token = "understudy:index:Boot"
+    secret_outputs: frozenset[str] = frozenset()
+    replace_on = frozenset({"domain", "uuid", "domain_id", "domain_xml"})
+    ignored = frozenset({"connection", "private_key", "host_uri", "warm_placed", "warm_reason"})
+
+    def check(self, inputs: Mapping[str, Any]) -> tuple[Failure, ...]:
+        """Return what is wrong with the inputs."""
+        texts = (
+            "domain",
+            "uuid",
+            "domain_id",
+            "domain_xml",
+            "host_uri",
+            "host_private_key",
+            "host_public_key",
+            "image",
+        )
+        rules = {
+            **dict.fromkeys(texts, TEXT),
+            "identity": _IDENTITY,
+            "connection": COMMON["connection"],
+            "private_key": TEXT,
+            "volume_ids": WORDS,
+            "warm_placed": optional(FLAG),
+            "warm_reason": optional(TEXT),
+            "running": FLAG,
+        }
+        return failures(inputs, rules)
+
+    def create(self, inputs: Values, say: Say) -> tuple[str, Values]:
+        """Tell the machine who it is, plug its cables in, and wait until it answers."""
+        virsh = Virsh(uri=inputs["host_uri"], say=say)
+        _start(virsh, inputs, say)
+        started, since = _how_it_started(virsh, inputs["domain"])
+        _introduce(virsh, inputs, say)
+        _wait_for_ssh(inputs, say)
+        reason = inputs.get("warm_reason") or "cold"
+        if started == "cold" and inputs.get("warm_placed"):
+            reason = "cold: the template's memory was not used"
+        outputs = {
+            "generation": generation(inputs["volume_ids"]),
+            "started": started,
+            "reason": reason,
+            "boot_seconds": round(time.time() - since, 1),
+        }
+        return inputs["uuid"], outputs
+
+    def read(self, identifier: str, inputs: Values, outputs: Values, say: Say) -> Real | None:
+        """Return whether it runs, and the generation that its disks really have; None where it is gone."""
+        virsh = Virsh(uri=inputs["host_uri"], say=say)
+        state = virsh.state(inputs["domain"])
+        if not state:
+            return None
+        try:
+            real = generation(inputs["volume_ids"])
+        except ToolFailed:  # a disk is gone, and with it the machine, even if it still runs
+            return None
+        return Real(inputs={**inputs, "running": state == "running"}, outputs={**outputs, "generation": real})
+
+    def update(self, identifier: str, old: Values, inputs: Values, outputs: Values, say: Say) -> Values:
+        """Start it where somebody stopped it, and tell it what is new."""
+        virsh = Virsh(uri=inputs["host_uri"], say=say)
+        _start(virsh, inputs, say)
+        if any(old.get(name) != inputs[name] for name in _TOLD):
+            _introduce(virsh, inputs, say)
+        _wait_for_ssh(inputs, say)
+        return {**outputs, "generation": generation(inputs["volume_ids"])}
+
+    def delete(self, identifier: str, inputs: Values, outputs: Values, say: Say) -> None:
+        """Shut it down in order; libvirt's own way of deleting is a power cut."""
+        shut_down(Virsh(uri=inputs["host_uri"], say=say), inputs["domain"], say)
+
+    def foresee(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> Values:
+        """Return what a start or another identity does not change: the disks stay."""
+        known = ("generation", "started", "reason", "boot_seconds")
+        if not outputs or has_unknown(inputs.get("volume_ids")):
+            return {}
+        return {name: outputs[name] for name in known if name in outputs}
+
+
+def generation(paths: Sequence[str]) -> str:
+    """Return what names these very disks: another as soon as one of them is made anew, even under the same name.
+
+    Raises:
+        ToolFailed: a disk is missing.
+    """
+    births = tool("stat", "--format=%n %i %w", "--", *paths)
+    return sha256(births.encode()).hexdigest()[:16]
+
+
+def shut_down(virsh: Virsh, domain: str, say: Say, seconds: float = _SHUTDOWN_SECONDS) -> None:
+    """Press the power button and wait; a machine that does not end in time, or cannot, is switched off."""
+    deadline = Deadline(seconds)
+    while virsh.state(domain) == "running" and deadline.left > 0:
+        say(f"shutting down ({deadline.elapsed:.0f} s)")
+        _ignoring_a_stopped(virsh, "shutdown", domain)
+        if wait_for_state(virsh, domain, ("shut off", ""), min(_ASK_AGAIN_SECONDS, max(deadline.left, 1))):
+            return
+    if virsh.state(domain) not in ("shut off", ""):
+        say("it does not shut down: switching it off")
+        _ignoring_a_stopped(virsh, "destroy", domain)
+
+
+def _ignoring_a_stopped(virsh: Virsh, verb: str, domain: str) -> None:
+    try:
+        virsh.run(verb, domain)
+    except VirshFailed:
+        if virsh.state(domain) not in ("shut off", ""):
+            raise
+
+
+def _start(virsh: Virsh, inputs: Values, say: Say) -> None:
+    """Make it run, on the disks that it has now."""
+    domain = inputs["domain"]
+    state = virsh.state(domain)
+    if not state:
+        raise UnderstudyError(
+            where=domain,
+            found="libvirt does not know it",
+            todo="Run `pulumi refresh`, then `pulumi up`: it is made again.",
+        )
+    if state == "running" and _runs_on_disks_that_are_gone(domain, inputs["volume_ids"]):
+        say("it runs on a disk that is gone: starting it on its new one")
+        virsh.run("destroy", domain)
+    if virsh.state(domain) == "paused":
+        virsh.run("resume", domain)
+    if virsh.state(domain) != "running":
+        say("starting")
+        virsh.run("start", domain)
+    if save_path(domain).exists():  # it runs: from now on no saved memory fits its disk
+        virsh.run("managedsave-remove", domain)
+
+
+def _runs_on_disks_that_are_gone(domain: str, paths: Sequence[str]) -> bool:
+    since = _process_start(domain)
+    births = tool("stat", "--format=%W", "--", *paths).split()
+    return since > 0 and any(float(birth) > since for birth in births)
+
+
+def _process_start(domain: str) -> float:
+    """Return when the machine's process was started, in seconds since 1970; 0 where that cannot be told."""
+    try:
+        return Path(f"/run/libvirt/qemu/{domain}.pid").stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _how_it_started(virsh: Virsh, domain: str) -> tuple[str, float]:
+    """Return ``warm`` or ``cold``, and since when it runs."""
+    reason = virsh.run("domstate", domain, "--reason")
+    return ("warm" if "restored" in reason else "cold"), _process_start(domain) or time.time()
+
+
+def _introduce(virsh: Virsh, inputs: Values, say: Say) -> None:
+    """Tell a machine of our image who it is, then plug its cables in."""
+    domain, identity = inputs["domain"], inputs["identity"]
+    if inputs["image"]:
+        message = identity_message(
+            identity,
+            private_key=inputs["host_private_key"],
+            public_key=inputs["host_public_key"],
+            domain_uuid=inputs["uuid"],
+        )
+        ask(virsh, domain, message, seconds=_PATIENCE_SECONDS, say=say, doing="telling it who it is")
+    for card in identity["cards"].values():
+        virsh.run("domif-setlink", domain, card["mac"], "up")
+
+
+def _wait_for_ssh(inputs: Values, say: Say) -> None:
+    connection = connection_of(inputs["connection"])
+    with connect(connection, inputs["private_key"], say, _PATIENCE_SECONDS) as shell:
+        shell.run(("true",))

@@ -1,0 +1,79 @@
+"""The kind ``Template``: what machines of one size wake from, or the reason why they start cold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from model.errors import UnderstudyError
+from provisioners.hypervisor.host import IMAGES, TEMPLATES
+from provisioners.hypervisor.template import TemplateSpec, ensure
+from provisioners.hypervisor.virsh import Virsh
+from provisioners.outcome import Say, Stopped
+from provisioners.provider.inputs import FLAG, TEXT, Rule, failures, number
+from provisioners.provider.kinds import Failure, Real, Values
+
+DIGEST = Rule(
+    good=lambda value: isinstance(value, str) and len(value) >= 12 and set(value) <= set("0123456789abcdef"),
+    allowed="a digest: 12 or more hex digits",
+)
+ACCELERATOR = Rule(good=lambda value: value in ("tcg", "kvm"), allowed="tcg or kvm")
+_SIZES = ("image", "vcpus", "memory_mib", "accelerator", "system_disk_mib", "cmdline")
+
+
+class Template:
+    """Kind ``understudy:index:Template``; the template itself stays in the host's cache when this is deleted."""
+
+    token = "understudy:index:Template"
+    secret_outputs: frozenset[str] = frozenset()
+    replace_on: frozenset[str] = frozenset()
+    ignored: frozenset[str] = frozenset()
+
+    def check(self, inputs: Mapping[str, Any]) -> tuple[Failure, ...]:
+        """Return what is wrong with the inputs."""
+        rules = {
+            "image": DIGEST,
+            "vcpus": number(1, 512),
+            "memory_mib": number(64, 1 << 24),
+            "accelerator": ACCELERATOR,
+            "system_disk_mib": number(64, 1 << 30),
+            "data_disk_mib": number(0, 1 << 30),
+            "cmdline": TEXT,
+            "warm": FLAG,
+        }
+        return failures(inputs, rules)
+
+    def create(self, inputs: Values, say: Say) -> tuple[str, Values]:
+        """Find or build the template."""
+        outputs = _outputs(inputs, say)
+        return outputs["key"] or f"cold-{inputs['image']}", outputs
+
+    def read(self, identifier: str, inputs: Values, outputs: Values, say: Say) -> Real | None:
+        """Return it as it is; a template whose files are gone is gone, and is built again under another name."""
+        if outputs.get("key") and not (TEMPLATES / outputs["key"] / "template.json").exists():
+            return None
+        return Real(inputs=inputs, outputs=outputs)
+
+    def update(self, identifier: str, old: Values, inputs: Values, outputs: Values, say: Say) -> Values:
+        """Find or build the one for the new size."""
+        return _outputs(inputs, say)
+
+    def delete(self, identifier: str, inputs: Values, outputs: Values, say: Say) -> None:
+        """Leave it: other machines and stacks use it too."""
+
+
+def _outputs(inputs: Values, say: Say) -> Values:
+    cold = {"key": "", "disk_path": str(IMAGES / inputs["image"] / "disk.qcow2"), "warm": False}
+    if not inputs["warm"]:
+        return {**cold, "reason": "cold: warm start is switched off"}
+    try:
+        size = {name: inputs[name] for name in _SIZES}
+        template = ensure(TemplateSpec(**size, data_disk=inputs["data_disk_mib"] > 0), Virsh(say=say), say)
+    except Stopped:
+        raise
+    except (UnderstudyError, OSError) as error:
+        reason = " ".join(str(error).split())
+        say(f"no template: {reason}")
+        return {**cold, "reason": f"cold: no template could be made: {reason}"}
+    reason = f"template {template.key}, built in {template.seconds:.0f} s"
+    return {"key": template.key, "disk_path": str(template.disk), "warm": True, "reason": reason}
