@@ -37,6 +37,7 @@ umask 077
 mkdir -p -- "$directory"
 cat >"$directory/environment"
 : >"$directory/output"
+cp -- /proc/sys/kernel/random/boot_id "$directory/boot"
 printf '%s' "$key" >"$directory/key"
 body=$(
     cat <<'BODY'

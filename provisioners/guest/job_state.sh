@@ -9,7 +9,8 @@ fi
 cat -- "$directory/key"
 echo
 while [ ! -e "$directory/code" ]; do
-    if [ -s "$directory/pid" ] && kill -0 "$(cat -- "$directory/pid")" 2>/dev/null; then
+    # After a restart of the machine the number may be another process's.
+    if cmp --silent -- /proc/sys/kernel/random/boot_id "$directory/boot" && [ -s "$directory/pid" ] && kill -0 "$(cat -- "$directory/pid")" 2>/dev/null; then
         if [ "$wait" -le 0 ]; then
             echo running
             exit 0

@@ -60,10 +60,9 @@ class File:
         path = inputs["path"] if inputs else connection_of_url(identifier)[1]
         with reading(inputs, identifier, say) as shell:
             found = seen(shell.run(scripted("show", path, str(_SHOWN_BYTES + 1))).stdout)
-            connection = shell.connection.values()
         if found is None:
             return None
-        wanted = inputs or {"connection": connection, "private_key": "", "generation": "", "path": path}
+        wanted = inputs or {"path": path}
         content = found.content_beside(wanted.get("content"))
         return Real(inputs={**wanted, **found.beside(wanted), "content": content}, outputs={"digest": digest(content)})
 
@@ -73,7 +72,7 @@ class File:
 
     def delete(self, identifier: str, inputs: Values, outputs: Values, say: Say) -> None:
         """Put back what was there before us, or remove it where nothing was."""
-        with changing(inputs, f"backing out {inputs['path']}", say) as shell:
+        with changing(inputs, f"backing out {inputs['path']}", say, identifier) as shell:
             shell.run(scripted("back", inputs["path"], ORIGINALS))
             _reload(shell, inputs)
 

@@ -32,7 +32,11 @@ def reading(inputs: Mapping[str, Any], identifier: str, say: Say) -> Iterator[Sh
 
 @contextmanager
 def changing(
-    inputs: Mapping[str, Any], what: str, say: Say, patience_seconds: float = USUAL_PATIENCE_SECONDS
+    inputs: Mapping[str, Any],
+    what: str,
+    say: Say,
+    identifier: str = "",
+    patience_seconds: float = USUAL_PATIENCE_SECONDS,
 ) -> Iterator[Shell]:
     """Give a shell that changes the machine, which no other controller does meanwhile.
 
@@ -40,8 +44,9 @@ def changing(
         inputs: with ``connection`` and ``private_key``.
         what: what for, in a few words; another controller that waits is shown it.
         say: is told about waiting.
+        identifier: leads to the machine where the inputs do not, after an import.
         patience_seconds: how long the machine may take to answer.
     """
-    connection, key = place(inputs, "")
+    connection, key = place(inputs, identifier)
     with connect(connection, key, say, patience_seconds) as shell, machine_lock(shell, what):
         yield shell

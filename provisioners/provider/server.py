@@ -87,7 +87,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         """Return the inputs as they are, and what is wrong with them."""
         kind = self._kind(request.urn, context)
         failures: tuple[Failure, ...] = self._guarded(context, lambda: kind.check(plain(request.news)))
-        shown = [provider_pb2.CheckFailure(property=failure.property, reason=failure.reason) for failure in failures]
+        # Not in `property`: the engine would print that input's value, be it secret or not.
+        shown = [provider_pb2.CheckFailure(reason=f"{failure.property}: {failure.reason}") for failure in failures]
         return provider_pb2.CheckResponse(inputs=request.news, failures=shown)
 
     def Diff(self, request: Any, context: grpc.ServicerContext) -> provider_pb2.DiffResponse:

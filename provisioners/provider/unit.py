@@ -61,13 +61,12 @@ class Unit:
         unit = inputs["unit"] if inputs else connection_of_url(identifier)[1].lstrip("/")
         with reading(inputs, identifier, say) as shell:
             found = status(shell, unit)
-            connection = shell.connection.values()
         if found.load == "not-found":
             return None
-        real = dict(inputs or {"connection": connection, "private_key": "", "generation": "", "unit": unit})
-        if not inputs or found.runs != _running(inputs):
+        real = dict(inputs or {"unit": unit})
+        if found.runs != _running(inputs):
             real["running"] = found.runs
-        if not inputs or found.enabled != _enabled(inputs):
+        if found.enabled != _enabled(inputs):
             real["enabled"] = found.enabled
         return Real(inputs=real, outputs={"active_state": found.active})
 
@@ -81,7 +80,7 @@ class Unit:
 
     def delete(self, identifier: str, inputs: Values, outputs: Values, say: Say) -> None:
         """Stop and disable it, if it is still there."""
-        with changing(inputs, f"stopping {inputs['unit']}", say) as shell:
+        with changing(inputs, f"stopping {inputs['unit']}", say, identifier) as shell:
             if status(shell, inputs["unit"]).load not in ("not-found", "masked"):
                 settle(shell, {**inputs, "running": False, "enabled": False}, "stop")
 

@@ -92,6 +92,14 @@ class Machine:
         path = self.root / "etc" / "ssh" / "double_authorized_keys"
         path.write_text(f"{self._authorized}\n{other._authorized}\n")
 
+    def known_to_user(self, home: Path) -> None:
+        """Make a home directory whose owner knows this machine's host key and has its private key."""
+        folder = home / ".ssh"
+        folder.mkdir(parents=True)
+        (folder / "known_hosts").write_text(f"[127.0.0.1]:{self.port} {self.host_key}\n")
+        (folder / "id_ed25519").write_text(self.private_key)
+        (folder / "id_ed25519").chmod(0o600)
+
     def start(self) -> None:
         """Boot it; all that was written on it before is gone."""
         seed, box = self._directory / "seed", self._directory / "box"
