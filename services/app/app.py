@@ -60,15 +60,18 @@ class Database:
             self._connection.set_session(readonly=True, isolation_level="REPEATABLE READ")
         try:
             with self._connection, self._connection.cursor() as cursor:
-                answers = []
-                for query in queries:
-                    cursor.execute(query)
-                    answers.append(cursor.fetchall())
-                if answers and len(queries) > 1 and answers[-1][0][1]:
-                    self._drop()  # it came from a replica: ask for the primary again next time
-                return answers
+                answers = [self._answer(cursor, query) for query in (*queries, "SELECT pg_is_in_recovery()")]
         except psycopg2.InterfaceError as error:
             raise psycopg2.OperationalError(str(error)) from error
+        if answers.pop()[0][0]:
+            self._drop()  # a replica answered: ask for the primary again next time
+        return answers
+
+    @staticmethod
+    def _answer(cursor: Any, query: str) -> Sequence[Sequence[object]]:
+        cursor.execute(query)
+        rows: Sequence[Sequence[object]] = cursor.fetchall()
+        return rows
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None
