@@ -1,6 +1,6 @@
 """Prepares a stack for Pulumi: checks its files, places it, and clears away what a killed run left behind.
 
-`./run pulumi ...` calls it. Before a preview nothing is cleared away.
+`./run pulumi ...` calls it. Without a verb it only checks the files. Before a preview nothing is cleared away.
 """
 
 from __future__ import annotations
@@ -31,12 +31,17 @@ CLEARED = ("up", "refresh", "destroy", "import")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `understudy preflight`."""
     add_stack(parser)
-    parser.add_argument("verb", nargs="?", default="up", help="the command of pulumi that follows (default: up)")
+    verbs = ", ".join(sorted({*CHECKED, *CLEARED}))
+    parser.add_argument("verb", nargs="?", default="", help=f"the command of pulumi that follows: {verbs}")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Prepare a stack for one command of Pulumi."""
     directory, stack = project_directory(arguments.cwd), short_stack(arguments.stack)
+    if not arguments.verb:
+        load_environment(directory, stack)
+        print(f"no faults in what describes stack {stack}")
+        return 0
     if arguments.verb not in CLEARED:
         _prepare(directory, stack, arguments.verb)
         return 0

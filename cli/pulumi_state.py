@@ -19,10 +19,12 @@ class PulumiState:
     Args:
         directory: the project's.
         stack: the stack's name.
+        secrets: whether its secrets are exported in plain text.
     """
 
-    def __init__(self, directory: Path, stack: str) -> None:
+    def __init__(self, directory: Path, stack: str, *, secrets: bool = False) -> None:
         self.stack = stack
+        self._options = ("--show-secrets",) if secrets else ()
         self._command = ("pulumi", "--cwd", str(directory), "--non-interactive", "stack")
         self._export: subprocess.Popen[bytes] | None = None
 
@@ -30,7 +32,7 @@ class PulumiState:
         """Start to export."""
         try:
             self._export = subprocess.Popen(
-                [*self._command, "export", "--stack", self.stack],
+                [*self._command, "export", "--stack", self.stack, *self._options],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -49,7 +51,7 @@ class PulumiState:
 
     @cached_property
     def exported(self) -> dict[str, Any]:
-        """Return the state as Pulumi exported it; secrets in it are encrypted.
+        """Return the state as Pulumi exported it.
 
         Raises:
             UnderstudyError: Pulumi refused; its own words are in the text.

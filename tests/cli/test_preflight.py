@@ -1,0 +1,245 @@
+"""`understudy preflight`: faults before anything is made, the lock file where it is missing, and what a kill left."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli import preflight
+from cli.__main__ import main
+from cli.files import read_lock
+from cli.pulumi_state import PulumiState
+from model.errors import UnderstudyError
+from model.state import Recorded
+from provisioners import this_computer
+
+ROOT = Path(__file__).parents[2]
+URN = "urn:pulumi:{stack}::understudy::libvirt:index/{kind}::{name}"
+
+
+@pytest.fixture
+def backend(nothing_to_build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the directory of a backend with empty stacks `prod` and `stage`, made by the real Pulumi."""
+    if shutil.which("pulumi") is None:
+        pytest.fail("pulumi is not on PATH: run the tests with ./run pytest")
+    state = tmp_path / "state"
+    state.mkdir()
+    monkeypatch.setenv("PULUMI_BACKEND_URL", f"file://{state}")
+    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "test")
+    monkeypatch.setenv("PULUMI_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("PULUMI_CONFIG_PASSPHRASE_FILE", raising=False)
+    for stack in ("prod", "stage"):
+        file = nothing_to_build / f"Pulumi.{stack}.yaml"
+        text = "".join(line for line in file.read_text().splitlines(keepends=True) if "encryptionsalt" not in line)
+        file.write_text(text, encoding="utf-8")
+        pulumi(nothing_to_build, "stack", "init", stack, "--no-select")
+        file.write_text(text, encoding="utf-8")
+    monkeypatch.setenv("PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER", "true")
+    return state
+
+
+def pulumi(directory: Path, *arguments: str) -> str:
+    command = ["pulumi", "--cwd", str(directory), "--non-interactive", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def interrupt(backend: Path, stack: str) -> None:
+    """Write what a killed Pulumi leaves: a domain that is known, and one that was being created."""
+    path = backend / ".pulumi" / "stacks" / "understudy" / f"{stack}.json"
+    state = json.loads(path.read_text(encoding="utf-8"))
+    known, unknown = (resource(stack, name) for name in ("db1", "lb"))
+    state["checkpoint"]["latest"] |= {
+        "resources": [known],
+        "pending_operations": [{"resource": unknown, "type": "creating"}],
+    }
+    path.write_text(json.dumps(state), encoding="utf-8")
+
+
+def resource(stack: str, name: str) -> dict[str, Any]:
+    kind = "domain:Domain"
+    return {
+        "urn": URN.format(stack=stack, kind=kind, name=name),
+        "custom": True,
+        "type": f"libvirt:index/{kind}",
+        "id": f"{stack}-{name}",
+        "inputs": {"name": f"{stack}-{name}"},
+        "outputs": {"name": f"{stack}-{name}"},
+    }
+
+
+Swept = list[tuple[str, str, Recorded, bool]]
+
+
+@pytest.fixture
+def swept(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Swept]:
+    """Stand in for the host, on which these objects lie."""
+
+    def lying(*left_over: str) -> Swept:
+        calls: Swept = []
+
+        def sweep(stack: str, owner: str, known: Recorded, say: object, *, act: bool) -> tuple[str, ...]:
+            calls.append((stack, owner, known, act))
+            return left_over
+
+        monkeypatch.setattr("provisioners.hypervisor.sweep.sweep", sweep)
+        return calls
+
+    return lying
+
+
+def run(directory: Path, stack: str, verb: str) -> int:
+    return main(["preflight", "--stack", stack, "--cwd", str(directory), verb])
+
+
+def exported(directory: Path, stack: str) -> dict[str, Any]:
+    state: dict[str, Any] = json.loads(pulumi(directory, "stack", "export", "--stack", stack))["deployment"]
+    return state
+
+
+def test_faults_end_it_before_anything_is_made(nothing_to_build: Path, tmp_path: Path) -> None:
+    file = nothing_to_build / "Pulumi.prod.yaml"
+    file.write_text(file.read_text().replace("vcpus: 1", "vcpus: 0").replace("10.20.0.31", "10.20.0.255"))
+    before = sorted(path for path in tmp_path.rglob("*"))
+    command = [sys.executable, "-m", "cli", "preflight", "--stack", "prod", "--cwd", str(nothing_to_build), "preview"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert [line.partition(" found")[0] for line in done.stderr.splitlines()] == [
+        "understudy preflight: Pulumi.prod.yaml: machines.lb.vcpus:",
+        "Pulumi.prod.yaml: machines.app1.vcpus:",
+        "Pulumi.prod.yaml: machines.db1.address:",
+    ]
+    assert sorted(path for path in tmp_path.rglob("*")) == before
+
+
+def test_the_lock_file_is_made_once(nothing_to_build: Path, backend: Path, swept: Callable[..., Swept]) -> None:
+    swept()
+    assert run(nothing_to_build, "prod", "up") == 0
+    path = nothing_to_build / "Placement.prod.lock.yaml"
+    first = (path.read_bytes(), path.stat().st_mtime_ns)
+    assert run(nothing_to_build, "prod", "up") == 0
+    assert (path.read_bytes(), path.stat().st_mtime_ns) == first
+
+
+def test_a_preview_places_and_clears_nothing(
+    nothing_to_build: Path, backend: Path, swept: Callable[..., Swept]
+) -> None:
+    interrupt(backend, "prod")
+    calls = swept("domain prod-lb")
+    assert run(nothing_to_build, "prod", "preview") == 0
+    assert read_lock(nothing_to_build, "prod") is not None
+    assert calls == []
+    assert "pending_operations" in exported(nothing_to_build, "prod")
+
+
+@pytest.mark.parametrize("verb", ["destroy", "refresh"])
+def test_a_mirror_is_cleared_though_its_files_have_faults(
+    nothing_to_build: Path,
+    backend: Path,
+    swept: Callable[..., Swept],
+    capsys: pytest.CaptureFixture[str],
+    verb: str,
+) -> None:
+    (nothing_to_build / "Pulumi.prod.yaml").write_text("config: {}\n")
+    interrupt(backend, "stage")
+    calls = swept("domain stage-lb")
+    assert run(nothing_to_build, "stage", verb) == 0
+    ((stack, owner, known, act),) = calls
+    assert (stack, act) == ("stage", True)
+    assert owner.startswith("understudy/stage/")
+    assert known.domains == {"stage-db1"}
+    told = capsys.readouterr().err
+    assert "removed domain stage-lb: a run that was killed had left it" in told
+    assert "creating lb" in told
+    state = exported(nothing_to_build, "stage")
+    assert "pending_operations" not in state
+    assert [each["id"] for each in state["resources"]] == ["stage-db1"]
+
+
+def test_prods_left_overs_are_only_named(
+    nothing_to_build: Path, backend: Path, swept: Callable[..., Swept], capsys: pytest.CaptureFixture[str]
+) -> None:
+    interrupt(backend, "prod")
+    calls = swept("domain prod-lb")
+    assert run(nothing_to_build, "prod", "up") == 0
+    assert [act for *_, act in calls] == [False]
+    told = capsys.readouterr().err
+    assert "found domain prod-lb" in told
+    assert "by hand" in told
+    assert len(exported(nothing_to_build, "prod")["pending_operations"]) == 1
+
+
+def test_what_was_cut_off_on_prod_is_done_again_where_nothing_is_left(
+    nothing_to_build: Path, backend: Path, swept: Callable[..., Swept]
+) -> None:
+    interrupt(backend, "prod")
+    swept()
+    assert run(nothing_to_build, "prod", "up") == 0
+    assert "pending_operations" not in exported(nothing_to_build, "prod")
+
+
+def test_the_owners_mark_tells_backends_apart(
+    nothing_to_build: Path, backend: Path, swept: Callable[..., Swept], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = swept()
+    run(nothing_to_build, "stage", "destroy")
+    shutil.copytree(backend, backend.with_name("copy"))
+    monkeypatch.setenv("PULUMI_BACKEND_URL", f"file://{backend.with_name('copy')}")
+    run(nothing_to_build, "stage", "destroy")
+    assert len({owner for _, owner, *_ in calls}) == 2
+
+
+def test_with_nothing_to_do_it_is_quick(nothing_to_build: Path, backend: Path, swept: Callable[..., Swept]) -> None:
+    swept()
+    run(nothing_to_build, "prod", "up")
+    took = []
+    for _ in range(3):
+        began = time.monotonic()
+        assert run(nothing_to_build, "prod", "up") == 0
+        took.append(time.monotonic() - began)
+    assert min(took) < 1.0  # 0.25 s on an idle machine, nearly all of it Pulumi's export
+
+
+def test_pulumis_refusal_is_told(nothing_to_build: Path, backend: Path) -> None:
+    with PulumiState(nothing_to_build, "nowhere") as state, pytest.raises(UnderstudyError, match="no stack named"):
+        _ = state.exported
+
+
+def test_without_pulumi(nothing_to_build: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(nothing_to_build))
+    with pytest.raises(UnderstudyError, match="no such command"), PulumiState(nothing_to_build, "stage"):
+        pass
+
+
+def test_an_export_that_nobody_reads_is_ended(nothing_to_build: Path, backend: Path) -> None:
+    with PulumiState(nothing_to_build, "stage") as state:
+        pass
+    assert state._export is not None
+    assert state._export.returncode is not None
+
+
+def test_a_network_that_came_later_is_told(nothing_to_build: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(this_computer, "networks", lambda: ())
+    assert run(nothing_to_build, "prod", "preview") == 0
+    placement = read_lock(nothing_to_build, "prod")
+    assert placement is not None
+    found = (("us000000c", IPv4Network("198.18.0.0/15")),)
+    monkeypatch.setattr(this_computer, "networks", lambda: found)
+    with pytest.raises(UnderstudyError, match="place --again -s prod"):
+        preflight._refuse_foreign_network(placement, "prod")
+
+
+def test_without_a_verb_it_only_checks(nothing_to_build: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["preflight", "-s", "stage", "-C", str(nothing_to_build)]) == 0
+    assert "no faults" in capsys.readouterr().out
+    assert not list(nothing_to_build.glob("Placement.*"))

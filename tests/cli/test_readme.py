@@ -1,0 +1,55 @@
+"""The table of configuration in the README names every key that there is, and the commands that it names exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from cli.__main__ import commands
+from model.configuration import KEYS
+from model.environment import Settings
+
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+TABLE = README.partition("### Configuration")[2].partition("\n## ")[0]
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_every_key_stands_in_the_table(key: str) -> None:
+    assert re.search(rf"^\| `{key}[`.]", TABLE, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("address", "vcpus", "memory", "system_disk", "data_disk", "existing", "host", "port", "user", "sudo", "jump"),
+        *("engine", "version", "database", "owner", "primary", "replicas", "expected_tables", "heartbeat", "table"),
+        *(
+            "column",
+            "backup",
+            "kind",
+            "path",
+            "bucket",
+            "region",
+            "endpoint",
+            "stanza",
+            "via",
+            "url",
+            "text",
+            "stopping",
+        ),
+    ],
+)
+def test_every_inner_key_stands_in_the_table(key: str) -> None:
+    assert re.search(rf"[`.]{key}`", TABLE)
+
+
+def test_the_table_has_no_key_that_is_none() -> None:
+    assert {key.partition(".")[0] for key in re.findall(r"^\| `([a-z_.A-Z]+)` \|", TABLE, re.MULTILINE)} == set(KEYS)
+    assert set(Settings.__dataclass_fields__) <= set(KEYS)
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"/run understudy ([a-z]+)", README))))
+def test_every_command_of_the_readme_exists(name: str) -> None:
+    assert name in commands()

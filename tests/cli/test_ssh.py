@@ -1,0 +1,111 @@
+"""`understudy ssh`: with the state's own key, to the machine with the state's own host key, and to no other."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli import ssh
+from cli.__main__ import main
+from cli.pulumi_state import PulumiState
+from model.connection import Connection
+from model.errors import UnderstudyError
+from model.way_in import way_in
+from tests.doubles.sshd import Machine, keypair
+
+ROOT = Path(__file__).parents[2]
+SECRET = {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270"}
+
+
+def state(connection: Connection, private_key: str) -> dict[str, Any]:
+    boot = {
+        "urn": "urn:pulumi:stage::understudy::understudy:components:Machine$understudy:index:Boot::db1",
+        "type": "understudy:index:Boot",
+        "outputs": {
+            "connection": {**connection.values(), "port": float(connection.port)},
+            "private_key": {**SECRET, "plaintext": json.dumps(private_key)},
+        },
+    }
+    return {"version": 3, "deployment": {"resources": [{"urn": "urn::x", "type": "pulumi:pulumi:Stack"}, boot]}}
+
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[Machine]:
+    with Machine("db1") as machine:
+        yield machine
+
+
+@pytest.fixture
+def exports(monkeypatch: pytest.MonkeyPatch, machine: Machine) -> None:
+    """Let Pulumi export a stage with this machine."""
+    exported = state(machine.connection, machine.private_key)
+    monkeypatch.setattr(PulumiState, "__enter__", lambda self: self)
+    monkeypatch.setattr(PulumiState, "__exit__", lambda self, *_: None)
+    monkeypatch.setattr(PulumiState, "exported", exported)
+
+
+def test_a_command_runs_on_the_machine_and_its_code_comes_back(
+    exports: None, project: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = ["sh", "-c", 'printf "%s|" "$@"; exit 7', "sh", "a b", "$HOME", "'"]
+    assert main(["ssh", "-C", str(project), "db1", "--", *words]) == 7
+    assert capfd.readouterr().out == "a b|$HOME|'|"
+
+
+def test_another_host_key_is_refused(
+    exports: None, project: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    other = Connection(name="db1", address="127.0.0.1", port=machine.port, host_key=keypair()[1])
+    monkeypatch.setattr(PulumiState, "exported", state(other, machine.private_key))
+    assert main(["ssh", "-C", str(project), "db1", "true"]) == 255
+    assert "Host key verification failed" in capfd.readouterr().err
+
+
+def test_no_key_is_left_behind(exports: None, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    before = set(tmp_path.iterdir())
+    assert main(["ssh", "-C", str(project), "db1", "true"]) == 0
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_a_machine_that_is_not_there() -> None:
+    exported = state(Connection(name="db1", address="198.18.0.10"), "key")
+    with pytest.raises(UnderstudyError, match=r'no machine db2 .*one of db1; did you mean "db1"'):
+        way_in(exported, "stage", "db2")
+    with pytest.raises(UnderstudyError, match="pulumi up -s stage"):
+        way_in({"deployment": {}}, "stage", "db1")
+
+
+def test_the_command_line() -> None:
+    connection = Connection(name="db1", address="198.18.0.10", user="admin", jump="gate", host_key="ssh-ed25519 AAAA")
+    assert ssh.ssh_command(connection, Path("/k"), Path("/h"), ["ls", "a b"]) == [
+        *("ssh", "-i", "/k", "-o", "StrictHostKeyChecking=yes", "-o", "IdentitiesOnly=yes", "-o", "ForwardAgent=no"),
+        *("-o", "UserKnownHostsFile=/h", "-o", "GlobalKnownHostsFile=/dev/null", "-o", "UpdateHostKeys=no"),
+        *("-o", "ProxyJump=gate", "-p", "22", "-l", "admin", "--", "198.18.0.10", "ls 'a b'"),
+    ]
+    assert ssh.ssh_command(connection, Path("/k"), None, [])[-1] == "198.18.0.10"
+
+
+def test_a_stack_that_pulumi_does_not_know(project: Path, tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    command = [sys.executable, "-m", "cli", "ssh", "-s", "stage", "--cwd", str(project), "db1"]
+    variables = {"PULUMI_BACKEND_URL": f"file://{tmp_path / 'state'}", "PULUMI_CONFIG_PASSPHRASE": "x"}
+
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "no stack named" in done.stderr
