@@ -18,7 +18,7 @@ DIGEST = Rule(
     allowed="a digest: 12 or more hex digits",
 )
 ACCELERATOR = Rule(good=lambda value: value in ("tcg", "kvm"), allowed="tcg or kvm")
-_SIZES = ("image", "vcpus", "memory_mib", "accelerator", "system_disk_mib", "cmdline")
+_SIZES = ("image", "vcpus", "memory_mib", "accelerator", "data_disk", "system_disk_mib", "cmdline")
 
 
 class Template:
@@ -37,7 +37,7 @@ class Template:
             "memory_mib": number(64, 1 << 24),
             "accelerator": ACCELERATOR,
             "system_disk_mib": number(64, 1 << 30),
-            "data_disk_mib": number(0, 1 << 30),
+            "data_disk": FLAG,
             "cmdline": TEXT,
             "warm": FLAG,
         }
@@ -67,8 +67,7 @@ def _outputs(inputs: Values, say: Say) -> Values:
     if not inputs["warm"]:
         return {**cold, "reason": "cold: warm start is switched off"}
     try:
-        size = {name: inputs[name] for name in _SIZES}
-        template = ensure(TemplateSpec(**size, data_disk=inputs["data_disk_mib"] > 0), Virsh(say=say), say)
+        template = ensure(TemplateSpec(**{name: inputs[name] for name in _SIZES}), Virsh(say=say), say)
     except Stopped:
         raise
     except (UnderstudyError, OSError) as error:

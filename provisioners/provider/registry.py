@@ -12,6 +12,10 @@ from provisioners.provider.kinds import Kind
 @cache
 def kinds() -> Mapping[str, Kind]:
     """Return every kind by its token, such as ``understudy:index:File``."""
+    from provisioners.hypervisor.boot import Boot
+    from provisioners.hypervisor.fence import Fence
+    from provisioners.hypervisor.template_kind import Template
+    from provisioners.hypervisor.warm_start import WarmStart
     from provisioners.provider.file import File
     from provisioners.provider.filesystem import Filesystem
     from provisioners.provider.http_check import HttpCheck
@@ -20,12 +24,16 @@ def kinds() -> Mapping[str, Kind]:
     from provisioners.report.kind import Report
 
     every: tuple[Kind, ...] = (
+        Boot(),
+        Fence(),
         File(),
         Filesystem(),
         HttpCheck(),
         Password(),
         Report(),
         SshKeypair(),
+        Template(),
         Unit(),
+        WarmStart(),
     )
     return MappingProxyType({kind.token: kind for kind in every})
