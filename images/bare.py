@@ -6,23 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from images.cache import ImagePaths
+from model.kernel import kernel_command_line
 
 PORT_NAME = "understudy.identity.0"
 """Name of the virtio-serial port through which the guest gets its identity."""
-
-
-def kernel_command_line(accelerator: str) -> str:
-    """Return the kernel's command line for our image; nothing in it is secret or differs between machines.
-
-    Args:
-        accelerator: ``tcg`` or ``kvm``. An emulated processor does not speculate, so that what guards against that is
-            only a cost there.
-
-    >>> "mitigations=off" in kernel_command_line("kvm").split()
-    False
-    """
-    common = "quiet loglevel=3 net.ifnames=0 systemd.show_status=0"
-    return f"{common} mitigations=off nokaslr" if accelerator == "tcg" else common
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +32,8 @@ class BareMachine:
     control_mac: str
     mirror_mac: str
     accelerator: str = "tcg"
-    cpu: str = "qemu64,+rdrand"
-    machine: str = "pc"
+    cpu: str = "Nehalem,+rdrand"
+    machine: str = "q35"
 
 
 def qemu_arguments(image: ImagePaths, machine: BareMachine) -> tuple[str, ...]:

@@ -57,14 +57,41 @@ def _member(number: int, path: str, mode: int, content: bytes) -> bytes:
     return head + bytes(-len(head) % 4) + content + bytes(-len(content) % 4)
 
 
-def entries(init: bytes, busybox: bytes, drivers: Mapping[str, bytes]) -> tuple[Entry, ...]:
+def entries(
+    init: bytes, modules: Iterable[tuple[str, bytes]], early: Mapping[str, bytes], drivers: Mapping[str, bytes]
+) -> tuple[Entry, ...]:
     """Return what the RAM disk holds.
 
     Args:
+        init: the first program, in Perl.
+        modules: our Perl modules by file name.
+        early: files of the image by path: perl and what it needs.
         drivers: the drivers' contents by file name, in the order in which they are loaded.
     """
-    directories = tuple((path, stat.S_IFDIR | 0o755, b"") for path in ("bin", "dev", "modules", "proc", "root", "sys"))
-    programs = (("init", stat.S_IFREG | 0o755, init), ("bin/busybox", stat.S_IFREG | 0o755, busybox))
     order = "".join(f"{name}\n" for name in drivers).encode()
-    files = tuple((f"modules/{name}", stat.S_IFREG | 0o644, content) for name, content in drivers.items())
-    return (*directories, *programs, *files, ("modules/order", stat.S_IFREG | 0o644, order))
+    files = {
+        **early,
+        **{f"{PERL_MODULES}/Understudy/{name}": content for name, content in modules},
+        **{f"modules/{name}": content for name, content in drivers.items()},
+        "modules/order": order,
+    }
+    mount_points = ("dev", "proc", "root", "sys")
+    directories = sorted({parent for path in files for parent in _parents(path)} | set(mount_points))
+    return (
+        *((path, stat.S_IFDIR | 0o755, b"") for path in directories),
+        *((path, stat.S_IFLNK | 0o777, target) for path, target in LINKS),
+        ("init", stat.S_IFREG | 0o755, init),
+        *((path, stat.S_IFREG | 0o755, content) for path, content in files.items()),
+    )
+
+
+LINKS = (("lib", b"usr/lib"), ("lib64", b"usr/lib/x86_64-linux-gnu"))
+"""Where a program's loader looks for itself and for libraries."""
+
+PERL_MODULES = "usr/lib/x86_64-linux-gnu/perl-base"
+"""Where perl-base looks for modules."""
+
+
+def _parents(path: str) -> tuple[str, ...]:
+    parts = path.split("/")[:-1]
+    return tuple("/".join(parts[: count + 1]) for count in range(len(parts)))

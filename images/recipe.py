@@ -25,7 +25,9 @@ class Recipe:
 
     Args:
         disk_mib: size of the system disk, MiB.
-        init: the program of the initial RAM disk.
+        early: paths in the image of what the initial RAM disk has of it.
+        init: the RAM disk's first program.
+        init_modules: the Perl modules of ours that it uses, by file name.
     """
 
     suite: str
@@ -34,12 +36,16 @@ class Recipe:
     locale: str
     packages: tuple[str, ...]
     modules: tuple[str, ...]
+    early: tuple[str, ...]
     disabled: tuple[str, ...]
     masked: tuple[str, ...]
+    masked_generators: tuple[str, ...]
+    late: tuple[str, ...]
     excluded: tuple[str, ...]
     removed: tuple[str, ...]
     files: tuple[GuestFile, ...]
     init: bytes
+    init_modules: tuple[tuple[str, bytes], ...]
 
 
 def read_recipe(directory: Path = HERE) -> Recipe:
@@ -56,7 +62,8 @@ def read_recipe(directory: Path = HERE) -> Recipe:
         for entry in entries.pop("files")
     )
     plain = {key: tuple(value) if isinstance(value, list) else value for key, value in entries.items()}
-    return Recipe(**plain, files=files, init=(guest / "init").read_bytes())
+    modules = tuple((path.name, path.read_bytes()) for path in sorted(guest.glob("Understudy/*.pm")))
+    return Recipe(**plain, files=files, init=(guest / "init.pl").read_bytes(), init_modules=modules)
 
 
 def recipe_digest(directory: Path = HERE) -> str:
@@ -64,7 +71,7 @@ def recipe_digest(directory: Path = HERE) -> str:
 
     The order of files is that of their names, and their times and modes on this computer do not count.
     """
-    paths = (directory / "recipe.toml", *directory.glob("*.py"), *directory.glob("guest/*"))
+    paths = (directory / "recipe.toml", *directory.glob("*.py"), *directory.glob("guest/**/*"))
     kept = sorted(path for path in paths if path.is_file() and path.name not in NOT_BUILDING)
     digest = hashlib.sha256()
     for path in kept:

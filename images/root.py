@@ -74,23 +74,34 @@ def _adjust(recipe: Recipe, tree: Path) -> None:
         for path in tree.glob(pattern):
             _remove(path)
     for file in recipe.files:
-        path = tree / file.path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(file.content)
-        path.chmod(file.mode)
-    units = tree / "etc/systemd/system"
-    for wants in units.glob("*.wants"):
-        for unit in recipe.disabled:
-            (wants / unit).unlink(missing_ok=True)  # by name: where the link leads is meant for the image, not for here
-    for unit in recipe.masked:
-        _remove(units / unit)
-        (units / unit).symlink_to("/dev/null")
+        _write(tree / file.path, file.content, file.mode)
+    _adjust_units(recipe, tree / "etc/systemd/system")
     (tree / "etc/machine-id").write_text("uninitialized\n", encoding="ascii")
     (tree / "etc/default/locale").write_text(f"LANG={recipe.locale}\n", encoding="ascii")
     (tree / "etc/fstab").write_text("# The system disk is mounted by the initial RAM disk.\n", encoding="ascii")
     (tree / "var/lib/mysql").mkdir(mode=0o755, exist_ok=True)
     for name in ("etc/.updated", "var/.updated"):  # nothing is to be brought up to date at the first boot
         (tree / name).touch()
+
+
+def _adjust_units(recipe: Recipe, units: Path) -> None:
+    for wants in units.glob("*.wants"):
+        for unit in recipe.disabled:
+            (wants / unit).unlink(missing_ok=True)  # by name: where the link leads is meant for the image, not for here
+    generators = units.parent / "system-generators"
+    generators.mkdir(exist_ok=True)
+    masked = (*(units / unit for unit in recipe.masked), *(generators / name for name in recipe.masked_generators))
+    for path in masked:
+        _remove(path)
+        path.symlink_to("/dev/null")
+    for unit in recipe.late:
+        _write(units / f"{unit}.d/late.conf", b"[Unit]\nAfter=ssh.service\n", 0o644)
+
+
+def _write(path: Path, content: bytes, mode: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    path.chmod(mode)
 
 
 def _remove(path: Path) -> None:
@@ -109,8 +120,9 @@ def _boot_files(recipe: Recipe, tree: Path, whole: Path) -> None:
     dependencies = (modules / "modules.dep").read_text(encoding="ascii")
     order = initramfs.load_order(recipe.modules, dependencies, (modules / "modules.builtin").read_text(encoding="ascii"))
     drivers = {path.rsplit("/", 1)[-1]: (modules / path).read_bytes() for path in order}
-    busybox = (tree / "usr/bin/busybox").read_bytes()
-    (whole / "initrd.img").write_bytes(initramfs.archive(initramfs.entries(recipe.init, busybox, drivers)))
+    early = {path: (tree / path).read_bytes() for path in recipe.early}
+    entries = initramfs.entries(recipe.init, recipe.init_modules, early, drivers)
+    (whole / "initrd.img").write_bytes(initramfs.archive(entries))
     shutil.copyfile(kernels[0], whole / "vmlinuz")
 
 

@@ -13,5 +13,5 @@ def kernel_command_line(accelerator: str) -> str:
     >>> "mitigations=off" in kernel_command_line("kvm").split()
     False
     """
-    common = "quiet loglevel=3 net.ifnames=0 systemd.show_status=0"
-    return f"{common} mitigations=off nokaslr" if accelerator == "tcg" else common
+    common = "quiet loglevel=3 net.ifnames=0 systemd.show_status=0 cryptomgr.notests"
+    return f"{common} mitigations=off nokaslr tsc=reliable" if accelerator == "tcg" else common

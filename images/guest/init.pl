@@ -1,0 +1,87 @@
+#!/usr/bin/perl
+# The first process of the machine, in the initial RAM disk: load the few drivers that are needed, mount the system disk,
+# read the machine's identity from the host and put it to work, leave a listener behind, and become systemd.
+#
+# It is one process from the kernel to systemd. Starting a program costs 60 ms and more under emulation, so none is started:
+# no shell, no udev, no search for the root disk. And since all of it comes before systemd, everything on the machine starts
+# with the right name, machine id and keys. It needs nothing but perl-base. images/README.md describes the messages.
+use strict;
+use warnings;
+use Understudy::Channel;
+use Understudy::Identity;
+use Understudy::Kernel;
+
+sub mount_kernel_files {
+    Understudy::Kernel::mount_type('devtmpfs', '/dev');
+    Understudy::Kernel::mount_type('proc', '/proc');
+    Understudy::Kernel::mount_type('sysfs', '/sys');
+    # Descriptors 0 to 2 are closed where there is no console; nothing else may get these numbers.
+    open STDIN, '<', '/dev/null';
+    open STDOUT, '>', '/dev/null';
+    open STDERR, '>', '/dev/kmsg';
+}
+
+# Cards that appear later stay without IPv6, so that none of them says anything before it has its identity; and a card
+# answers only for the address that is its own: nobody on the mirror network meets the control network's.
+sub quieten_network {
+    Understudy::Kernel::write_setting('/proc/sys/net/ipv6/conf/default/disable_ipv6', 1);
+    Understudy::Kernel::write_setting('/proc/sys/net/ipv4/conf/all/arp_ignore', 1);
+}
+
+sub load_drivers {
+    open my $order, '<', '/modules/order' or return;
+    while (my $name = <$order>) {
+        chomp $name;
+        Understudy::Kernel::load_driver("/modules/$name") or Understudy::Kernel::log_line("driver $name: $!");
+    }
+}
+
+sub enter_system_disk {
+    for my $try (1 .. 1000) {
+        last if Understudy::Kernel::mount_disk('/dev/vda', '/root');
+        select undef, undef, undef, 0.01;
+    }
+    unless (-e '/root/etc') {
+        Understudy::Kernel::log_line("the system disk /dev/vda cannot be mounted: $!");
+        Understudy::Kernel::power_off();
+    }
+    Understudy::Kernel::mount_move("/$_", "/root/$_") for qw(dev proc sys);
+    empty_ram_disk('/modules', '/usr/bin', '/usr/lib/x86_64-linux-gnu');
+    chdir '/root';
+    Understudy::Kernel::mount_move('/root', '/');
+    Understudy::Kernel::change_root('.');
+    chdir '/';
+}
+
+# Its memory is given back; what this process still has open goes with it.
+sub empty_ram_disk {
+    for my $directory (@_) {
+        opendir my $handle, $directory or next;
+        unlink map { "$directory/$_" } grep { !/\A\./ } readdir $handle;
+    }
+}
+
+sub become_systemd {
+    exec { '/lib/systemd/systemd' } '/sbin/init' or Understudy::Kernel::log_line("systemd cannot be started: $!");
+    Understudy::Kernel::power_off();
+}
+
+sub main {
+    mount_kernel_files();
+    quieten_network();
+    load_drivers();
+    enter_system_disk();
+    my $port = Understudy::Channel::open_port(5);
+    my $button = Understudy::Channel::open_button();
+    if (-e $Understudy::Identity::KEPT) {
+        eval { Understudy::Identity::apply_kept(); 1 } or Understudy::Kernel::log_line("identity: $@");
+    }
+    elsif ($port) { Understudy::Channel::first_identity($port, $button) }
+    else { Understudy::Kernel::log_line('there is no port to the host: the machine stays without a name and keys') }
+    my $child = fork;
+    Understudy::Channel::listen_forever($port, $button) if defined $child && !$child;
+    become_systemd();
+}
+
+main() unless caller;
+1;
