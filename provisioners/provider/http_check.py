@@ -21,6 +21,7 @@ from provisioners.shell import Shell
 
 _USUAL_PATIENCE_SECONDS = 60
 _REQUEST_SECONDS = 20
+_LARGEST_PAGE = 16 << 20
 _URL = Rule(
     good=lambda value: text(value) and bool(re.match(r"^https?://[^\s/]+(/\S*)?$", value)),
     allowed="an address that begins with http:// or https://",
@@ -138,7 +139,8 @@ def answer_of(output: bytes, said: str, expect_status: int, expect_text: str) ->
 
 def _ask(shell: Shell, url: str, expect_status: int, expect_text: str) -> Answer:
     form = "\\n%{http_code} %{time_total}"
-    argv = ("curl", "--silent", "--show-error", f"--max-time={_REQUEST_SECONDS}", f"--write-out={form}", "--", url)
+    limits = ("--max-time", str(_REQUEST_SECONDS), "--max-filesize", str(_LARGEST_PAGE))
+    argv = ("curl", "--silent", "--show-error", "--globoff", *limits, "--write-out", form, "--", url)
     done = shell.run(argv, check=False, timeout_seconds=_REQUEST_SECONDS + 30)
     return answer_of(done.stdout, done.stderr.decode("utf-8", "replace").strip(), expect_status, expect_text)
 
@@ -157,7 +159,7 @@ def _ask_patiently(shell: Shell, inputs: Values, seconds: float) -> Answer:
                 wanted=f"status {wanted}" + (f" with {content!r} in it" if content else ""),
             )
         shell.say(f"{url} does not come yet: {answer.wrong} ({patience.elapsed:.0f} s)")
-        pause(1.0, shell.connection.name)
+        pause(min(1.0, max(patience.left, 0.05)), shell.connection.name)
 
 
 @contextmanager

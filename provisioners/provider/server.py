@@ -95,8 +95,6 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         """Compare the inputs in the state with the program's."""
         kind = self._kind(request.urn, context)
         found = differences(kind, plain(request.old_inputs), plain(request.news))
-        ignored = tuple(request.ignoreChanges)
-        found = tuple(each for each in found if not each.path.startswith(ignored)) if ignored else found
         detailed = {}
         for each in found:
             name = each.change.upper() + ("_REPLACE" if each.replaces else "")

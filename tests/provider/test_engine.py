@@ -31,7 +31,9 @@ def test_the_whole_life_of_files_a_unit_and_secrets(machine: Machine, tmp_path: 
         "keys": {"kind": "SshKeypair", "inputs": {"comment": "test"}, "outputs": ["public_key", "private_key"]},
         "plain": on(machine, "File", path="/etc/demo/a.conf", content="one\ntwo\nthree\n", reload="demo.service"),
         "secret": on(machine, "File", path="/etc/demo/b", content={"secret": f"k={CANARY}\nx\n"}, mode="0600"),
-        "from_password": on(machine, "File", path="/etc/demo/p", content={"output": ["password", "value"]}, mode="0600"),
+        "from_password": on(
+            machine, "File", path="/etc/demo/p", content={"output": ["password", "value"]}, mode="0600"
+        ),
         "unit": on(machine, "Unit", unit="demo.service", restart_on=[{"output": ["plain", "digest"]}]),
     }
     project.resources(table)

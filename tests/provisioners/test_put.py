@@ -1,9 +1,8 @@
-"""Files are written and backed out in steps; killed between any two of them, nothing is lost and the next try ends it."""
+"""Files are written and backed out in steps; killed between any two, nothing is lost and the next try ends it."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import subprocess
 import tempfile
@@ -41,7 +40,7 @@ def everything(folder: Path) -> dict[str, tuple[str, bytes | str]]:
     found: dict[str, tuple[str, bytes | str]] = {}
     for path in sorted(folder.rglob("*")):
         kind = f"{path.lstat().st_mode:o}"
-        link = os.readlink(path) if path.is_symlink() else ""
+        link = str(path.readlink()) if path.is_symlink() else ""
         found[str(path.relative_to(folder))] = kind, link or (path.read_bytes() if path.is_file() else b"")
     return found
 

@@ -152,7 +152,10 @@ def test_without_a_host_key_only_known_hosts_counts(
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / ".ssh").mkdir()
     unknown = replace(machine.connection, host_key="")
-    with pytest.raises(WrongHostKey, match="not the one in your known_hosts"), connect(unknown, machine.private_key, quiet, 0):
+    with (
+        pytest.raises(WrongHostKey, match="not the one in your known_hosts"),
+        connect(unknown, machine.private_key, quiet, 0),
+    ):
         pass
     known = tmp_path / ".ssh" / "known_hosts"
     assert not known.exists(), "nothing is accepted on first use"
@@ -225,13 +228,14 @@ def test_a_machine_that_boots_is_waited_for_with_progress() -> None:
 
 def test_a_machine_that_never_answers_is_an_error_that_says_what_to_do() -> None:
     nowhere = Connection(name="db9", address="127.0.0.1", port=free_port(), host_key=keypair()[1])
-    with pytest.raises(Unreachable, match=r"db9: no SSH at 127.0.0.1 port .* Start it"), connect(nowhere, keypair()[0], quiet, 0.5):
+    with (
+        pytest.raises(Unreachable, match=r"db9: no SSH at 127.0.0.1 port .* Start it"),
+        connect(nowhere, keypair()[0], quiet, 0.5),
+    ):
         pass
 
 
-def test_a_request_to_stop_ends_waiting_and_long_commands(
-    shell: Shell, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_request_to_stop_ends_waiting_and_long_commands(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     stop = threading.Event()
     monkeypatch.setattr(outcome, "_STOP", stop)
     threading.Timer(0.3, stop.set).start()

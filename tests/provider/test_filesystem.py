@@ -1,0 +1,98 @@
+"""File systems on real block devices: made where nothing is, and never over data."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model.errors import UnderstudyError
+from provisioners.provider.filesystem import Filesystem
+from tests.doubles.sshd import Machine
+
+KIND = Filesystem()
+
+
+def quiet(_: str) -> None:
+    """Show nothing."""
+
+
+@pytest.fixture
+def disk(tmp_path: Path, machine: Machine) -> Iterator[str]:
+    """A small empty disk."""
+    image = tmp_path / "disk"
+    with image.open("wb") as empty:
+        empty.truncate(16 << 20)
+    attach = ("losetup", "--find", "--show", str(image))
+    device = subprocess.run(attach, capture_output=True, text=True, check=True).stdout.strip()
+    yield device
+    umount = ("nsenter", f"--mount=/proc/{machine.sessions()[0]}/ns/mnt", "umount", device)
+    subprocess.run(umount, capture_output=True, check=False)
+    subprocess.run(("losetup", "--detach", device), check=True)
+
+
+def inputs(machine: Machine, device: str, **more: Any) -> dict[str, Any]:
+    """Return a file system's inputs."""
+    reach = {"connection": machine.connection.values(), "private_key": machine.private_key, "generation": "1"}
+    return {**reach, "device": device, "label": "data", "mount": "/srv/data", **more}
+
+
+def test_it_is_made_once_mounted_and_forgotten_without_loss(machine: Machine, disk: str) -> None:
+    wanted = inputs(machine, disk)
+    assert KIND.check(wanted) == ()
+    identifier, outputs = KIND.create(wanted, quiet)
+    kept = machine.root / "srv/data/kept"
+    kept.write_text("data")
+    assert KIND.create(wanted, quiet) == (identifier, outputs) == ("m1:/srv/data", {})
+    assert kept.read_text() == "data"
+    fstab = (machine.root / "etc/fstab").read_text()
+    assert fstab.count("LABEL=data /srv/data ext4 defaults,nofail 0 2\n") == 1
+    real = KIND.read(identifier, wanted, outputs, quiet)
+    assert real is not None
+    assert real.inputs == wanted
+
+    renamed = {**wanted, "label": "more"}
+    KIND.update(identifier, wanted, renamed, {}, quiet)
+    assert "LABEL=more /srv/data" in (machine.root / "etc/fstab").read_text()
+    KIND.delete(identifier, renamed, {}, quiet)
+    assert not kept.exists()
+    assert "/srv/data" not in (machine.root / "etc/fstab").read_text()
+    assert KIND.read(identifier, renamed, {}, quiet) is None
+    KIND.create(renamed, quiet)
+    assert kept.read_text() == "data"
+
+
+@pytest.mark.parametrize("content", ["garbage", "another label", "a swap area"])
+def test_what_is_not_empty_is_never_written(machine: Machine, disk: str, content: str) -> None:
+    if content == "garbage":
+        with Path(disk).open("r+b") as raw:
+            raw.seek(700_000)
+            raw.write(b"somebody's data")
+    elif content == "another label":
+        subprocess.run(("mkfs.ext4", "-q", "-L", "theirs", disk), check=True)
+    else:
+        subprocess.run(("mkswap", disk), check=True, capture_output=True)
+    subprocess.run(("sync", disk), check=True)
+    before = Path(disk).read_bytes()
+    with pytest.raises(UnderstudyError, match=f"m1: {disk}: it h.*Nothing was overwritten|it has no file system"):
+        KIND.create(inputs(machine, disk, mount="/srv/other"), quiet)
+    assert Path(disk).read_bytes() == before
+
+
+def test_one_that_we_were_cut_off_while_making_is_made_anew(machine: Machine, disk: str) -> None:
+    with Path(disk).open("r+b") as raw:
+        raw.seek(8192)
+        raw.write(b"\1" * 4096)
+    begun = machine.root / "var/lib/understudy-guest" / f"mkfs-{disk.replace('/', '_')}"
+    begun.parent.mkdir(exist_ok=True)
+    begun.touch()
+    KIND.create(inputs(machine, disk), quiet)
+    assert not begun.exists()
+
+
+def test_a_missing_disk_is_named(machine: Machine) -> None:
+    with pytest.raises(UnderstudyError, match="there is no disk /dev/vdz"):
+        KIND.create(inputs(machine, "/dev/vdz"), quiet)
