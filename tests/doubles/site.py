@@ -1,0 +1,114 @@
+"""A copy of the whole project with stacks of its own: what a user's clone is, beside whatever else runs here."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+_SHARED = ("PATH", "HOME", "LANG", "XDG_CACHE_HOME", "UNDERSTUDY_CACHE", "TERM", "TMPDIR", "GOPROXY", "GOFLAGS")
+
+
+class Site:
+    """A project's copy. Its commands go through ``./run``, as a user's do.
+
+    Args:
+        directory: an empty directory.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory, self.name = directory, f"t{uuid4().hex[:5]}"
+        self.stage, self.prod = f"{self.name}-stage", f"{self.name}-prod"
+        listed = subprocess.run(
+            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+        )
+        for name in filter(None, listed.stdout.decode().split("\0")):
+            if name.startswith(("tests/", ".git/")) or name.endswith(".lock.yaml") or not (ROOT / name).is_file():
+                continue
+            target = directory / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target)
+        (directory / "Pulumi.prod.yaml").rename(directory / f"Pulumi.{self.prod}.yaml")
+        (directory / "Pulumi.stage.yaml").rename(directory / f"Pulumi.{self.stage}.yaml")
+        self.configure(self.stage, mirror=self.prod)
+        self.configure(self.prod, protect=False)
+        self.environment = {key: os.environ[key] for key in _SHARED if key in os.environ}
+        self.environment |= {
+            key: value for key, value in os.environ.items() if key.startswith("PIP_") or "CERT" in key
+        }
+        self.environment["UNDERSTUDY_STATE"] = str(directory / ".state")
+
+    def configure(self, stack: str, **values: Any) -> None:
+        """Set values of a stack's file."""
+        path = self.directory / f"Pulumi.{stack}.yaml"
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document["config"] |= {f"understudy:{key}": value for key, value in values.items()}
+        path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+
+    def configuration(self, stack: str) -> dict[str, Any]:
+        """Return the values of a stack's file, without their prefix."""
+        document = yaml.safe_load((self.directory / f"Pulumi.{stack}.yaml").read_text(encoding="utf-8"))
+        return {key.removeprefix("understudy:"): value for key, value in document["config"].items()}
+
+    def start(self, *argv: str) -> subprocess.Popen[str]:
+        """Start a command through ``./run``, in a group of processes of its own."""
+        return subprocess.Popen(
+            [str(self.directory / "run"), *argv],
+            cwd=self.directory,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, *argv: str, code: int | None = 0, timeout_seconds: float = 1200) -> str:
+        """Run a command to its end and return what it printed; any other exit code than ``code`` fails the test."""
+        process = self.start(*argv)
+        try:
+            printed, _ = process.communicate(timeout=timeout_seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, 9)
+            raise
+        assert code is None or process.returncode == code, f"{argv} ended with {process.returncode}:\n{printed}"
+        return printed
+
+    def pulumi(self, verb: str, stack: str, *argv: str, code: int | None = 0) -> str:
+        """Run one verb of Pulumi on a stack."""
+        sure = ("--yes", "--skip-preview") if verb in ("up", "destroy", "refresh") else ()
+        return self.run("pulumi", verb, "-s", stack, "--non-interactive", "--color", "never", *sure, *argv, code=code)
+
+    def outputs(self, stack: str) -> dict[str, Any]:
+        """Return what a stack exports."""
+        printed = subprocess.run(
+            [str(self.directory / "run"), "pulumi", "stack", "output", "-s", stack, "--json", "--non-interactive"],
+            cwd=self.directory,
+            env=self.environment,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        values: dict[str, Any] = json.loads(printed.stdout)
+        return values
+
+    def ssh(self, stack: str, machine: str, *argv: str, code: int | None = 0) -> str:
+        """Run a command on a machine."""
+        return self.run("understudy", "ssh", "-s", stack, machine, "--", *argv, code=code)
+
+    def end(self, *stacks: str) -> None:
+        """Destroy these stacks, whatever state they are in."""
+        for stack in stacks:
+            self.pulumi("destroy", stack, code=None)
+            self.run("understudy", "preflight", "-s", stack, "up", code=None)
+            self.pulumi("destroy", stack)

@@ -1,0 +1,56 @@
+"""A stack of machines and nothing else; which ones stands in a JSON file that a test writes."""
+
+import json
+import os
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+import pulumi
+from pulumi import ResourceOptions
+
+from components.backends import Keys, libvirt
+from components.network import Network
+from components.resources import SshKeypair
+from components.site import Site
+from model import names
+from model.environment import Environment, Settings
+from model.placement import Accelerator, PlacedMachine, Placement
+from model.topology import Machine, Topology
+
+wanted = json.loads(Path(os.environ["UNDERSTUDY_TEST_MACHINES"]).read_text())
+stack = pulumi.get_stack()
+control = IPv4Network(wanted["control_network"])
+machines = tuple(Machine(**{**machine, "address": IPv4Address(machine["address"])}) for machine in wanted["machines"])
+topology = Topology(network=IPv4Network(wanted["network"]), domain="test.example", machines=machines)
+site = Site(
+    environment=Environment(stack=stack, topology=topology, settings=Settings(warm_start=wanted["warm"])),
+    placement=Placement(
+        control_network=control,
+        accelerator=Accelerator(kind="tcg", reason="tests"),
+        image=wanted["image"],
+        machines=tuple(
+            PlacedMachine(name=machine.name, host="here", control_address=control[10 + at])
+            for at, machine in enumerate(machines)
+        ),
+    ),
+    owner=names.owner(stack, wanted["backend"]),
+    services={},
+    engines={},
+)
+network = Network("network", libvirt, site, ResourceOptions())
+controller = SshKeypair("controller", comment="test", opts=ResourceOptions())
+for machine in machines:
+    host = SshKeypair(f"{machine.name}-host", comment=machine.name, opts=ResourceOptions())
+    keys = Keys(controller=controller, host=host)
+    built = libvirt.build_machine(site, network.ground, machine, keys, network)
+    pulumi.export(
+        machine.name,
+        {
+            "started": built.started,
+            "reason": built.reason,
+            "boot_seconds": built.boot_seconds,
+            "generation": built.reached.generation,
+            "connection": built.reached.connection,
+            "private_key": built.reached.private_key,
+        },
+    )
