@@ -68,7 +68,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 def test_whatever_is_killed_the_next_up_finishes_the_work(site: Site) -> None:
     seed = int.from_bytes(os.urandom(4), "big")
     print(f"random seed {seed}")
-    chance = random.Random(seed)  # noqa: S311 -- moments of a test, no secret
+    chance = random.Random(seed)
     for turn in range(KILLS):
         up = site.start("pulumi", "up", "-s", site.stage, "--yes", "--skip-preview", "--non-interactive")
         deadline = time.monotonic() + chance.uniform(4, 40)
