@@ -10,7 +10,7 @@ cat -- "$directory/key"
 echo
 while [ ! -e "$directory/code" ]; do
     # After a restart of the machine the number may be another process's.
-    if cmp --silent -- /proc/sys/kernel/random/boot_id "$directory/boot" && [ -s "$directory/pid" ] && kill -0 "$(cat -- "$directory/pid")" 2>/dev/null; then
+    if [ "$(cat /proc/sys/kernel/random/boot_id)" = "$(cat -- "$directory/boot")" ] && [ -s "$directory/pid" ] && kill -0 "$(cat -- "$directory/pid")" 2>/dev/null; then
         if [ "$wait" -le 0 ]; then
             echo running
             exit 0

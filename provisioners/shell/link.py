@@ -16,6 +16,7 @@ logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)  # its own lines wo
 HANDSHAKE_SECONDS = 60.0
 """How long a server may take over each step of the handshake; a machine without hardware virtualisation is slow."""
 _TICK_SECONDS = 0.25
+_ROOM_SECONDS = 30.0
 _PIECE = 1 << 18
 
 
@@ -55,21 +56,26 @@ class Link:
 
         Raises:
             ConnectionLost: the connection ended before the command could start.
+            Unreachable: the server refuses sessions.
         """
         transport = self._client.get_transport()
         if transport is None:
             raise self.lost("the start of a command")
-        try:
-            channel = transport.open_session(timeout=HANDSHAKE_SECONDS)
-            channel.exec_command(line)
-        except (EOFError, OSError, paramiko.SSHException) as error:
-            if isinstance(error, paramiko.ChannelException) and self.alive:
-                raise Unreachable(
-                    where=self.connection.name, found=f"its SSH server opens no session: {error}"
-                ) from error
-            self.close()
-            raise self.lost("the start of a command") from error
-        return Session(self, channel)
+        patience = Deadline(_ROOM_SECONDS)
+        while True:
+            try:
+                channel = transport.open_session(timeout=HANDSHAKE_SECONDS)
+                channel.exec_command(line)
+                return Session(self, channel)
+            except (EOFError, OSError, paramiko.SSHException) as error:
+                # A server that is slow to forget ended sessions may have no room for a moment.
+                if not isinstance(error, paramiko.ChannelException) or not self.alive:
+                    self.close()
+                    raise self.lost("the start of a command") from error
+                if patience.left <= 0:
+                    refused = f"its SSH server opens no session: {error}"
+                    raise Unreachable(where=self.connection.name, found=refused) from error
+            pause(0.1, self.connection.name)
 
 
 class Session:

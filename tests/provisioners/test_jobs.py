@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
 
 from provisioners.jobs import end_job, find_job, run_job
@@ -42,9 +40,8 @@ def test_a_failed_job_is_an_error_with_its_last_words_and_is_begun_anew(shell: S
 
 
 def test_a_job_survives_a_dropped_connection_and_is_followed_again(shell: Shell, machine: Machine) -> None:
-    threading.Timer(0.8, machine.drop_sessions).start()
     with pytest.raises(ConnectionLost):
-        run_job(shell, "long", "k", SLOW)
+        run_job(shell, "long", "k", SLOW, on_line=lambda _: machine.drop_sessions())
     shell.reconnect(10)
     assert find_job(shell, "long").state == "running"
     lines: list[str] = []
@@ -56,9 +53,9 @@ def test_a_job_survives_a_dropped_connection_and_is_followed_again(shell: Shell,
 
 
 def test_a_left_over_job_for_something_else_is_ended_first(shell: Shell, machine: Machine) -> None:
-    threading.Timer(0.6, machine.drop_sessions).start()
+    argv = ("bash", "-c", "echo begun; sleep 4322; touch /srv/too-late")
     with pytest.raises(ConnectionLost):
-        run_job(shell, "other", "old", ("bash", "-c", "echo begun; sleep 4322; touch /srv/too-late"))
+        run_job(shell, "other", "old", argv, on_line=lambda _: machine.drop_sessions())
     shell.reconnect(10)
     run_job(shell, "other", "new", ("echo", "mine"))
     assert "4322" not in shell.run(("ps", "-e", "-o", "args")).text
@@ -66,9 +63,12 @@ def test_a_left_over_job_for_something_else_is_ended_first(shell: Shell, machine
 
 
 def test_a_job_whose_machine_was_restarted_is_begun_anew(shell: Shell) -> None:
-    threading.Timer(0.8, lambda: shell.run(("pkill", "-KILL", "-f", "[u]nderstudy-job-cut"), check=False)).start()
+
+    def kill(_: str) -> None:
+        shell.run(("pkill", "-KILL", "-f", "[u]nderstudy-job-cut"))
+
     with pytest.raises(CommandFailed, match="died"):
-        run_job(shell, "cut", "k", ("sleep", "20"))
+        run_job(shell, "cut", "k", ("bash", "-c", "echo on; sleep 20"), on_line=kill)
     assert run_job(shell, "cut", "k", ("echo", "now")).stdout == b"now"
 
 
