@@ -37,7 +37,7 @@ class BackupInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchiveInfo:
-    """A stanza's ``archive.info``: the directory of WAL for each cluster that it ever had, as ``version, system id``."""
+    """A stanza's ``archive.info``: the WAL's directory for each cluster it ever had, as ``version, system id``."""
 
     version: str
     system_identifier: str
@@ -98,7 +98,9 @@ def read_sections(content: bytes, where: str) -> dict[str, dict[str, Any]]:
         BadBackup: it is damaged, or encrypted.
     """
     if not content.strip(b"\0 \n"):
-        raise BadBackup(Flaw.DAMAGED, where=where, found="the file is empty" if not content else "the file is all zeros")
+        raise BadBackup(
+            Flaw.DAMAGED, where=where, found="the file is empty" if not content else "the file is all zeros"
+        )
     if content.startswith(b"Salted__"):
         raise BadBackup(Flaw.UNREADABLE, where=where, found="the repository is encrypted", wanted="one that is not")
     try:
@@ -183,9 +185,7 @@ def read_backup_info(sections: Mapping[str, Section], where: str) -> BackupInfo:
             int(number): (str(each["db-version"]), str(each["db-system-id"]))
             for number, each in sections["db:history"].items()
         }
-        snapshots = [
-            _snapshot(label, entry, clusters) for label, entry in sections.get("backup:current", {}).items()
-        ]
+        snapshots = [_snapshot(label, entry, clusters) for label, entry in sections.get("backup:current", {}).items()]
         return BackupInfo(
             version=str(sections["db"]["db-version"]),
             system_identifier=str(sections["db"]["db-system-id"]),

@@ -109,12 +109,14 @@ def named(snapshots: Sequence[Snapshot], label: str, where: str) -> Snapshot:
 
 
 def check_version(snapshot: Snapshot, version: str, where: str) -> None:
-    """Check that a snapshot is of the major version that the store has.
+    """Check that a snapshot is of the major version that the store has; a dump may also be of an older one.
 
     Raises:
         BadBackup: it is of another one.
     """
-    if snapshot.version and major(snapshot.version, version) != version:
+    found = major(snapshot.version, version)
+    older = snapshot.kind == "dump" and _numbers(found) < _numbers(version)
+    if snapshot.version and found != version and not older:
         raise BadBackup(
             Flaw.OTHER_VERSION,
             where=f"{where}: {snapshot.label}",
@@ -131,3 +133,7 @@ def major(version: str, like: str) -> str:
     ('15', '10.11')
     """
     return ".".join(version.split(".")[: like.count(".") + 1])
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdigit())

@@ -22,6 +22,7 @@ def kinds() -> Mapping[str, Kind]:
     from provisioners.provider.secrets import Password, SshKeypair
     from provisioners.provider.unit import Unit
     from provisioners.report.kind import Report
+    from provisioners.stores.postgresql import PostgresPrimary
 
     every: tuple[Kind, ...] = (
         Boot(),
@@ -30,6 +31,7 @@ def kinds() -> Mapping[str, Kind]:
         Filesystem(),
         HttpCheck(),
         Password(),
+        PostgresPrimary(),
         Report(),
         SshKeypair(),
         Template(),

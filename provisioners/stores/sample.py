@@ -114,7 +114,11 @@ def take_backups(
     """Let orders come in and take backups, the first of which is full.
 
     Args:
+        door: the way to the server's machine.
+        server: which one; its database has the sample shop's tables.
         heartbeat: the table and the column that tell how old the data is.
+        say: is told each step.
+        lives: what happens before each backup.
     """
     door.run(server.pgbackrest("stanza-create"))
     table, column = heartbeat
@@ -151,6 +155,9 @@ def short_lived_server(
     """Give a new server that listens only on a socket in ``directory``, and end it.
 
     Args:
+        door: the way to the machine.
+        version: PostgreSQL's major version.
+        owner: the role that owns the database.
         directory: an existing empty directory of the user ``postgres`` with a short path; the data stays in it.
         database: is made, owned by ``owner``.
         stanza: pgBackRest's name of the cluster.

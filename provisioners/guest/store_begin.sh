@@ -1,0 +1,25 @@
+# Makes a place for data, and removes those that are named after it. Arguments: ROOT ACCOUNT ID KEY [OLD…]
+set -euo pipefail
+root=$1 account=$2 id=$3 key=$4
+shift 4
+remove() {
+    # A server that a killed call left running has its working directory there.
+    for process in /proc/[0-9]*; do
+        case $(readlink -- "$process/cwd" 2>/dev/null || true)/ in
+        "$root/$1"/*) kill -KILL "${process#/proc/}" 2>/dev/null || true ;;
+        esac
+    done
+    if mountpoint --quiet -- "$root/$1/repository"; then umount -- "$root/$1/repository"; fi
+    rm -rf -- "${root:?}/$1"
+}
+for old in "$@"; do remove "$old"; done
+if [ -z "$id" ]; then exit 0; fi
+(umask 022 && mkdir -p -- "$root")
+mkdir -p -m 0750 -- "$root/$id"
+mkdir -p -m 0700 -- "$root/$id/data"
+mkdir -p -m 0755 -- "$root/$id/repository"
+chown -- "root:$account" "$root/$id"
+chown -- "$account:$account" "$root/$id/data"
+printf '%s' "$key" >"$root/$id/key.new"
+sync -- "$root/$id/key.new"
+mv -- "$root/$id/key.new" "$root/$id/key"

@@ -1,0 +1,128 @@
+"""The PostgreSQL server that serves on a machine: its files, its unit, its passwords, and what differs from them."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from provisioners.commands import scripted
+from provisioners.outcome import Say
+from provisioners.shell import Shell
+from provisioners.stores.landing import BORN_EMPTY, Ground, Lie
+from provisioners.stores.postgresql_texts import (
+    HARMLESS,
+    ROOT,
+    access_rules,
+    configuration_directory,
+    has_password,
+    programs,
+    roles_sql,
+    rules_in,
+    scram_verifier,
+    server_settings,
+    settings_in,
+    unit_name,
+    unit_text,
+    verifiers_sql,
+)
+from provisioners.stores.transfer import TextFile, put_files
+
+
+def ground(version: str) -> Ground:
+    """Return where PostgreSQL's data lies."""
+    return Ground(root=ROOT, unit=unit_name(version), account="postgres")
+
+
+def psql(version: str, database: str = "postgres") -> tuple[str, ...]:
+    """Return the command that runs SQL from standard input on the server that serves."""
+    place = ("--host=/var/run/postgresql", f"--dbname={database}")
+    plain = ("--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--set=ON_ERROR_STOP=1")
+    drop = ("setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--")
+    return (*drop, f"{programs(version)}/psql", *plain, *place, "--file=-")
+
+
+def forced_settings(inputs: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return the settings that hold whatever the site says: a copy never writes to a repository."""
+    return {} if inputs["seed"]["kind"] == BORN_EMPTY else HARMLESS
+
+
+def server_files(version: str, settings: str, rules: str) -> tuple[TextFile, ...]:
+    """Return the files of a server."""
+    directory = configuration_directory(version)
+    mine: dict[str, Any] = {"owner": "postgres", "group": "postgres", "mode": 0o640}
+    return (
+        TextFile(path=f"{directory}/postgresql.conf", text=settings, **mine),
+        TextFile(path=f"{directory}/pg_hba.conf", text=rules, **mine),
+        TextFile(path=f"{directory}/pg_ident.conf", text="", **mine),
+        TextFile(path=f"/etc/systemd/system/{unit_name(version)}", text=unit_text(version)),
+    )
+
+
+def place_files(shell: Shell, version: str, files: tuple[TextFile, ...]) -> bool:
+    """Put a server's files in place and enable its unit; return whether any of them changed."""
+    changed = put_files(shell, files)
+    if any(path.startswith("/etc/systemd/") for path in changed):
+        shell.run(("systemctl", "daemon-reload"))
+    shell.run(("systemctl", "enable", "--quiet", "--", unit_name(version)))
+    return bool(changed)
+
+
+def apply(shell: Shell, version: str, changed: bool) -> None:
+    """Let the server that serves take up what changed; it restarts only where PostgreSQL says that it must."""
+    unit = unit_name(version)
+    if shell.run(("systemctl", "is-active", "--quiet", "--", unit), check=False).code != 0:
+        shell.run(("systemctl", "start", "--", unit), timeout_seconds=3600)
+    elif changed:
+        shell.run(scripted("postgresql_reload", unit, *psql(version)), timeout_seconds=900)
+
+
+def settle(shell: Shell, inputs: Mapping[str, Any], say: Say, *, serving: bool = True) -> None:
+    """Bring settings, rules and passwords to what is wanted.
+
+    Args:
+        shell: the machine.
+        inputs: of the primary.
+        say: shows progress.
+        serving: whether the data that serves now is to be used on; False before another takes its place.
+    """
+    version = inputs["version"]
+    settings = server_settings(version, inputs.get("settings") or {}, forced_settings(inputs))
+    rules = access_rules(inputs.get("hba") or (), inputs.get("replica_addresses") or ())
+    changed = place_files(shell, version, server_files(version, settings, rules))
+    if serving:
+        say("settings")
+        apply(shell, version, changed)
+        set_passwords(shell, inputs)
+
+
+def set_passwords(shell: Shell, inputs: Mapping[str, Any]) -> None:
+    """Give the owner and the replication role their passwords, where they have others."""
+    version, owner = inputs["version"], inputs["owner_role"]
+    wanted = [inputs["owner_password"], *filter(None, [inputs.get("replication_password")])]
+    kept = shell.run(psql(version), stdin=verifiers_sql(owner).encode()).text.splitlines()
+    if len(kept) >= len(wanted) and all(map(has_password, kept, wanted)):
+        return
+    made = [scram_verifier(password, secrets.token_bytes(16)) for password in wanted]
+    shell.run(psql(version), stdin=roles_sql(owner, made[0], made[1] if len(made) > 1 else "").encode())
+
+
+def drifted(shell: Shell, inputs: Mapping[str, Any], lie: Lie) -> dict[str, Any]:
+    """Return the inputs that are really other than wanted: settings, rules, and whether it runs."""
+    version = inputs["version"]
+    wanted = settings_in(server_settings(version, inputs.get("settings") or {}, forced_settings(inputs)))
+    replicas = inputs.get("replica_addresses") or ()
+    directory = configuration_directory(version)
+    shown = shell.run(("cat", "--", f"{directory}/postgresql.conf"), check=False)
+    real = settings_in(shown.text)
+    rules = rules_in(shell.run(("cat", "--", f"{directory}/pg_hba.conf"), check=False).text, replicas)
+    found: dict[str, Any] = {}
+    if real != wanted:
+        site = dict(inputs.get("settings") or {})
+        other = {name: real.get(name, "(removed)") for name in {*real, *wanted} if real.get(name) != wanted.get(name)}
+        found["settings"] = {**site, **other}
+    if rules != list(inputs.get("hba") or ()):
+        found["hba"] = rules
+    if "running" in inputs:
+        found["running"] = lie.active
+    return found
