@@ -39,8 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Place a stack and say what was chosen."""
     directory, stack = project_directory(arguments.cwd), short_stack(arguments.stack)
     environment = load_environment(directory, stack)
-    before = None if arguments.again else read_lock(directory, stack)
-    placement = place(directory, environment, before)
+    before = _lock_to_replace(directory, stack) if arguments.again else read_lock(directory, stack)
+    placement = place(directory, environment, None if arguments.again else before)
     if placement == before:
         print(f"{file_name(stack)}: nothing is missing; everything stays as it is")
         return 0
@@ -48,6 +48,15 @@ def run(arguments: argparse.Namespace) -> int:
     for line in lines(placement, before):
         print(f"  {line}")
     return 0
+
+
+def _lock_to_replace(directory: Path, stack: str) -> Placement | None:
+    """Return the old lock file to compare with; it may be the very one that cannot be read any more."""
+    try:
+        return read_lock(directory, stack)
+    except UnderstudyError as error:
+        say(f"replaced: {error}")
+        return None
 
 
 def say(line: str) -> None:
@@ -128,11 +137,12 @@ def _image(environment: Environment) -> ImagePaths:
 
 
 def lines(placement: Placement, before: Placement | None) -> Iterable[str]:
-    """Return what was chosen, in words: only what is new, where there was a lock file before."""
-    if before is None:
-        yield f"control network: {placement.control_network}"
-        yield f"processors: {placement.accelerator.kind}, since {placement.accelerator.reason}"
-        yield f"image: {placement.image or 'none'}"
+    """Return what was chosen, in words; where there was a lock file before, only what changed."""
+    for what, old, new in zip(
+        ("control network", "processors", "image"), _common(before), _common(placement), strict=True
+    ):
+        if old != new:
+            yield f"{what}: {f'{old} -> ' if old else ''}{new or 'none'}"
     known: tuple[PlacedMachine, ...] = before.machines if before else ()
     for machine in placement.machines:
         if machine not in known:
@@ -141,3 +151,10 @@ def lines(placement: Placement, before: Placement | None) -> Iterable[str]:
         if place.name not in {machine.name for machine in placement.machines}:
             yield f"{place.name}: no longer placed"
     yield from pin_lines(before.seeds if before else (), placement.seeds)
+
+
+def _common(placement: Placement | None) -> tuple[str, str, str]:
+    if placement is None:
+        return "", "", ""
+    accelerator = placement.accelerator
+    return str(placement.control_network), f"{accelerator.kind}, since {accelerator.reason}", placement.image

@@ -108,10 +108,14 @@ def ensure_image(placement: Placement, stack: str) -> None:
     """
     from images import build, cache, recipe
 
-    state = cache.usable(build.IMAGES / placement.image)
+    state, present = cache.usable(build.IMAGES / placement.image), recipe.recipe_digest()
     if isinstance(state, cache.ImagePaths):
+        if present != placement.image:
+            say(
+                f"image {placement.image} is older than its recipe; `understudy place --again -s {stack}` takes the new"
+            )
         return
-    if recipe.recipe_digest() != placement.image:
+    if present != placement.image:
         raise UnderstudyError(
             where=f"{file_name(stack)}: image",
             found=f"{placement.image}, {state}",

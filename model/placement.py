@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv4Network
@@ -150,7 +151,10 @@ def read_placement(file: str, values: object) -> Placement:
         ConfigurationError: with everything that is wrong with it.
     """
     place = Place(file, (), [])
-    required = ("version", "control_network", "accelerator", "image", "machines")
+    required: tuple[str, ...] = ("version", "control_network", "accelerator", "image", "machines")
+    if isinstance(values, Mapping) and values.get("version", VERSION) != VERSION:
+        required = ("version",)  # the other keys are another version's: nothing true can be said of them
+        values = {"version": values["version"]}
     placement = _read(read_keys(place, values, required=required, optional=("seeds",)))
     if place.faults or placement is None:
         raise ConfigurationError(tuple(place.faults))
@@ -159,7 +163,7 @@ def read_placement(file: str, values: object) -> Placement:
 
 def _read(section: Section) -> Placement | None:
     if section.read("version", read_count, least=VERSION, most=VERSION) is None:
-        return None  # the other keys are another version's: nothing true can be said of them
+        return None
     network = section.read("control_network", _read_control_network)
     accelerator = section.read("accelerator", _read_accelerator)
     image = section.read("image", read_text, _IMAGE, f"{_DIGEST_ALLOWED}, or nothing where no machine is built")

@@ -158,7 +158,9 @@ def test_a_machine_that_is_no_more_is_dropped(
     assert "db2: no longer placed" in capsys.readouterr().out
 
 
-def test_again_chooses_all_anew(project: Path, computer: Callable[..., None]) -> None:
+def test_again_chooses_all_anew(
+    project: Path, computer: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
     main(["place", "-s", "stage", "-C", str(project)])
     before = lock(project)
     computer(networks=(("tun0", before.control_network),), newest=25)
@@ -166,6 +168,18 @@ def test_again_chooses_all_anew(project: Path, computer: Callable[..., None]) ->
     after = lock(project)
     assert after.control_network != before.control_network
     assert after.seed("shop") == pin("shop", 25)
+    told = capsys.readouterr().out
+    assert f"control network: {before.control_network} -> {after.control_network}" in told
+    assert "store shop: 20261120-020000F of 2026-11-20 02:00:00 UTC -> 20261125-020000F" in told
+
+
+def test_again_replaces_what_cannot_be_read(
+    project: Path, computer: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "Placement.stage.lock.yaml").write_text("version: 2\n")
+    assert main(["place", "-s", "stage", "-C", str(project), "--again"]) == 0
+    assert "replaced: Placement.stage.lock.yaml: version: found 2" in capsys.readouterr().err
+    assert lock(project).image == "0123456789ab"
 
 
 def test_two_stacks_never_share_a_control_network(project: Path, computer: object) -> None:
