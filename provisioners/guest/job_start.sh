@@ -39,25 +39,25 @@ cat >"$directory/environment"
 : >"$directory/output"
 cp -- /proc/sys/kernel/random/boot_id "$directory/boot"
 printf '%s' "$key" >"$directory/key"
-body=$(
-    cat <<'BODY'
-printf '%s' "$$" >"$1/pid.new" && mv -- "$1/pid.new" "$1/pid"
+# In files, not as arguments: systemd would expand what looks like a variable in them.
+printf '%s\0' "$@" >"$directory/command"
+cat >"$directory/body" <<'BODY'
 directory=$1 input=$2
-shift 2
+printf '%s' "$$" >"$directory/pid.new" && mv -- "$directory/pid.new" "$directory/pid"
 while IFS= read -r -d '' pair; do export "$pair"; done <"$directory/environment"
 rm -f -- "$directory/environment"
+mapfile -d '' -t command <"$directory/command"
 code=0
-"$@" <"$input" >"$directory/output" 2>&1 || code=$?
+"${command[@]}" <"$input" >"$directory/output" 2>&1 || code=$?
 printf '%s' "$code" >"$directory/code.new"
 sync -- "$directory/code.new"
 mv -- "$directory/code.new" "$directory/code"
 BODY
-)
 if with_systemd; then
     systemd-run --quiet --collect --unit="$unit" --description="Understudy: $name" -- \
-        bash -c "$body" "understudy-job-$name" "$directory" "$input" "$@"
+        bash "$directory/body" "$directory" "$input"
 else
-    setsid --fork bash -c "$body" "understudy-job-$name" "$directory" "$input" "$@" </dev/null >/dev/null 2>&1
+    setsid --fork bash "$directory/body" "$directory" "$input" </dev/null >/dev/null 2>&1
 fi
 for _ in $(seq 100); do
     [ -s "$directory/pid" ] && break
