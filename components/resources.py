@@ -193,28 +193,52 @@ class Unit(_Kind):
         super().__init__(name, {**at.inputs(), **inputs}, opts)
 
 
-class PostgresPrimary(_Kind):
-    """A PostgreSQL server with one database: new, or restored from a backup and checked."""
+class _Store(_Kind):
+    """An engine with one data set: new, or restored from a backup and checked."""
 
+    def __init__(self, name: str, at: Reached, *, inputs: Values, opts: ResourceOptions) -> None:
+        super().__init__(name, {**at.inputs(), **inputs, "running": True}, opts)
+
+
+class PostgresPrimary(_Store):
+    """A PostgreSQL server that takes writes."""
+
+    data_id: Output[str]
     snapshot: Output[str]
     taken_at: Output[str]
-    data_age_seconds: Output[float]
-    restore_seconds: Output[float]
+    data_age_seconds: Output[float | None]
+    restore_seconds: Output[float | None]
     checks: Output[list[dict[str, Any]]]
     system_identifier: Output[str]
 
-    def __init__(self, name: str, at: Reached, *, inputs: Values, opts: ResourceOptions) -> None:
-        super().__init__(name, {**at.inputs(), **inputs}, opts)
 
-
-class PostgresReplica(_Kind):
+class PostgresReplica(_Store):
     """A PostgreSQL server that follows a primary."""
 
-    lag_bytes: Output[int]
+    lag_bytes: Output[float]
     checks: Output[list[dict[str, Any]]]
 
-    def __init__(self, name: str, at: Reached, *, inputs: Values, opts: ResourceOptions) -> None:
-        super().__init__(name, {**at.inputs(), **inputs}, opts)
+
+class MariadbPrimary(_Store):
+    """A MariaDB server that takes writes."""
+
+    data_id: Output[str]
+    snapshot: Output[str]
+    taken_at: Output[str]
+    data_age_seconds: Output[float | None]
+    restore_seconds: Output[float | None]
+    checks: Output[list[dict[str, Any]]]
+
+
+class FilesStore(_Store):
+    """A directory of files."""
+
+    data_id: Output[str]
+    snapshot: Output[str]
+    taken_at: Output[str]
+    data_age_seconds: Output[float | None]
+    restore_seconds: Output[float | None]
+    checks: Output[list[dict[str, Any]]]
 
 
 class HttpCheck(_Kind):

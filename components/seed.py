@@ -10,9 +10,12 @@ import pulumi
 from pulumi import Output, ResourceOptions
 
 from components.machine import Machine
-from components.resources import Password, PostgresPrimary, PostgresReplica
+from components.resources import FilesStore, MariadbPrimary, Password, PostgresPrimary, PostgresReplica, Reached, Values
 from components.site import Site
+from model.placement import PinnedSeed
 from model.topology import Store
+
+Primary = PostgresPrimary | MariadbPrimary | FilesStore
 
 
 class Seed(pulumi.ComponentResource):
@@ -20,106 +23,129 @@ class Seed(pulumi.ComponentResource):
 
     Args:
         machines: the environment's machines by name; all of the store's are among them.
-        directory: the project's; a backup's path is relative to it.
+        directory: the project's.
 
     Attributes:
-        password: the owner's.
+        password: with which its owner logs in; empty for files.
+        primary: what takes writes.
         servers: the resource of each of its machines, by the machine's name.
-        restore: what the report says of it.
+        restore: what is told of its filling.
     """
 
     password: Output[str]
+    primary: Primary
     servers: Mapping[str, pulumi.Resource]
-    primary: PostgresPrimary
     restore: Mapping[str, Any]
 
     def __init__(
         self, store: Store, site: Site, machines: Mapping[str, Machine], directory: Path, opts: ResourceOptions
     ) -> None:
         super().__init__("understudy:components:Seed", store.name, None, opts)
-        inside = ResourceOptions(parent=self)
-        owner = Password(f"{store.name}-owner", opts=inside)
-        replication = Password(f"{store.name}-replication", opts=inside) if store.replicas else None
-        self.password = owner.value
-        primary = machines[store.primary]
-        inputs = primary_inputs(store, site, directory)
-        inputs |= {"owner_password": owner.value, "domain": primary.built.domain, "host_uri": primary.built.host_uri}
-        self.primary = PostgresPrimary(
-            store.name, primary.built.reached, inputs=inputs, opts=self._options(primary, site)
-        )
-        self.servers = {store.primary: self.primary}
-        if replication is not None:
-            self.servers |= {
-                name: self._build_replica(store, site, machines[name], primary, replication) for name in store.replicas
-            }
+        self._store, self._site, self._machines = store, site, machines
+        filling = {**seed_inputs(store, site.placement.seed(store.name), directory), **self._place()}
+        self.password = Output.from_input("")
+        if store.engine != "files":
+            self.password = Password(f"{store.name}-owner", opts=ResourceOptions(parent=self)).value
+        if store.engine == "postgresql":
+            self.primary, self.servers = self._build_postgresql(filling)
+        elif store.engine == "mariadb":
+            self.primary = MariadbPrimary(store.name, self._at, inputs=self._server(filling), opts=self._options())
+        else:
+            inputs = {**filling, "directory": store.database, "owner": store.owner}
+            self.primary = FilesStore(store.name, self._at, inputs=inputs, opts=self._options())
+        if store.engine != "postgresql":
+            self.servers = {store.primary: self.primary}
         self.restore = {
             "snapshot": self.primary.snapshot,
             "taken_at": self.primary.taken_at,
             "data_age_seconds": self.primary.data_age_seconds,
             "restore_seconds": self.primary.restore_seconds,
             "checks": self.primary.checks,
-            "system_identifier": self.primary.system_identifier,
         }
         self.register_outputs({})
 
-    def _build_replica(
-        self, store: Store, site: Site, machine: Machine, primary: Machine, replication: Password
-    ) -> PostgresReplica:
-        engine = site.engines[store.name]
-        return PostgresReplica(
-            f"{store.name}-{machine.built.reached.name}",
-            machine.built.reached,
-            inputs={
-                "store": store.name,
-                "version": store.version,
-                "primary": {
-                    "address": str(site.environment.topology.machine(store.primary).address),
-                    "connection": primary.built.reached.connection,
-                },
-                "primary_system_identifier": self.primary.system_identifier,
-                "replication_password": replication.value,
-                "settings": dict(engine.settings),
-                "hba": list(engine.hba),
-            },
-            opts=self._options(machine, site),
-        )
+    @property
+    def _at(self) -> Reached:
+        return self._machines[self._store.primary].built.reached
 
-    def _options(self, machine: Machine, site: Site) -> ResourceOptions:
-        return ResourceOptions.merge(
-            machine.built.reached.options(self, *machine.ready),
-            ResourceOptions(protect=site.environment.settings.protect),
-        )
+    def _options(self, machine: str = "") -> ResourceOptions:
+        on = self._machines[machine or self._store.primary]
+        protect = ResourceOptions(protect=self._site.environment.settings.protect)
+        return ResourceOptions.merge(on.built.reached.options(self, *on.ready), protect)
+
+    def _place(self) -> dict[str, str]:
+        """Return how a backup gets to the machine: as a disk of its own, where its host can attach one."""
+        built = self._machines[self._store.primary].built
+        return {"domain": built.domain, "host_uri": built.host_uri}
+
+    def _server(self, filling: Values) -> dict[str, Any]:
+        """Return the inputs of a database server."""
+        store, engine = self._store, self._site.engines[self._store.name]
+        beat = store.heartbeat
+        return {
+            **filling,
+            "version": store.version,
+            "database": store.database,
+            "owner_role": store.owner,
+            "owner_password": self.password,
+            "settings": dict(engine.settings),
+            "expected_tables": list(store.expected_tables),
+            "heartbeat": {"table": beat.table, "column": beat.column} if beat else {},
+            "init_sql": engine.init,
+        }
+
+    def _build_postgresql(self, filling: Values) -> tuple[PostgresPrimary, dict[str, pulumi.Resource]]:
+        store, topology, password = self._store, self._site.environment.topology, Output.from_input("")
+        if store.replicas:
+            password = Password(f"{store.name}-replication", opts=ResourceOptions(parent=self)).value
+        hba = list(self._site.engines[store.name].hba)
+        inputs = {
+            **self._server(filling),
+            "hba": hba,
+            "replication_password": password,
+            "replica_addresses": [str(topology.machine(name).address) for name in store.replicas],
+        }
+        primary = PostgresPrimary(store.name, self._at, inputs=inputs, opts=self._options())
+        following = {
+            "store": store.name,
+            "version": store.version,
+            "primary": {"name": store.primary, "address": str(topology.machine(store.primary).address)},
+            "primary_data_id": primary.data_id,
+            "primary_system_identifier": primary.system_identifier,
+            "replication_password": password,
+            "settings": inputs["settings"],
+            "hba": hba,
+        }
+        replicas = {
+            name: PostgresReplica(
+                f"{store.name}-{name}",
+                self._machines[name].built.reached,
+                inputs=following,
+                opts=self._options(name),
+            )
+            for name in store.replicas
+        }
+        return primary, {store.primary: primary, **replicas}
 
 
-def primary_inputs(store: Store, site: Site, directory: Path) -> dict[str, Any]:
-    """Return what the primary is to be, without its secrets and its machine."""
-    engine, pinned = site.engines[store.name], site.placement.seed(store.name)
-    heartbeat = store.heartbeat
+def seed_inputs(store: Store, pinned: PinnedSeed | None, directory: Path) -> dict[str, Any]:
+    """Return what a store is to be filled with: the pinned snapshot, or nothing.
+
+    Args:
+        store: the store.
+        pinned: the snapshot; None for a store that begins empty.
+        directory: the project's; the path of a local backup is relative to it.
+    """
+    backup, seed = store.backup, {"kind": "init"}
+    if pinned and backup:
+        seed = {"kind": backup.kind, "location": backup.location, "endpoint": backup.endpoint, "region": backup.region}
+        seed |= {"stanza": backup.stanza} if backup.kind == "pgbackrest" else {}
+    drilled_at = getattr(pinned, "drilled_at", None)
     return {
         "store": store.name,
-        "version": store.version,
-        "database": store.database,
-        "owner_role": store.owner,
-        "settings": dict(engine.settings),
-        "hba": list(engine.hba),
-        "seed": seed_source(store, directory) if pinned else {"kind": "init"},
+        "seed": seed,
         "snapshot": pinned.snapshot if pinned else "",
-        "expected_tables": list(store.expected_tables) if pinned else [],
-        "heartbeat": {"table": heartbeat.table, "column": heartbeat.column} if heartbeat else None,
-        "init_sql": "" if pinned else engine.init,
-    }
-
-
-def seed_source(store: Store, directory: Path) -> dict[str, str]:
-    """Return where a store's snapshots are, with the path of a local repository made absolute."""
-    backup = store.backup
-    if backup is None:
-        return {"kind": "init"}
-    remote = "://" in backup.location
-    return {
-        "kind": backup.kind,
-        "location": backup.location if remote else str(directory / backup.location),
-        "stanza": backup.stanza,
-        "endpoint": backup.endpoint,
-        "region": backup.region,
+        "snapshot_digest": pinned.repository_digest if pinned else "",
+        "drilled_at": f"{drilled_at:%Y-%m-%dT%H:%M:%SZ}" if drilled_at else "",
+        "project_directory": str(directory),
     }

@@ -74,7 +74,8 @@ def test_services_wait_for_nothing_but_their_own_machine(stage: Graph) -> None:
 def test_the_replica_follows_the_primary(stage: Graph) -> None:
     replica = stage.one("PostgresReplica", "shop-db2")
     assert {"PostgresPrimary shop", "Filesystem db2:/srv"} <= stage.before(replica)
-    assert replica.inputs["primary_system_identifier"] == OUTPUTS["PostgresPrimary"]["system_identifier"]
+    assert replica.inputs["primary"] == {"name": "db1", "address": "10.20.0.31"}
+    assert replica.inputs["primary_data_id"] == OUTPUTS["PostgresPrimary"]["data_id"]
 
 
 def test_what_is_on_a_machine_goes_with_it_but_its_shutdown_is_clean(stage: Graph) -> None:
@@ -104,13 +105,47 @@ def test_the_store_is_filled_from_the_pinned_snapshot(stage: Graph, project: Pat
     assert primary["snapshot"] == "20261123-010000F"
     assert primary["seed"] == {
         "kind": "pgbackrest",
-        "location": str(project / "samples/pgbackrest"),
+        "location": "samples/pgbackrest",
         "stanza": "shop",
         "endpoint": "",
         "region": "",
     }
+    assert primary["project_directory"] == str(project)
+    assert primary["snapshot_digest"] == "ab" * 32
+    assert primary["replica_addresses"] == ["10.20.0.32"]
     assert primary["expected_tables"] == ["customers", "orders", "products"]
     assert primary["domain"] == "stage-db1"
+
+
+OTHER_ENGINES = """
+    papers:
+      engine: files
+      database: papers
+      owner: papers
+      primary: db2
+      backup: {kind: files, path: backups/papers}
+    wiki:
+      engine: mariadb
+      version: "10.11"
+      database: wiki
+      owner: wiki
+      primary: db2
+      expected_tables: [pages]
+      backup: {kind: mysqldump, path: backups/wiki}
+"""
+
+
+def test_other_engines(make_site: MakeSite, project: Path) -> None:
+    edits = {"Pulumi.prod.yaml": {"  understudy:stores:\n": f"  understudy:stores:\n{OTHER_ENGINES}"}}
+    graph = run(make_site("prod", edits), project)
+    wiki, papers = graph.one("MariadbPrimary", "wiki"), graph.one("FilesStore", "papers")
+    assert (papers.inputs["directory"], papers.inputs["owner"]) == ("papers", "papers")
+    assert (wiki.inputs["database"], wiki.inputs["expected_tables"]) == ("wiki", ["pages"])
+    assert "owner_password" in wiki.secret
+    assert {"Filesystem db2:/srv"} <= graph.before(wiki) & graph.before(papers)
+    assert wiki.protected
+    assert papers.protected
+    assert "papers-owner" not in graph.of("Password")
 
 
 def test_a_mirror_does_not_archive_and_has_no_heartbeat(stage: Graph) -> None:

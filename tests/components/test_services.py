@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from components.strict_yaml import parse
 from components.site import read_services
+from components.strict_yaml import parse
 from components.templates import marks
 from model.errors import ConfigurationError
 from model.service import Service, read_service
