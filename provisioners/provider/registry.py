@@ -23,6 +23,7 @@ def kinds() -> Mapping[str, Kind]:
     from provisioners.provider.unit import Unit
     from provisioners.report.kind import Report
     from provisioners.stores.postgresql import PostgresPrimary
+    from provisioners.stores.postgresql_replica import PostgresReplica
 
     every: tuple[Kind, ...] = (
         Boot(),
@@ -32,6 +33,7 @@ def kinds() -> Mapping[str, Kind]:
         HttpCheck(),
         Password(),
         PostgresPrimary(),
+        PostgresReplica(),
         Report(),
         SshKeypair(),
         Template(),
