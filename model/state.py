@@ -33,6 +33,7 @@ class Recorded:
     Args:
         domains: names of libvirt domains; ``networks`` and ``pools`` likewise.
         volumes: paths of volumes.
+        fenced: whether it knows the stack's fence.
         resources: the number of all resources, those elsewhere too.
         cut_off: the operations that have neither succeeded nor failed.
     """
@@ -41,6 +42,7 @@ class Recorded:
     networks: frozenset[str] = frozenset()
     pools: frozenset[str] = frozenset()
     volumes: frozenset[str] = frozenset()
+    fenced: bool = False
     resources: int = 0
     cut_off: tuple[CutOff, ...] = ()
 
@@ -61,6 +63,7 @@ def recorded(deployment: object) -> Recorded:
         networks=_names(resources, "network:Network"),
         pools=_names(resources, "pool:Pool"),
         volumes=frozenset(str(each["id"]) for each in resources if _is(each, "volume:Volume") and "id" in each),
+        fenced=any(each.get("type") == "understudy:index:Fence" for each in resources),
         resources=len(resources),
         cut_off=tuple(
             CutOff(operation=str(each.get("type", "")), urn=str(each.get("resource", {}).get("urn", "")))

@@ -10,6 +10,8 @@ from typing import Any
 
 from model.connection import connection_of
 from model.errors import UnderstudyError
+from provisioners.hypervisor import fence
+from provisioners.hypervisor.fence_rules import fences_of
 from provisioners.hypervisor.host import ToolFailed, tool
 from provisioners.hypervisor.identity import ask, identity_message
 from provisioners.hypervisor.virsh import Virsh, VirshFailed, wait_for_state
@@ -190,6 +192,8 @@ def _how_it_started(virsh: Virsh, domain: str) -> tuple[str, float]:
 def _introduce(virsh: Virsh, inputs: Values, say: Say) -> None:
     """Tell a machine of our image who it is, then plug its cables in."""
     domain, identity = inputs["domain"], inputs["identity"]
+    for table in fences_of(inputs["domain_xml"]):
+        fence.assure(table)
     if inputs["image"]:
         message = identity_message(
             identity,

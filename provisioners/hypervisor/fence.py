@@ -94,6 +94,27 @@ def check_claim(stack: str, owner: str) -> None:
         )
 
 
+def assure(table: str) -> None:
+    """See that a fence stands in the kernel, and put it back where somebody flushed it.
+
+    Args:
+        table: the name of its tables.
+
+    Raises:
+        UnderstudyError: there is no such fence, or it cannot be loaded.
+    """
+    if listing(table):
+        return
+    rules = FENCES / f"{table}.nft"
+    if not rules.exists():
+        raise UnderstudyError(
+            where="this host",
+            found=f"the fence {rules} is gone",
+            todo="Run `pulumi refresh`, then `pulumi up`: it is made again.",
+        )
+    tool("nft", "-f", str(rules))
+
+
 def listing(table: str) -> str:
     """Return a fence's rules as the kernel has them; empty where a part of it is missing."""
     try:

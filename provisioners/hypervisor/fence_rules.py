@@ -11,6 +11,9 @@ from __future__ import annotations
 import re
 from ipaddress import IPv4Network
 
+from model.libvirt_xml import parsed
+
+_TAP = re.compile(r"(us[0-9a-f]{6})[mc][0-9a-f]{6}")
 _BRIDGE = re.compile(r"[a-z0-9]{1,14}[mc]")
 
 
@@ -30,6 +33,16 @@ def table_name(mirror_bridge: str) -> str:
     'us1a2b3c'
     """
     return mirror_bridge[:-1]
+
+
+def fences_of(domain_xml: str) -> frozenset[str]:
+    """Return the fences behind which a machine belongs, by the names of its cards on the host.
+
+    >>> sorted(fences_of("<domain><devices><interface><target dev='us1a2b3cc0a1b2c'/></interface></devices></domain>"))
+    ['us1a2b3c']
+    """
+    taps = (target.get("dev", "") for target in parsed(domain_xml).iterfind("devices/interface/target"))
+    return frozenset(found[1] for tap in taps if (found := _TAP.fullmatch(tap)))
 
 
 def ruleset(mirror_bridge: str, control_bridge: str, control_network: IPv4Network) -> str:

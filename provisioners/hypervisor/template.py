@@ -13,6 +13,7 @@ import shutil
 import uuid
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from fcntl import LOCK_EX, LOCK_NB, flock
 from hashlib import sha256
 from pathlib import Path
 
@@ -126,6 +127,15 @@ def ensure(spec: TemplateSpec, virsh: Virsh, say: Say) -> Template:
     name = fingerprint(spec, virsh.run("version"), processor())
     with locked(TEMPLATES / f".{name}.lock", say, "another run builds the same template"):
         return found(name) or _build(spec, name, virsh, say)
+
+
+def clear_abandoned(virsh: Virsh) -> None:
+    """Remove what builds left that were killed; one that is under way holds its lock."""
+    for work in TEMPLATES.glob(".building-*"):
+        name = work.name.removeprefix(".building-")
+        with (TEMPLATES / f".{name}.lock").open("a") as lock, suppress(BlockingIOError):
+            flock(lock, LOCK_EX | LOCK_NB)
+            _clear(work, virsh, _NAME + name)
 
 
 def _build(spec: TemplateSpec, name: str, virsh: Virsh, say: Say) -> Template:

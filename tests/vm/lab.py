@@ -16,6 +16,7 @@ from typing import Any
 
 from model import names
 from model.connection import connection_of
+from model.state import Recorded
 from provisioners.hypervisor.virsh import Virsh
 from provisioners.shell import Shell, connect
 
@@ -96,7 +97,9 @@ class Lab:
 
     def outputs(self) -> dict[str, Any]:
         """Return what it exports, secrets included."""
-        return dict(json.loads(self.pulumi("stack", "output", "--json", "--show-secrets", "--stack", self.stack).stdout))
+        return dict(
+            json.loads(self.pulumi("stack", "output", "--json", "--show-secrets", "--stack", self.stack).stdout)
+        )
 
     @contextmanager
     def shell(self, name: str, patience_seconds: float = 180) -> Iterator[Shell]:
@@ -151,7 +154,7 @@ def _clear(made: Lab) -> None:
     """Remove what an update left that could not even be destroyed."""
     from provisioners.hypervisor.sweep import sweep
 
-    sweep(made.stack, made.owner, frozenset(), remove=True, say=print)
+    sweep(made.stack, made.owner, Recorded(), print, act=True)
 
 
 def left_overs(made: Lab) -> list[str]:
@@ -162,7 +165,11 @@ def left_overs(made: Lab) -> list[str]:
         *virsh.names("net-list", "--all"),
         *virsh.names("pool-list", "--all"),
     ]
-    places = [Path("/var/lib/understudy/stacks"), Path("/var/lib/understudy/fences"), Path("/var/lib/libvirt/qemu/save")]
+    places = [
+        Path("/var/lib/understudy/stacks"),
+        Path("/var/lib/understudy/fences"),
+        Path("/var/lib/libvirt/qemu/save"),
+    ]
     files = [str(path) for place in places if place.exists() for path in place.iterdir()]
     rules = subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True, check=True).stdout
     table = names.bridge(made.stack, "mirror")[:-1]
