@@ -32,7 +32,7 @@ def build_report(
         stack=environment.stack,
         mirror_of=environment.mirror_of,
         machines={name: _shown(machine) for name, machine in machines.items()},
-        restores=[_restore(site, name, seed) for name, seed in seeds.items()],
+        restores=[_restore(site, name, seed) for name, seed in seeds.items() if seed.restored],
         checks=list(checks.results),
         notes=[accelerator_line(site)],
     )
@@ -41,7 +41,7 @@ def build_report(
     return {
         "machines": _machines(site, machines),
         "accelerator": accelerator_line(site),
-        "seeds": {name: seed.restore for name, seed in seeds.items()},
+        "seeds": {name: seed.told for name, seed in seeds.items()},
         "checks": {check["name"]: check["detail"] for check in checks.results},
         "report": report.path,
     }
@@ -67,7 +67,7 @@ def _shown(machine: Machine) -> dict[str, Any]:
 def _restore(site: Site, name: str, seed: Seed) -> dict[str, Any]:
     store = next(store for store in site.environment.topology.stores if store.name == name)
     described = {"store": name, "engine": store.engine, "version": store.version, "machine": store.primary}
-    return {**described, **seed.restore}
+    return {**described, **seed.told}
 
 
 def _machines(site: Site, machines: Mapping[str, Machine]) -> dict[str, Any]:

@@ -29,13 +29,15 @@ class Seed(pulumi.ComponentResource):
         password: with which its owner logs in; empty for files.
         primary: what takes writes.
         servers: the resource of each of its machines, by the machine's name.
-        restore: what is told of its filling.
+        restored: whether it was filled from a snapshot; otherwise it began empty.
+        told: what is told of its filling.
     """
 
     password: Output[str]
     primary: Primary
     servers: Mapping[str, pulumi.Resource]
-    restore: Mapping[str, Any]
+    restored: bool
+    told: Mapping[str, Any]
 
     def __init__(
         self, store: Store, site: Site, machines: Mapping[str, Machine], directory: Path, opts: ResourceOptions
@@ -55,13 +57,15 @@ class Seed(pulumi.ComponentResource):
             self.primary = FilesStore(store.name, self._at, inputs=inputs, opts=self._options())
         if store.engine != "postgresql":
             self.servers = {store.primary: self.primary}
-        self.restore = {
-            "snapshot": self.primary.snapshot,
-            "taken_at": self.primary.taken_at,
-            "data_age_seconds": self.primary.data_age_seconds,
-            "restore_seconds": self.primary.restore_seconds,
-            "checks": self.primary.checks,
-        }
+        self.restored = site.placement.seed(store.name) is not None
+        self.told = {"checks": self.primary.checks}
+        if self.restored:  # what began empty has no snapshot, no age, and took no time
+            self.told |= {
+                "snapshot": self.primary.snapshot,
+                "taken_at": self.primary.taken_at,
+                "data_age_seconds": self.primary.data_age_seconds,
+                "restore_seconds": self.primary.restore_seconds,
+            }
         self.register_outputs({})
 
     @property
