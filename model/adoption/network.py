@@ -54,7 +54,7 @@ def named_hosts(all_facts: Sequence[HostFacts], remarks: Remarks) -> tuple[Host,
 
 
 def _machine_name(text: str) -> str:
-    name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    name = re.sub(r"[^a-z0-9-]", "-", text.lower()).strip("-")
     if name[:1].isdigit():
         name = f"m-{name}"
     name = name[:32].strip("-")

@@ -59,11 +59,11 @@ def _memory(facts: HostFacts, notes: list[str]) -> int | None:
 def rounded_memory(managed_mib: int) -> int:
     """Return what is probably installed, where the kernel, which keeps some for itself, manages this much.
 
-    >>> rounded_memory(974), rounded_memory(1975), rounded_memory(64261)
-    (1024, 2048, 65536)
+    >>> rounded_memory(221), rounded_memory(1975), rounded_memory(64261)
+    (256, 2048, 65536)
     """
     power = 1 << (managed_mib - 1).bit_length() if managed_mib > 1 else 1
-    step = max(power // 8, 1)
+    step = max(power // 8, 128)
     return math.ceil(managed_mib / step) * step
 
 
@@ -81,9 +81,18 @@ class _Tree:
     def at(self, mount: str) -> Block | None:
         return next((block for block in self.blocks.values() if block.mount == mount), None)
 
-    def disks_under(self, block: Block) -> list[Block]:
-        parents = [self.blocks[name] for name in block.parents if name in self.blocks]
-        return [disk for parent in parents for disk in self.disks_under(parent)] or [block]
+    def disks_under(self, block: Block) -> set[str]:
+        """Return the names of the devices at the bottom, on which the device lies in the end."""
+        seen, waiting, found = set[str](), [block.name], set[str]()
+        while waiting:
+            name = waiting.pop()
+            if name in seen:
+                continue
+            seen.add(name)
+            parents = [parent for parent in self.blocks[name].parents if parent in self.blocks]
+            waiting += parents
+            found |= set() if parents else {name}
+        return found
 
     def plain_disk(self, block: Block) -> Block | None:
         """Return the disk of which the device is a partition, or which it is; None for RAID, LVM and the like."""
@@ -117,7 +126,7 @@ def _system_disk(facts: HostFacts, notes: list[str]) -> int | None:
     if disk is None:
         size = sum(block.size_bytes for block in tree.system())
     else:
-        beside = [block for block in tree.data() if block is not disk and disk in tree.disks_under(block)]
+        beside = [block for block in tree.data() if block is not disk and disk.name in tree.disks_under(block)]
         size = disk.size_bytes - sum(block.size_bytes for block in beside)
     return max(_mib(size), rules.LEAST_SYSTEM_DISK_MIB)
 
@@ -172,7 +181,7 @@ def _volume(tree: _Tree, mount: str) -> int:
         return next((item.size_bytes for item in tree.facts.filesystems if item.mount == mount), 0)
     disk = tree.plain_disk(block)
     if disk is None or any(
-        other is not block and other.mount and disk in tree.disks_under(other) for other in tree.blocks.values()
+        other is not block and other.mount and disk.name in tree.disks_under(other) for other in tree.blocks.values()
     ):
         return block.size_bytes
     return disk.size_bytes

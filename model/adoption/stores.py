@@ -137,7 +137,7 @@ def _name(group: Group, taken: dict[str, dict[str, object]]) -> str:
     databases = _user_databases(place.server)
     candidates = [database.name for database in databases] if len(databases) == 1 else []
     candidates += [place.server.stanza, place.server.name if place.server.name != "main" else "", place.server.engine]
-    base = next(name for text in candidates if (name := re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")))
+    base = next(name for text in candidates if (name := re.sub(r"[^a-z0-9-]", "-", text.lower()).strip("-")))
     base = base if rules.NAME.fullmatch(base) and base not in rules.RESERVED_NAMES else place.server.engine
     name, number = base, 2
     while name in taken:

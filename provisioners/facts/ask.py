@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from model.facts import HostFacts, Unread
 from model.topology import Access
+from provisioners.commands import privileged
 from provisioners.facts.fact import LOGIN, ROOT, NoAnswerError, Question
 from provisioners.facts.gather import gather
 from provisioners.outcome import Result
@@ -28,6 +29,8 @@ def as_user(question: Question, access: Access) -> tuple[str, ...]:
         return question.argv
     if access.user == ROOT:
         return ("runuser", "-u", question.user, "--", *question.argv)
+    if access.sudo and question.user == ROOT:
+        return privileged(question.argv, sudo=True)
     if access.sudo:
         return ("sudo", "-n", "-u", question.user, "--", *question.argv)
     return question.argv
