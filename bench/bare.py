@@ -1,4 +1,4 @@
-"""Machines booted by qemu alone: the same image, kernel and disk, with nothing but sshd. `up` is measured against them."""
+"""Machines booted by qemu alone: same image, kernel and disk, nothing but sshd. `up` is measured against them."""
 
 from __future__ import annotations
 
