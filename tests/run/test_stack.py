@@ -190,7 +190,7 @@ def test_preflight_comes_first_and_stops_what_it_refuses(ready: Clone) -> None:
 
 
 def test_without_a_stack_an_up_is_a_question(ready: Clone) -> None:
-    ready.program("pulumi", "#!/bin/sh\n[ \"$1\" = version ] && echo v3.259.0 && exit\nexit 1\n")
+    ready.program("pulumi", '#!/bin/sh\n[ "$1" = version ] && echo v3.259.0 && exit\nexit 1\n')
     done = ready.run("pulumi", "up")
     assert done.returncode == 1
     assert "for which stack?" in done.stderr

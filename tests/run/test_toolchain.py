@@ -137,14 +137,14 @@ esac
 
 
 def test_without_go_the_error_says_what_to_install(clone: Clone) -> None:
-    done = clone.bash('command() { return 1; }; require_go Pulumi')
+    done = clone.bash("command() { return 1; }; require_go Pulumi")
     assert done.returncode == 1
     assert "needs Go 1.25 or newer" in done.stderr
 
 
 def test_missing_packages_without_root_are_one_line_to_type(clone: Clone) -> None:
     (clone.root / "toolchain/debian-packages.txt").write_text("one no-such-program\nthere sh\ntwo /no/such/file*\n")
-    done = clone.bash('apt-get() { :; }; can_be_root() { false; }; prepare true')
+    done = clone.bash("apt-get() { :; }; can_be_root() { false; }; prepare true")
     assert done.returncode == 1
     assert "apt-get update && apt-get install --no-install-recommends one two\n" in done.stderr
 
