@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+import secrets
 import shlex
 from collections.abc import Sequence
 from functools import cache
@@ -95,3 +97,70 @@ def _doubled(text: str) -> str:
         raise ValueError("a value has no line break and no zero byte")
     doubled = text.replace("\\", "\\\\").replace("'", "''")
     return f"'{doubled}'"
+
+
+def sql_name(text: str) -> str:
+    """Return a name in SQL as MariaDB and MySQL quote it.
+
+    Raises:
+        ValueError: it has a line break or a zero byte.
+
+    >>> sql_name("a`b")
+    '`a``b`'
+    """
+    if _UNQUOTABLE & set(text):
+        raise ValueError("a name has no line break and no zero byte")
+    return "`{}`".format(text.replace("`", "``"))
+
+
+def sql_text(text: str) -> str:
+    r"""Return a text in SQL as MariaDB and MySQL quote it.
+
+    Raises:
+        ValueError: it has a line break or a zero byte.
+
+    >>> sql_text("it's a \\")
+    "'it''s a \\\\'"
+    """
+    return _doubled(text)
+
+
+def put(
+    path: str,
+    *,
+    mode: str,
+    owner: str,
+    group: str,
+    digest: str,
+    keep: str = "",
+    validate: Sequence[str] = (),
+    unique: str = "",
+) -> Argv:
+    """Return the command that writes its standard input to a file, at once or not at all.
+
+    Args:
+        path: where; its directory is made where it is missing.
+        mode: permissions in octal.
+        owner: user who owns it.
+        group: group that owns it.
+        digest: SHA-256 that the content must have, in hexadecimal.
+        keep: a directory that remembers, once, what was at ``path`` before; empty for nothing.
+        validate: a command that must succeed first; ``{}`` stands for the new file's path.
+        unique: names this one call; empty for a random one.
+    """
+    names = (_mark(path), unique or secrets.token_hex(4), keep, _entry(path))
+    return scripted("put", path, mode, owner, group, digest, *names, *validate)
+
+
+def back(path: str, *, keep: str, unique: str = "") -> Argv:
+    """Return the command that puts back what was at a path before the first `put` with ``keep``."""
+    return scripted("back", path, _mark(path), unique or secrets.token_hex(4), keep, _entry(path))
+
+
+def _mark(path: str) -> str:
+    name = path.rpartition("/")[2]
+    return f".understudy.{hashlib.sha256(name.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
+
+
+def _entry(path: str) -> str:
+    return hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()[:32]

@@ -78,9 +78,11 @@ def shown(argv: Sequence[str]) -> str:
     'understudy-put /a'
     """
     words = list(argv)
-    for prefix, length in (("sudo", 3), ("timeout", 3), ("bash", 3)):
-        if words[:1] == [prefix] and (prefix != "bash" or words[1:2] == ["-c"]):
+    for prefix, length in (("sudo", 3), ("timeout", 3)):
+        if words[:1] == [prefix]:
             words = words[length:]
+    if words[:2] == ["bash", "-c"]:
+        words = words[3:] or ["bash", "-c", "…"]
     text = " ".join(words).replace("\n", "\\n")
     return text if len(text) <= 160 else f"{text[:157]}…"
 

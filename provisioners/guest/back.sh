@@ -1,23 +1,24 @@
-# Puts back what was at PATH before us. Arguments: PATH KEEP. Prints `restored`, `removed` or `unknown`.
+# Puts back what was at PATH before us. Arguments: PATH MARK UNIQUE KEEP ENTRY, as for `put`.
+# Prints `restored`, `removed` or `unknown`.
 set -euo pipefail
-path=$1 keep=$2
-directory=${path%/*}/ base=${path##*/}
-entry=$keep/$(printf '%s' "$path" | sha256sum | cut -c1-32)
+path=$1 mark=$2 unique=$3 keep=$4 entry=$4/$5
+directory=${path%/*}/
+for left in "$directory$mark".*; do
+    if [ -e "$left" ]; then rm -rf -- "$left"; fi
+done
 if [ ! -d "$entry" ]; then
     # Nothing of ours is known here: whoever imported it had it before, so it stays.
     printf 'unknown\n'
     exit 0
 fi
 if [ -e "$entry/original" ] || [ -L "$entry/original" ]; then
+    temporary=$directory$mark.$unique
     mkdir -p -- "$directory"
-    mark=$(printf '%s' "$base" | sha256sum)
-    mark=.understudy.${mark:0:8}
-    rm -rf -- "$directory$mark".??????
-    temporary=$(mktemp -d "$directory$mark.XXXXXX")
+    (umask 077 && mkdir -- "$temporary")
     trap 'rm -rf -- "$temporary"' EXIT
-    cp -a --no-dereference -- "$entry/original" "$temporary/$base"
-    [ -L "$temporary/$base" ] || sync -- "$temporary/$base"
-    mv -fT -- "$temporary/$base" "$path"
+    cp -a --no-dereference -- "$entry/original" "$temporary/original"
+    [ -L "$temporary/original" ] || sync -- "$temporary/original"
+    mv -fT -- "$temporary/original" "$path"
     rmdir -- "$temporary"
     printf 'restored\n'
 else

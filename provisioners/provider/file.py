@@ -9,7 +9,7 @@ from typing import Any
 
 from model.connection import connection_of_url
 from model.errors import UnderstudyError
-from provisioners.commands import scripted
+from provisioners.commands import back, scripted
 from provisioners.outcome import CommandFailed, Say
 from provisioners.provider.inputs import ACCOUNT, COMMON, MODE, PATH, REACH, TEXT, UNIT, WORDS, Rule, failures, optional
 from provisioners.provider.kinds import UNKNOWN, Failure, Real, Values
@@ -73,7 +73,7 @@ class File:
     def delete(self, identifier: str, inputs: Values, outputs: Values, say: Say) -> None:
         """Put back what was there before us, or remove it where nothing was."""
         with changing(inputs, f"backing out {inputs['path']}", say, identifier) as shell:
-            shell.run(scripted("back", inputs["path"], ORIGINALS))
+            shell.run(back(inputs["path"], keep=ORIGINALS))
             _reload(shell, inputs)
 
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from model.connection import Connection
+from provisioners import commands
 from provisioners.commands import command_line, limited, privileged, scripted
 from provisioners.outcome import CommandFailed, Deadline, Result, Say, Stopped, stopping
 from provisioners.shell.link import Session
@@ -141,7 +142,8 @@ class Shell:
             CommandFailed: it could not be written, or ``validate`` refused it; the old file is still there.
         """
         digest = hashlib.sha256(content).hexdigest()
-        self.run(scripted("put", path, mode, owner, group, digest, keep, *validate), stdin=content)
+        argv = commands.put(path, mode=mode, owner=owner, group=group, digest=digest, keep=keep, validate=validate)
+        self.run(argv, stdin=content)
 
     def put_stream(
         self,

@@ -36,7 +36,6 @@ disable)
 is-active) [ -e "$state/$unit.active" ] ;;
 is-enabled) [ -e "$state/$unit.enabled" ] && echo enabled || echo disabled ;;
 show)
-    case $* in *NeedDaemonReload*) echo no; exit 0 ;; esac
     load=loaded active=inactive sub=dead enabled=disabled result=success
     type=notify
     [ ! -e "/etc/fake-simple/$unit" ] || type=simple
@@ -44,6 +43,7 @@ show)
     [ ! -e "$state/$unit.active" ] || active=active sub=running
     [ ! -e "$state/$unit.failed" ] || active=failed sub=failed result=exit-code
     [ ! -e "$state/$unit.enabled" ] || enabled=enabled
+    case $* in *NeedDaemonReload*) printf 'NeedDaemonReload=no\n' ;; esac
     printf 'LoadState=%s\nActiveState=%s\nSubState=%s\nUnitFileState=%s\nResult=%s\nType=%s\n' \
         "$load" "$active" "$sub" "$enabled" "$result" "$type"
     ;;

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from provisioners.commands import Argv, scripted
+from provisioners import commands
+from provisioners.commands import Argv
 
 KILLED = "n=0; trap '((++n > {steps})) && kill -KILL $$' DEBUG\n"
 OLD, NEW = b"old: $HOME\n", b"new\n"
@@ -27,7 +28,13 @@ def place() -> Iterator[Path]:
 
 def put(path: Path, keep: Path, content: bytes = NEW, *validate: str) -> Argv:
     digest = hashlib.sha256(content).hexdigest()
-    return scripted("put", str(path), "0640", "root", "root", digest, str(keep), *validate)
+    return commands.put(
+        str(path), mode="0640", owner="root", group="root", digest=digest, keep=str(keep), validate=validate
+    )
+
+
+def back(path: Path, keep: Path) -> Argv:
+    return commands.back(str(path), keep=str(keep))
 
 
 def run(argv: Argv, stdin: bytes = b"", steps: int | None = None) -> subprocess.CompletedProcess[bytes]:
@@ -75,8 +82,8 @@ def test_killed_between_any_two_steps(place: Path, before: str, stride: int) -> 
         assert run(put(path, keep), NEW).returncode == 0
         written = {name: value for name, value in everything(place / "etc").items() if "40755" not in value[0]}
         assert written == {"it's/a file": ("100640", NEW)}, f"after {steps} steps"
-        run(scripted("back", str(path), str(keep)), steps=steps)
-        assert run(scripted("back", str(path), str(keep))).returncode == 0
+        run(back(path, keep), steps=steps)
+        assert run(back(path, keep)).returncode == 0
         assert everything(place / "etc") == first, f"after {steps} steps"
         assert not [path for path in keep.iterdir() if path.is_dir()]
         steps += stride
@@ -87,9 +94,9 @@ def test_only_the_first_original_is_remembered(place: Path) -> None:
     path, keep = prepare(place, "a file"), place / "keep"
     for content in (b"1", b"2", b"3"):
         assert run(put(path, keep, content), content).returncode == 0
-    assert run(scripted("back", str(path), str(keep))).stdout == b"restored\n"
+    assert run(back(path, keep)).stdout == b"restored\n"
     assert path.read_bytes() == OLD
-    assert run(scripted("back", str(path), str(keep))).stdout == b"unknown\n"
+    assert run(back(path, keep)).stdout == b"unknown\n"
     assert path.read_bytes() == OLD, "what was never ours stays"
 
 
