@@ -40,10 +40,16 @@ clean() {
 }
 
 start() {
-    if ! as "$BIN/pg_ctl" --pgdata="$private" --log="$PLACE/private/log" --wait --silent --timeout=604800 start; then
-        grep -E 'FATAL|PANIC|ERROR|LOG:  (invalid|incorrect|unexpected|could not)' "$PLACE/private/log" | tail -n 6 >&2 || true
-        die "PostgreSQL does not start with this data"
-    fi
+    as "$BIN/pg_ctl" --pgdata="$private" --log="$PLACE/private/log" --wait --silent --timeout=604800 start || not_started
+    # While it replays its log without hot standby, pg_ctl already calls it started.
+    until psql --command='SELECT 1' >/dev/null 2>&1; do
+        as "$BIN/pg_ctl" --pgdata="$private" status >/dev/null || not_started
+        sleep 0.3
+    done
+}
+not_started() {
+    grep -E 'FATAL|PANIC|ERROR|LOG:  (invalid|incorrect|unexpected|could not)' "$PLACE/private/log" | tail -n 6 >&2 || true
+    die "PostgreSQL does not start with this data"
 }
 stop() { as "$BIN/pg_ctl" --pgdata="$private" --mode=fast --wait --silent --timeout=604800 stop; }
 
