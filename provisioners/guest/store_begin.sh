@@ -15,7 +15,7 @@ remove() {
 for old in "$@"; do remove "$old"; done
 if [ -z "$id" ]; then exit 0; fi
 (umask 022 && mkdir -p -- "$root")
-mkdir -p -m 0750 -- "$root/$id"
+mkdir -p -m 0751 -- "$root/$id"
 mkdir -p -m 0700 -- "$root/$id/data"
 mkdir -p -m 0755 -- "$root/$id/repository"
 chown -- "root:$account" "$root/$id"

@@ -22,7 +22,8 @@ def kinds() -> Mapping[str, Kind]:
     from provisioners.provider.secrets import Password, SshKeypair
     from provisioners.provider.unit import Unit
     from provisioners.report.kind import Report
-    from provisioners.stores.postgresql import PostgresPrimary
+    from provisioners.stores import files, mariadb, postgresql
+    from provisioners.stores.kind import SeededStore
     from provisioners.stores.postgresql_replica import PostgresReplica
 
     every: tuple[Kind, ...] = (
@@ -32,8 +33,8 @@ def kinds() -> Mapping[str, Kind]:
         Filesystem(),
         HttpCheck(),
         Password(),
-        PostgresPrimary(),
         PostgresReplica(),
+        *(SeededStore(engine) for engine in (postgresql, mariadb, files)),
         Report(),
         SshKeypair(),
         Template(),

@@ -1,4 +1,4 @@
-"""A PostgreSQL server that follows a primary: copied from it, and copied anew where the primary's data is other data."""
+"""A PostgreSQL server that follows a primary: a copy of it, made anew where the primary's data is other data."""
 
 from __future__ import annotations
 
@@ -148,9 +148,7 @@ def _settle(shell: Shell, inputs: Values) -> bool:
     following = {**HARMLESS, "primary_conninfo": f"{_connection_info(inputs)} passfile={passfile}", "hot_standby": "on"}
     settings = server_settings(version, inputs.get("settings") or {}, following)
     files = server_files(version, settings, access_rules(inputs.get("hba") or (), ()))
-    secret = TextFile(
-        path=passfile, text=f"{_pass_line(inputs)}\n", owner="postgres", group="postgres", mode=0o600
-    )
+    secret = TextFile(path=passfile, text=f"{_pass_line(inputs)}\n", owner="postgres", group="postgres", mode=0o600)
     return place_files(shell, version, (*files, secret))
 
 
@@ -229,5 +227,3 @@ def _streams(shell: Shell, inputs: Values, patience_seconds: int) -> Check:
         return Check(name=_FOLLOWS, ok=True, detail=f"{lag.split('.')[0]} bytes behind")
     said = " ".join(f"{found.text} {found.stderr.decode('utf-8', 'replace')}".split())
     return Check(name=_FOLLOWS, ok=False, detail=said)
-
-

@@ -66,10 +66,11 @@ class Story:
         return {name: round(after - before, 3) for (name, before), (_, after) in spans}
 
     def _progress(self, percent: int) -> str:
-        if not self.size_bytes:
-            return f"restoring {percent} %"
+        doing = "copying" if self.phase == "copy" else "restoring"
+        if self.size_bytes < 1 << 20:
+            return f"{doing} {percent} %"
         mib = self.size_bytes / (1 << 20)
-        return f"restoring {percent} %: {mib * percent / 100:.0f} of {mib:.0f} MiB"
+        return f"{doing} {percent} %: {mib * percent / 100:.0f} of {mib:.0f} MiB"
 
     def _check(self, name: str, state: str, seconds: str, detail: str) -> None:
         check = Check(

@@ -51,13 +51,21 @@ def put_files(shell: Shell, files: Sequence[TextFile]) -> tuple[str, ...]:
     return tuple(shell.run(scripted("store_files"), stdin=bytes(archive) + bytes(2 * _BLOCK)).text.splitlines())
 
 
-def tar_chunks(tree: Tree, say: Say) -> Iterator[bytes]:
-    """Give files as a tar archive, piece by piece; whoever unpacks it may read them."""
+def tar_chunks(tree: Tree, say: Say, *, exact: bool = False) -> Iterator[bytes]:
+    """Give files as a tar archive, piece by piece.
+
+    Args:
+        tree: the files.
+        say: shows progress.
+        exact: whether they keep their modes and times; otherwise everybody may read them.
+    """
     sent, shown = 0, 0.0
     for name in tree.names:
         with (tree.root / name).open("rb") as file:
             info = tarfile.TarInfo(name)
-            info.size, info.mode = os.fstat(file.fileno()).st_size, 0o644
+            status = os.fstat(file.fileno())
+            info.size, info.mode = status.st_size, status.st_mode & 0o777 if exact else 0o644
+            info.mtime = int(status.st_mtime) if exact else 0
             yield info.tobuf(tarfile.GNU_FORMAT)
             left = info.size
             while left and (piece := file.read(min(_CHUNK, left))):
@@ -89,7 +97,9 @@ class Way:
     domain: str = ""
     host_uri: str = LOCAL
 
-    def bring(self, shell: Shell, tree: Tree, directory: str, say: Say, *, root_reads: bool = True) -> None:
+    def bring(
+        self, shell: Shell, tree: Tree, directory: str, say: Say, *, root_reads: bool = True, exact: bool = False
+    ) -> None:
         """Make the files readable below a directory of the machine, which is empty.
 
         Args:
@@ -98,6 +108,7 @@ class Way:
             directory: where on the machine.
             say: shows progress.
             root_reads: whether only root will read them; a disk shows them with the owners that they have here.
+            exact: whether they keep their modes and times.
         """
         large = root_reads and tree.size_bytes >= _DISK_FROM_BYTES
         if self.domain and self.host_uri == LOCAL and large and _can_attach():
@@ -105,8 +116,9 @@ class Way:
                 self._attach(shell, tree, directory, say)
                 return
             say("the backup cannot be attached as a disk; sending it")
-        extract = ("tar", "--extract", f"--directory={directory}", "--no-same-owner", "--file=-")
-        shell.run(extract, stdin=tar_chunks(tree, say), timeout_seconds=86400)
+        keeping = ("--no-same-owner", "--same-permissions")
+        extract = ("tar", "--extract", f"--directory={directory}", *keeping, "--file=-")
+        shell.run(extract, stdin=tar_chunks(tree, say, exact=exact), timeout_seconds=86400)
 
     def take_away(self, shell: Shell, directory: str) -> None:
         """Forget what `bring` brought; nothing happens where there is nothing."""

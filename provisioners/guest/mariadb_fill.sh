@@ -1,0 +1,123 @@
+# Fills a place with data, starts a server on it that only root on this machine can reach, checks it, and ends it.
+# What to do stands in the environment: KIND PLACE PRIVATE_CONF ROLES_SQL DATABASE_SQL DATABASE INIT_SQL TABLES HEARTBEAT_SQL
+# and, for a dump, DUMP. TABLES has a line for each: its name, a tab, and the question whether it has rows.
+# It may be begun anew at any time. Prints lines as `postgresql_fill` does.
+set -euo pipefail
+umask 022
+export LC_ALL=C HOME=/root
+data=$PLACE/data private=$PLACE/private repository=$PLACE/repository
+socket=$private/socket
+cd /
+
+phase() { printf '@phase\t%s\t%s\n' "$1" "$EPOCHREALTIME"; }
+fact() { printf '@fact\t%s\t%s\n' "$1" "$2"; }
+die() {
+    echo "$1" >&2
+    exit 1
+}
+sql() { mariadb --no-defaults --socket="$socket" --user=root --batch --skip-column-names --binary-mode "$@"; }
+told() { printf '@check\t%s\t%s\t%s\t%s\n' "$1" "$2" "$(awk "BEGIN { print $EPOCHREALTIME - $3 }")" \
+    "$(printf '%s' "$4" | grep -v '^$' | head -n 3 | tr '\n\t' '  ' | cut -c1-600 || true)"; }
+check() {
+    local name=$1 before=$EPOCHREALTIME said state=ok
+    shift
+    said=$("$@" 2>&1) || state=bad
+    told "$name" "$state" "$before" "$said"
+}
+
+clean() {
+    for process in /proc/[0-9]*; do
+        case $(readlink -- "$process/cwd" 2>/dev/null || true)/ in
+        "$data"/*) kill -KILL "${process#/proc/}" 2>/dev/null || true ;;
+        esac
+    done
+    rm -rf -- "$data" "$private"
+    install -d -o mysql -g mysql -m 0700 "$data" "$private"
+    printf '%s' "$PRIVATE_CONF" >"$private/my.cnf"
+}
+start() {
+    mariadb-install-db --no-defaults --user=mysql --datadir="$data" --auth-root-authentication-method=socket \
+        --skip-test-db >"$private/log" 2>&1 || { tail -n 6 "$private/log" >&2; die "no empty database can be made"; }
+    setsid mariadbd --defaults-file="$private/my.cnf" --user=mysql >>"$private/log" 2>&1 &
+    server=$!
+    until mariadb-admin --no-defaults --socket="$socket" --user=root ping >/dev/null 2>&1; do
+        kill -0 "$server" 2>/dev/null || { grep -i error "$private/log" | tail -n 6 >&2; die "MariaDB does not start"; }
+        sleep 0.1
+    done
+}
+stop() {
+    mariadb-admin --no-defaults --socket="$socket" --user=root shutdown
+    wait "$server"
+}
+
+fill_init() {
+    sql "$DATABASE" <<<"$INIT_SQL"
+}
+# Shows how much of a file a command has read from its standard input.
+reading() {
+    local file=$1 size at
+    shift
+    size=$(stat -Lc %s -- "$file")
+    "$@" <"$file" &
+    local reader=$!
+    while kill -0 "$reader" 2>/dev/null; do
+        at=$(sed -n 's/^pos:[[:space:]]*//p' "/proc/$reader/fdinfo/0" 2>/dev/null || true)
+        if [ -n "$at" ] && [ "$size" -gt 0 ]; then printf '@percent\t%s\n' "$((at * 100 / size))" >&3; fi
+        sleep 0.5
+    done
+    wait "$reader"
+}
+fill_mysqldump() {
+    case $DUMP in
+    *.gz) reading "$repository/$DUMP" gzip -dc | sql "$DATABASE" ;;
+    *) reading "$repository/$DUMP" sql "$DATABASE" ;;
+    esac
+}
+readable() {
+    local said
+    said=$(mariadb-check --no-defaults --socket="$socket" --user=root --all-databases --check 2>&1) || {
+        printf '%s' "$said"
+        return 1
+    }
+    said=$(printf '%s\n' "$said" | grep -Ev '[[:space:]]OK$|^note[[:space:]]*:' || true)
+    printf '%s' "$said"
+    [ -z "$said" ]
+}
+answers() { [ "$(sql <<<'SELECT 1')" = 1 ]; }
+has_rows() {
+    local found
+    found=$(sql "$DATABASE" <<<"$1") || {
+        printf '%s' "$found"
+        return 1
+    }
+    [ "$found" = 1 ] || die "it is empty"
+}
+
+exec 3>&1
+phase clean
+clean
+phase make
+start
+sql <<<"$DATABASE_SQL"
+phase restore
+"fill_$KIND"
+sql <<<"$ROLES_SQL"
+phase checks
+fact version "$(sql <<<'SELECT VERSION()')"
+check "server accepts connections" answers
+while IFS=$'\t' read -r name question; do
+    if [ -n "$name" ]; then check "table $name has rows" has_rows "$question"; fi
+done <<<"$TABLES"
+if [ -n "$HEARTBEAT_SQL" ]; then
+    if beat=$(sql "$DATABASE" <<<"$HEARTBEAT_SQL" 2>&1); then
+        fact heartbeat "${beat/NULL/}"
+    else
+        fact "heartbeat fault" "$(printf '%s' "$beat" | tr '\n\t' '  ')"
+    fi
+fi
+check "every table and index is readable (CHECK TABLE)" readable
+phase stop
+stop
+rm -rf -- "$private"
+phase end
+printf '@done\n'
