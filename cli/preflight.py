@@ -130,10 +130,10 @@ def clear(state: PulumiState, owner: str, *, mirrored: bool) -> None:
 
     What exists elsewhere (prod) is only named.
     """
-    from provisioners.hypervisor import sweep
+    from provisioners.hypervisor.sweep import sweep
 
     known = recorded(state.exported)
-    left_over = sweep.sweep(state.stack, owner, known, say, act=mirrored)
+    left_over = sweep(state.stack, owner, known, say, act=mirrored)
     for line in left_over:
         say(f"removed {line}: a run that was killed had left it" if mirrored else f"found {line}, not in the state")
     if left_over and not mirrored:
