@@ -76,13 +76,19 @@ backrest() {
 fill_pgbackrest() {
     phase restore
     install -d "$PLACE/tablespaces"
-    backrest --log-level-console=detail --process-max="$PROCESSORS" --set="$LABEL" --type=immediate \
+    # A file that is damaged is as damaged at a second try, which pgBackRest makes after 15 seconds.
+    backrest --log-level-console=detail --job-retry=0 --process-max="$PROCESSORS" --set="$LABEL" --type=immediate \
         --target-action=promote --tablespace-map-all="$PLACE/tablespaces" restore |
         awk '/DETAIL: / { if (match($0, /[0-9.]+%\)/)) { now = int(substr($0, RSTART)); if (now > last) {
             last = now; print "@percent\t" now; fflush() } } next } { print; fflush() }'
-    for segment in $SEGMENTS; do
+    local each segment found
+    for each in $SEGMENTS; do
+        segment=${each%-*}
         backrest --log-level-console=warn archive-get "$segment" "$data/pg_wal/$segment" ||
             die "the WAL segment $segment cannot be read from the archive"
+        # pgBackRest keeps the digest in the file's name, and does not compare it when it reads.
+        found=$(sha1sum <"$data/pg_wal/$segment")
+        [ "${found%% *}" = "${each#*-}" ] || die "the WAL segment $segment is damaged: its SHA-1 is ${found%% *}"
     done
     printf '# Emptied by the restore: what stood here was prod'"'"'s.\n' >"$data/postgresql.auto.conf"
     chown -R postgres:postgres -- "$data" "$PLACE/tablespaces"

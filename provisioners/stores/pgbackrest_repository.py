@@ -69,6 +69,11 @@ class PgBackRest:
             names |= {name, f"{name}.copy"}
         return self._storage.tree(names | set(self._wal(snapshot)), say)
 
+    def wal(self, label: str) -> tuple[str, ...]:
+        """Return the WAL segments that a snapshot needs, as ``NAME-SHA1``."""
+        names = (name.rpartition("/")[2].partition(".")[0] for name in self._wal(self._named(label)))
+        return tuple(name for name in names if "-" in name)
+
     def _named(self, label: str) -> Snapshot:
         snapshots = self.snapshots()
         listed = next((each for each in snapshots if each.label == label), None)

@@ -6,7 +6,6 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from model.pgbackrest import wal_segments
 from provisioners.outcome import Say
 from provisioners.provider.inputs import TEXT, WORDS, Rule, optional
 from provisioners.provider.kinds import Failure, Values
@@ -99,7 +98,7 @@ def variables(inputs: Values, filling: Filling) -> Mapping[str, str]:
 def _of_backup(filling: Filling) -> Mapping[str, str]:
     seed, repository, snapshot = filling.seed, filling.repository, filling.snapshot
     if isinstance(repository, PgBackRest) and snapshot is not None and seed.backup is not None:
-        return environment(stanza=seed.backup.stanza, label=snapshot.label, segments=wal_segments(snapshot))
+        return environment(stanza=seed.backup.stanza, label=snapshot.label, segments=repository.wal(snapshot.label))
     if isinstance(repository, Dumps):
         return environment(dump=repository.path(seed.snapshot), format=repository.format(seed.snapshot))
     return {}

@@ -49,3 +49,25 @@ class Said:
 
     def __call__(self, line: str) -> None:
         self.lines.append(line)
+
+
+def postgres_inputs(machine: StoreMachine, seed: dict[str, str], project: Path, **more: Any) -> dict[str, Any]:
+    """Return the inputs of a primary of the sample shop's database on a machine; nothing is pinned yet."""
+    return {
+        **machine.common,
+        "store": "shop",
+        "version": "15",
+        "database": "shop",
+        "owner_role": "shop",
+        "owner_password": "owner's: password",
+        "settings": {"listen_addresses": "", "shared_buffers": "16MB"},
+        "hba": ["local shop shop scram-sha-256"],
+        "seed": seed,
+        "snapshot": "",
+        "snapshot_digest": "",
+        "project_directory": str(project),
+        "expected_tables": ["customers", "public.orders", "products"],
+        "heartbeat": {"table": "heartbeat", "column": "beat_at"},
+        "running": True,
+        **more,
+    }
