@@ -1,6 +1,7 @@
 # Waits until a replica streams from its primary and has replayed all of what it was sent so far.
 # Arguments: SECONDS UNIT PSQL…. Prints `streaming BYTES`, or what it does instead and ends with 1.
 set -euo pipefail
+cd / # psql says so where it may not look into root's home
 seconds=$1 unit=$2
 shift 2
 query="SELECT coalesce((SELECT status || ' ' || greatest(0, pg_wal_lsn_diff(latest_end_lsn, pg_last_wal_replay_lsn()))
