@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.bare import Size, seconds_to_ssh
+from bench.site import Site
 from images import build
-from tests.doubles.site import Site
 
 Say = Callable[[str], None]
 ONE = Size(vcpus=2, memory_mib=1024)

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from doubles.site import Site
+
+from bench.site import Site
 
 pytestmark = pytest.mark.vm
 

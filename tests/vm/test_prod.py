@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from doubles.site import Site
+
+from bench.site import Site
 
 pytestmark = pytest.mark.vm
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doubles.site import Site
+
+from bench.site import Site
 
 pytestmark = pytest.mark.vm
 

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import yaml
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 _SHARED = ("PATH", "HOME", "LANG", "XDG_CACHE_HOME", "UNDERSTUDY_CACHE", "TERM", "TMPDIR", "GOPROXY", "GOFLAGS")
 
 
@@ -43,9 +43,7 @@ class Site:
         self.configure(self.stage, mirror=self.prod)
         self.configure(self.prod, protect=False)
         self.environment = {key: os.environ[key] for key in _SHARED if key in os.environ}
-        self.environment |= {
-            key: value for key, value in os.environ.items() if key.startswith("PIP_") or "CERT" in key
-        }
+        self.environment |= {key: value for key, value in os.environ.items() if key.startswith("PIP_") or "CERT" in key}
         self.environment["UNDERSTUDY_STATE"] = str(directory / ".state")
 
     def configure(self, stack: str, **values: Any) -> None:
