@@ -68,6 +68,7 @@ table bridge {table} {{
 \t}}
 \tchain from_guests {{
 \t\tarp saddr ip {control_network} arp daddr ip {host} accept
+\t\tip frag-off & 0x3fff != 0 drop
 \t\tip saddr {control_network} ip daddr {host} tcp sport 22 tcp flags & ack == ack accept
 \t\tip saddr {control_network} ip daddr {host} tcp sport 22 tcp flags & (syn | rst) == rst accept
 \t\tdrop
