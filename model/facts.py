@@ -73,6 +73,14 @@ class Listener:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Socket:
+    """A local socket that is listened on. Without privilege ``processes`` is empty."""
+
+    path: str
+    processes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unit:
     """A systemd service that runs, or a timer that waits; ``by_hand`` where a person put it under ``/etc``."""
 

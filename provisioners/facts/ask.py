@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -41,6 +42,9 @@ def complete(argv: tuple[str, ...]) -> tuple[str, ...]:
     return (*_ENVIRONMENT, *argv)
 
 
+_TELLING = re.compile(r"error|fatal|denied|failed|required|not found|no such", re.IGNORECASE)
+
+
 class Asking:
     """One machine that is asked. Where sudo is refused, root's questions are put again without it."""
 
@@ -68,7 +72,8 @@ class Asking:
 def _reason(result: Result) -> str:
     lines = [line.strip() for line in result.stderr.decode("utf-8", "replace").splitlines() if line.strip()]
     said = [line for line in lines if not line.startswith("could not change directory")]
-    return said[-1][:200] if said else ""
+    telling = [line for line in said if _TELLING.search(line)]
+    return (telling[0] if telling else said[-1])[:300] if said else ""
 
 
 def read_host(access: Access, run: Callable[[tuple[str, ...]], Result]) -> HostFacts:

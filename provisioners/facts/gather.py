@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
-from model.facts import Database, HostFacts, Listener, Server, Unit, Unread
+from model.facts import Database, HostFacts, Listener, Server, Socket, Unit, Unread
 from model.topology import Access
 from provisioners.facts import disks, haproxy, mariadb, memory, network, pgbackrest, postgresql, processors, system
 from provisioners.facts.fact import Fact, NoAnswerError, Question
@@ -57,6 +57,7 @@ def gather(access: Access, answer: Answer) -> HostFacts:
     """
     questions = Questions(answer)
     listeners = questions.ask(network.LISTENERS, ())
+    sockets = questions.ask(network.SOCKETS, (), quiet=True)
     hostname = questions.ask(system.HOSTNAME, "")
     units = _units(questions)
     facts = HostFacts(
@@ -75,7 +76,7 @@ def gather(access: Access, answer: Answer) -> HostFacts:
         units=units,
         servers=tuple(
             _placed(questions, server)
-            for server in (*_postgresql(questions, listeners), *_mariadb(questions, listeners, units))
+            for server in (*_postgresql(questions, listeners, sockets), *_mariadb(questions, listeners, sockets, units))
         ),
         repositories=questions.ask(pgbackrest.REPOSITORIES, (), quiet=True),
         proxied=questions.ask(haproxy.SERVERS, (), quiet=True),
@@ -103,13 +104,14 @@ def _ports(listeners: tuple[Listener, ...], processes: frozenset[str]) -> list[i
     )
 
 
-def _postgresql(questions: Questions, listeners: tuple[Listener, ...]) -> tuple[Server, ...]:
+def _postgresql(
+    questions: Questions, listeners: tuple[Listener, ...], sockets: tuple[Socket, ...]
+) -> tuple[Server, ...]:
     clusters = {cluster.port: cluster for cluster in questions.ask(postgresql.CLUSTERS, (), quiet=True)}
-    found = questions.ask(postgresql.SOCKETS, (), quiet=True)
-    sockets = dict(found)
-    for port in {*_ports(listeners, _POSTGRES), *sockets}:
+    directories = postgresql.socket_directories(sockets)
+    for port in {*_ports(listeners, _POSTGRES), *directories}:
         known = clusters.get(port, postgresql.Cluster(port=port))
-        clusters[port] = replace(known, running=True, socket_directory=sockets.get(port, ""))
+        clusters[port] = replace(known, running=True, socket_directory=directories.get(port, ""))
     return tuple(_postgresql_server(questions, cluster) for _, cluster in sorted(clusters.items()))
 
 
@@ -156,22 +158,29 @@ def _placed(questions: Questions, server: Server) -> Server:
     return replace(server, mount=filesystems[0].mount if filesystems else "")
 
 
-def _mariadb(questions: Questions, listeners: tuple[Listener, ...], units: tuple[Unit, ...]) -> tuple[Server, ...]:
+def _mariadb(
+    questions: Questions, listeners: tuple[Listener, ...], sockets: tuple[Socket, ...], units: tuple[Unit, ...]
+) -> tuple[Server, ...]:
     named = any(unit.name.partition("@")[0].partition(".")[0] in ("mariadb", "mysql", "mysqld") for unit in units)
     ports = _ports(listeners, _MARIADB)
-    if not named and not ports:
+    own = [socket.path for socket in sockets if _MARIADB & set(socket.processes)]
+    paths = [path for path in own if not path.endswith("mysqlx.sock")]  # another protocol of MySQL
+    if not paths and not named and not ports:
         return ()
-    identity = questions.ask(mariadb.SERVER, None)
+    return tuple(_mariadb_server(questions, path, ports[0] if ports else 3306) for path in paths or [""])
+
+
+def _mariadb_server(questions: Questions, socket: str, port: int) -> Server:
+    identity = questions.ask(mariadb.identity(socket), None)
     if identity is None:
-        return (Server(engine="mariadb", port=ports[0] if ports else 3306),)
+        return Server(engine="mariadb", port=port)
     server = mariadb.server(
         identity,
-        questions.ask(mariadb.SIZES, ()),
-        questions.ask(mariadb.TABLES, ()),
-        questions.ask(mariadb.GRANTS, (), quiet=True),
+        questions.ask(mariadb.sizes(socket), ()),
+        questions.ask(mariadb.tables(socket), ()),
+        questions.ask(mariadb.grants(socket), (), quiet=True),
     )
-    upstream = questions.ask(mariadb.REPLICA, None, quiet=True) or questions.ask(
-        mariadb.NEWER_REPLICA, None, quiet=True
-    )
-    followers = questions.ask(mariadb.FOLLOWERS, ())
-    return (replace(server, upstream=upstream, replica=upstream is not None, followers=followers),)
+    upstream = questions.ask(mariadb.replica(socket), None, quiet=True)
+    upstream = upstream or questions.ask(mariadb.newer_replica(socket), None, quiet=True)
+    followers = questions.ask(mariadb.followers(socket), ())
+    return replace(server, upstream=upstream, replica=upstream is not None, followers=followers)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 from model.facts import Database, Server, Table, Upstream
 from provisioners.facts.fact import ROOT, Fact
+
+T = TypeVar("T")
 
 SERVER_QUERY = "SELECT VERSION(), @@port, @@datadir"
 SIZES_QUERY = """
@@ -141,11 +144,19 @@ def parse_followers(output: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(line.rpartition(":")[0] or line for line in output.split()))
 
 
-def query(statement: str, *, vertical: bool = False) -> tuple[str, ...]:
-    """Return the command that asks the server one thing, in a session that may only read."""
+def query(statement: str, socket: str = "", *, vertical: bool = False) -> tuple[str, ...]:
+    """Return the command that asks the server one thing, in a session that may only read.
+
+    Args:
+        statement: one statement.
+        socket: path of the server's socket; empty for the usual one.
+        vertical: whether each column comes on a line of its own.
+    """
+    where = (f"--socket={socket}",) if socket else ()
     form = ("--vertical",) if vertical else ("--batch", "--skip-column-names")
     return (
         "mysql",
+        *where,
         *form,
         "--connect-timeout=10",
         "--init-command=SET SESSION TRANSACTION READ ONLY",
@@ -153,40 +164,68 @@ def query(statement: str, *, vertical: bool = False) -> tuple[str, ...]:
     )
 
 
-SERVER = Fact(name="MariaDB server", argv=query(SERVER_QUERY), parse=parse_server, user=ROOT)
-SIZES = Fact(name="MariaDB databases", argv=query(SIZES_QUERY), parse=parse_sizes, user=ROOT)
-TABLES = Fact(name="MariaDB tables", argv=query(TABLES_QUERY), parse=parse_tables, user=ROOT)
-GRANTS = Fact(name="MariaDB users", argv=query(GRANTS_QUERY), parse=parse_grants, user=ROOT)
-REPLICA = Fact(name="MariaDB replication", argv=query(REPLICA_QUERY, vertical=True), parse=parse_replica, user=ROOT)
-NEWER_REPLICA = Fact(
-    name="MariaDB replication", argv=query(NEWER_REPLICA_QUERY, vertical=True), parse=parse_replica, user=ROOT
-)
-FOLLOWERS = Fact(name="MariaDB followers", argv=query(FOLLOWERS_QUERY), parse=parse_followers, user=ROOT)
+def _fact(what: str, argv: tuple[str, ...], parse: Callable[[str], T]) -> Fact[T]:
+    return Fact(name=f"MariaDB {what}", argv=argv, parse=parse, user=ROOT)
+
+
+def identity(socket: str = "") -> Fact[Identity | None]:
+    """Return the question for what the server is."""
+    return _fact("server", query(SERVER_QUERY, socket), parse_server)
+
+
+def sizes(socket: str = "") -> Fact[tuple[Database, ...]]:
+    """Return the question for the databases."""
+    return _fact("databases", query(SIZES_QUERY, socket), parse_sizes)
+
+
+def tables(socket: str = "") -> Fact[tuple[Table, ...]]:
+    """Return the question for the tables of all databases."""
+    return _fact("tables", query(TABLES_QUERY, socket), parse_tables)
+
+
+def grants(socket: str = "") -> Fact[tuple[tuple[str, str], ...]]:
+    """Return the question for who may write in which database."""
+    return _fact("users", query(GRANTS_QUERY, socket), parse_grants)
+
+
+def replica(socket: str = "") -> Fact[Upstream | None]:
+    """Return the question for the server that this one follows."""
+    return _fact("replication", query(REPLICA_QUERY, socket, vertical=True), parse_replica)
+
+
+def newer_replica(socket: str = "") -> Fact[Upstream | None]:
+    """Return the same question in the words of newer servers."""
+    return _fact("replication", query(NEWER_REPLICA_QUERY, socket, vertical=True), parse_replica)
+
+
+def followers(socket: str = "") -> Fact[tuple[str, ...]]:
+    """Return the question for the servers that stream from this one."""
+    return _fact("followers", query(FOLLOWERS_QUERY, socket), parse_followers)
 
 
 def server(
-    identity: Identity,
+    found: Identity,
     databases: tuple[Database, ...],
-    tables: tuple[Table, ...],
-    grants: tuple[tuple[str, str], ...],
+    every_table: tuple[Table, ...],
+    writers: tuple[tuple[str, str], ...],
 ) -> Server:
     """Return the server as its answers describe it; who follows whom comes apart."""
     whole = []
     for database in databases:
-        users = {user for name, user in grants if name == database.name}
+        users = {user for name, user in writers if name == database.name}
         whole.append(
             Database(
                 name=database.name,
                 owner=users.pop() if len(users) == 1 else "",
                 size_bytes=database.size_bytes,
-                tables=tuple(table for table in tables if table.schema == database.name),
+                tables=tuple(table for table in every_table if table.schema == database.name),
             )
         )
     return Server(
         engine="mariadb",
-        port=identity.port,
-        version=identity.version,
-        data_directory=identity.data_directory,
+        port=found.port,
+        version=found.version,
+        data_directory=found.data_directory,
         databases=tuple(whole),
-        flavour=identity.flavour,
+        flavour=found.flavour,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from ipaddress import ip_address, ip_interface
 
-from model.facts import Address, KnownHost, Listener
+from model.facts import Address, KnownHost, Listener, Socket
 from provisioners.facts.fact import ROOT, Fact
 
 _EVERYWHERE = frozenset({"", "*", "::", "0.0.0.0"})  # noqa: S104 - read, not bound
@@ -74,6 +74,22 @@ def parse_listeners(output: str) -> tuple[Listener, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def parse_sockets(output: str) -> tuple[Socket, ...]:
+    """Return the local sockets that are listened on and have a path.
+
+    Args:
+        output: of ``ss -xlnp``.
+    """
+    found = []
+    for line in output.splitlines():
+        words = line.split()
+        if len(words) > 4 and words[1] == "LISTEN" and words[4].startswith("/"):
+            processes = tuple(dict.fromkeys(_PROCESS.findall(line)))
+            found.append(Socket(path=words[4], processes=processes))
+    return tuple(dict.fromkeys(found))
+
+
 ADDRESSES = Fact(name="addresses", argv=("ip", "-oneline", "address", "show"), parse=parse_addresses)
 HOSTS = Fact(name="known hosts", argv=("cat", "/etc/hosts"), parse=parse_hosts)
 LISTENERS = Fact(name="listening ports", argv=("ss", "-tlnp"), parse=parse_listeners, user=ROOT)
+SOCKETS = Fact(name="local sockets", argv=("ss", "-xlnp"), parse=parse_sockets, user=ROOT)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from model.facts import Database, Table, Upstream
+from model.facts import Database, Socket, Table, Upstream
 from provisioners.facts import postgresql_sql as sql
 from provisioners.facts.fact import Fact
 
@@ -78,18 +78,20 @@ def parse_clusters(output: str) -> tuple[Cluster, ...]:
     return tuple(found)
 
 
-def parse_sockets(output: str) -> tuple[tuple[int, str], ...]:
-    """Return the port and the directory of each PostgreSQL socket; a server need not listen on TCP.
+def socket_directories(sockets: Sequence[Socket]) -> dict[int, str]:
+    """Return the directory of each PostgreSQL socket by its port; a server need not listen on TCP.
 
-    >>> parse_sockets("u_str LISTEN 0 244 /run/postgresql/.s.PGSQL.5432 144 * 0")
-    ((5432, '/run/postgresql'),)
+    >>> socket_directories((Socket(path="/run/postgresql/.s.PGSQL.5432"),))
+    {5432: '/run/postgresql'}
 
     Source: https://www.postgresql.org/docs/15/runtime-config-connection.html#GUC-UNIX-SOCKET-DIRECTORIES
     """
     found: dict[int, str] = {}
-    for directory, port in re.findall(r"\s(/\S*)/\.s\.PGSQL\.(\d+)\s", output + "\n"):
-        found.setdefault(int(port), directory)
-    return tuple(found.items())
+    for socket in sockets:
+        match = re.fullmatch(r"(/.*)/\.s\.PGSQL\.(\d+)", socket.path)
+        if match:
+            found.setdefault(int(match[2]), match[1])
+    return found
 
 
 def _rows(output: str) -> Iterator[dict[str, Any]]:
@@ -240,7 +242,6 @@ def query(cluster: Cluster, statement: str, database: str = "postgres") -> tuple
     )
 
 
-SOCKETS = Fact(name="sockets", argv=("ss", "-xln"), parse=parse_sockets)
 CLUSTERS = Fact(name="PostgreSQL clusters", argv=("pg_lsclusters", "--no-header"), parse=parse_clusters)
 
 

@@ -128,7 +128,7 @@ class Simulated:
         )
 
     def _ss(self, question: Question) -> str:
-        if "-xln" in question.argv:
+        if "-xlnp" in question.argv:
             return "".join(
                 "u_str LISTEN 0 244 /run/postgresql/.s.PGSQL.5432 144 * 0\n" for _ in self._stores("postgresql")
             )

@@ -146,8 +146,13 @@ def read(file: StackFile) -> Topology:
     return read_environment({"prod": file}, "prod", services=KNOWN).topology
 
 
-def without_access(topology: Topology) -> Topology:
-    return replace(topology, machines=tuple(replace(machine, existing=None) for machine in topology.machines))
+def comparable(topology: Topology) -> Topology:
+    """Leave out how machines are reached, and in which order replicas stand: machines do not tell."""
+    return replace(
+        topology,
+        machines=tuple(replace(machine, existing=None) for machine in topology.machines),
+        stores=tuple(replace(store, replicas=tuple(sorted(store.replicas))) for store in topology.stores),
+    )
 
 
 def asked_paths(topology: Topology) -> set[str]:
@@ -159,17 +164,17 @@ def asked_paths(topology: Topology) -> set[str]:
 
 
 @given(topologies(), st.integers(0, 5))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_what_the_machines_tell_is_the_topology_that_they_were_built_from(topology: Topology, seed: int) -> None:
     adoption = adopted(topology, seed)
     assert {question.key for question in adoption.questions()} == asked_paths(topology)
     found = read(StackFile(name="Pulumi.prod.yaml", config=answered(adoption.config, topology)))
-    assert without_access(found) == topology
+    assert comparable(found) == comparable(topology)
     assert all(machine.existing and machine.existing.user == "admin" for machine in found.machines)
 
 
 @given(topologies())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_the_file_says_what_was_found(topology: Topology) -> None:
     adoption = adopted(topology)
     text = file_text(adoption, command="understudy adopt")
@@ -186,4 +191,4 @@ def test_the_sample_company_is_adopted_as_it_was_built() -> None:
     adoption = adopted(topology)
     assert {question.key for question in adoption.questions()} == {"stores.shop.backup.path"}
     found = read(StackFile(name="Pulumi.prod.yaml", config=answered(adoption.config, topology)))
-    assert without_access(found) == topology
+    assert comparable(found) == comparable(topology)

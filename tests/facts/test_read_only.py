@@ -15,6 +15,15 @@ from provisioners.facts.fact import Fact, Question
 from tests.facts.read_only import is_read_only
 
 CLUSTER = postgresql.Cluster(port=5433, socket_directory="/tmp/it's here; rm -rf", user="pg")
+MARIADB = (
+    mariadb.identity,
+    mariadb.sizes,
+    mariadb.tables,
+    mariadb.grants,
+    mariadb.replica,
+    mariadb.newer_replica,
+    mariadb.followers,
+)
 ODD = "x'; DROP TABLE orders; --"
 
 
@@ -24,6 +33,7 @@ def every_fact() -> list[Question]:
         found += [each for each in vars(importlib.import_module(module.name)).values() if isinstance(each, Fact)]
     made: list[Question] = [
         disks.holding("/srv; rm"),
+        *(make(socket) for make in MARIADB for socket in ("", "/tmp/x; rm")),
         system.units(("a.service", "--now")),
         postgresql.settings(CLUSTER),
         postgresql.replica(CLUSTER),
