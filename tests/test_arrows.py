@@ -31,7 +31,7 @@ PACKAGES: Mapping[str, frozenset[str]] = {
     "provisioners/provider": frozenset({"cryptography", "google", "grpc", "pulumi"}),
     "images": frozenset(),
     "cli": frozenset({"yaml"}),
-    "bench": frozenset(),
+    "bench": frozenset({"yaml"}),
     "services": frozenset({"psycopg2"}),  # in the machine's image
 }
 """Packages that are not the standard library's, by the longest folder that has a line of its own."""
