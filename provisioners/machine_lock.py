@@ -24,6 +24,7 @@ from provisioners.shell import ConnectionLost, Shell
 LOCK_FILE = "/run/understudy.lock"
 _BEAT_SECONDS = 10.0
 _SILENCE_SECONDS = 60
+_ANSWER_SECONDS = 60.0
 _LINGER_SECONDS = 3.0
 """The lock outlives its last user a little, because resources follow one another and each taking costs a second."""
 
@@ -119,7 +120,7 @@ def machine_lock(shell: Shell, what: str, patience_seconds: float = 600.0) -> It
 
 def _take(lock: _Lock, shell: Shell, what: str, patience: Deadline) -> None:
     name = shell.connection.name
-    lost = Deadline(15.0)
+    lost = Deadline(_ANSWER_SECONDS)
     while True:
         with lock.changed:
             if lock.state == "held":

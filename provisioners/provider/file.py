@@ -10,10 +10,11 @@ from typing import Any
 from model.connection import connection_of_url
 from model.errors import UnderstudyError
 from provisioners.commands import back, scripted
-from provisioners.outcome import CommandFailed, Say
+from provisioners.outcome import CommandFailed, Say, last_lines
 from provisioners.provider.inputs import ACCOUNT, COMMON, MODE, PATH, REACH, TEXT, UNIT, WORDS, Rule, failures, optional
-from provisioners.provider.kinds import UNKNOWN, Failure, Real, Values
+from provisioners.provider.kinds import UNKNOWN, Failure, HalfMade, Real, Values
 from provisioners.provider.machines import changing, reading
+from provisioners.provider.unit import NotRightError, not_right, status
 from provisioners.shell import Shell
 
 ORIGINALS = "/var/lib/understudy-guest/originals"
@@ -50,10 +51,20 @@ class File:
         return {} if inputs["content"] is UNKNOWN else {"digest": digest(inputs["content"])}
 
     def create(self, inputs: Values, say: Say) -> tuple[str, Values]:
-        """Write it, and remember once what was there before."""
+        """Write it, and remember once what was there before.
+
+        Raises:
+            UnderstudyError: it was not written; what was there before still is.
+            HalfMade: it was written, and its service refuses it.
+        """
+        made = f"{inputs['connection']['name']}:{inputs['path']}", {"digest": digest(inputs["content"])}
         with changing(inputs, f"writing {inputs['path']}", say) as shell:
             _write(shell, inputs)
-        return f"{inputs['connection']['name']}:{inputs['path']}", {"digest": digest(inputs["content"])}
+            try:
+                _reload(shell, inputs)
+            except NotRightError as error:
+                raise HalfMade(identifier=made[0], outputs=made[1], cause=error) from error
+        return made
 
     def read(self, identifier: str, inputs: Values, outputs: Values, say: Say) -> Real | None:
         """Return what is really there, also where somebody changed it by hand; imports ``ssh://user@host/path``."""
@@ -74,7 +85,10 @@ class File:
         """Put back what was there before us, or remove it where nothing was."""
         with changing(inputs, f"backing out {inputs['path']}", say, identifier) as shell:
             shell.run(back(inputs["path"], keep=ORIGINALS))
-            _reload(shell, inputs)
+            try:
+                _reload(shell, inputs)
+            except NotRightError as error:
+                say(f"{error.where} does not take what was there before")  # it ran on that, or was not ours
 
 
 def digest(content: str) -> str:
@@ -99,16 +113,22 @@ def _write(shell: Shell, inputs: Values) -> None:
     except CommandFailed as error:
         raise UnderstudyError(
             where=f"{shell.connection.name}: {inputs['path']}",
-            found=f"was not written: {error.found}",
+            found=f"was not written: {last_lines(error.result.stderr) or error.found}",
             todo="What was there before is still there.",
         ) from error
-    _reload(shell, inputs)
 
 
 def _reload(shell: Shell, inputs: Values) -> None:
+    """Let the service take the file. One that does not run is left alone.
+
+    Raises:
+        NotRightError: it refuses.
+    """
     unit = inputs.get("reload")
     if unit:
-        shell.run(("systemctl", "try-reload-or-restart", "--", unit))
+        done = shell.run(("systemctl", "try-reload-or-restart", "--", unit), check=False)
+        if done.code != 0:
+            raise not_right(shell, unit, status(shell, unit), done.stderr, wanted=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

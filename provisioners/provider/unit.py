@@ -168,14 +168,15 @@ def settle(shell: Shell, inputs: Mapping[str, Any], verb: str) -> str:
         if done.code == 0 and right and (not wanted or found.says_when_ready or steady.left <= 0):
             return found.active
         if done.code != 0 or patience.left <= 0 or not (found.moves or right):
-            raise _not_right(shell, unit, found, wanted, done.stderr)
+            raise not_right(shell, unit, found, done.stderr, wanted=wanted)
         if not right:
             shell.say(f"{unit} on {shell.connection.name} is {found.active} ({patience.elapsed:.0f} s)")
         pause(0.4, shell.connection.name)
         found = status(shell, unit)
 
 
-def _not_right(shell: Shell, unit: str, found: Status, wanted: bool, stderr: bytes) -> NotRightError:
+def not_right(shell: Shell, unit: str, found: Status, stderr: bytes, *, wanted: bool) -> NotRightError:
+    """Return the error for a unit that is not as it should be, with the last lines of its log."""
     log = shell.run(("journalctl", "--no-pager", "--output=cat", "--lines=15", f"--unit={unit}"), check=False).text
     lines = "\n".join(f"    {line}" for line in (log or stderr.decode("utf-8", "replace")).strip().splitlines())
     return NotRightError(

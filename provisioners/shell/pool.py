@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from model.connection import Connection
 from model.errors import UnderstudyError
@@ -18,6 +19,22 @@ from provisioners.shell.link import Link, Session
 _SESSIONS = 8
 """Commands at a time over one connection. Source: sshd_config(5), MaxSessions, whose default is 10."""
 _IDLE_SECONDS = 60.0
+_MEMORY_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Failure:
+    """What came of the last try to connect, so that the many resources of a dead machine do not each wait in turn."""
+
+    error: UnderstudyError
+    at: float
+    waited_seconds: float
+
+    def counts_for(self, patience: Deadline) -> bool:
+        """Return whether somebody with this patience need not try again."""
+        meanwhile = patience.left <= 0 and self.at > patience.began
+        just_now = time.monotonic() - self.at < _MEMORY_SECONDS
+        return meanwhile or (just_now and 1 <= patience.seconds <= self.waited_seconds)
 
 
 class Line:
@@ -28,7 +45,7 @@ class Line:
         self._link: Link | None = None
         self._dialling = threading.Lock()
         self._sessions = threading.BoundedSemaphore(_SESSIONS)
-        self._failure: tuple[float, UnderstudyError] | None = None
+        self._failure: _Failure | None = None
         self.users, self.idle_since = 0, time.monotonic()
 
     @property
@@ -49,12 +66,12 @@ class Line:
         try:
             if self.alive:
                 return
-            if self._failure is not None and patience.left <= 0 and self._failure[0] > patience.began:
-                raise self._failure[1]  # whoever dialled meanwhile waited long enough for both
+            if self._failure is not None and self._failure.counts_for(patience):
+                raise self._failure.error  # whoever dialled waited long enough for both
             try:
                 self._link = dial_patiently(self.connection, self._private_key, say, patience)
             except UnderstudyError as error:
-                self._failure = time.monotonic(), error
+                self._failure = _Failure(error=error, at=time.monotonic(), waited_seconds=patience.elapsed)
                 raise
         finally:
             self._dialling.release()

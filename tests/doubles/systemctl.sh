@@ -27,6 +27,12 @@ start | restart)
     rm -f "$state/$unit.failed"
     : >"$state/$unit.active"
     ;;
+try-reload-or-restart)
+    if [ -e "/etc/fake-broken/$unit" ]; then
+        echo "Job for $unit failed." >&2
+        exit 1
+    fi
+    ;;
 stop) rm -f "$state/$unit.active" ;;
 enable) : >"$state/$unit.enabled" ;;
 disable)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from model.errors import UnderstudyError
 from provisioners.provider import machines
 from provisioners.provider.file import File
-from provisioners.provider.kinds import Real
+from provisioners.provider.kinds import HalfMade, Real
 from provisioners.shell import Unreachable, close_all
 from tests.doubles.sshd import Machine
 
@@ -121,6 +121,22 @@ def test_a_refused_file_says_why_and_changes_nothing(machine: Machine) -> None:
     with pytest.raises(UnderstudyError, match=r"m1: /etc/refused: was not written: .*line 1: bad"):
         FILE.create(wanted, quiet)
     assert not (machine.root / "etc/refused").exists()
+
+
+def test_a_service_that_refuses_the_file_shows_its_log(machine: Machine) -> None:
+    broken = machine.root / "etc/fake-broken/demo.service"
+    broken.parent.mkdir()
+    broken.touch()
+    wanted = inputs(machine, "/etc/for-demo", "x", reload="demo.service")
+    with pytest.raises(HalfMade, match=r"m1: demo.service: (.|\n)*last words of the service") as caught:
+        FILE.create(wanted, quiet)
+    assert caught.value.identifier == "m1:/etc/for-demo"
+    shown: list[str] = []
+    FILE.delete("", wanted, {}, shown.append)
+    assert not (machine.root / "etc/for-demo").exists()
+    assert any("does not take" in line for line in shown), "backing out goes on"
+    broken.unlink()
+    FILE.create(wanted, quiet)
 
 
 def test_a_silent_machine_is_an_error_and_not_a_missing_file(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,7 +67,7 @@ def prepare(place: Path, before: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("before", "stride"), [("a file", 1), ("nothing", 3), ("a link", 5)])
+@pytest.mark.parametrize(("before", "stride"), [("a file", 1), ("nothing", 6), ("a link", 9)])
 def test_killed_between_any_two_steps(place: Path, before: str, stride: int) -> None:
     steps, whole = 0, False
     while not whole:

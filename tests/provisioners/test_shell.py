@@ -235,6 +235,16 @@ def test_a_machine_that_never_answers_is_an_error_that_says_what_to_do() -> None
         pass
 
 
+def test_the_resources_of_a_dead_machine_do_not_wait_one_after_the_other() -> None:
+    nowhere = Connection(name="db8", address="127.0.0.1", port=free_port(), host_key=keypair()[1])
+    key = keypair()[0]
+    began = time.monotonic()
+    for _ in range(5):
+        with pytest.raises(Unreachable, match="db8"), connect(nowhere, key, quiet, 1.0):
+            pass
+    assert time.monotonic() - began < 2.5
+
+
 def test_a_request_to_stop_ends_waiting_and_long_commands(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     stop = threading.Event()
     monkeypatch.setattr(outcome, "_STOP", stop)
