@@ -132,7 +132,11 @@ def _refuse_shortages(environment: Environment, placed_before: set[str]) -> None
 
 def _image(environment: Environment) -> ImagePaths:
     if environment.topology.image:
-        raise UnderstudyError(where="image", found=environment.topology.image, wanted="the project's own image")
+        raise UnderstudyError(
+            where=f"stack {environment.stack}: image",
+            found=environment.topology.image,
+            wanted="nothing: machines are built from the project's own image only, so far",
+        )
     return build.ensure(say)
 
 
