@@ -156,7 +156,7 @@ def _read_sources(directory: Path, services: Mapping[str, Service]) -> dict[str,
 
 def _placement(directory: Path, environment: Environment) -> Placement:
     name = file_name(environment.stack)
-    todo = f"Run `./run understudy place {environment.stack}`."
+    todo = f"Run `./run understudy place -s {environment.stack}`."
     if not (directory / name).is_file():
         raise UnderstudyError(where=name, found="there is no such file", wanted="the stack's placement", todo=todo)
     values, faults = strict_yaml.parse(name, files.read_text(directory / name))
