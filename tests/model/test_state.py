@@ -19,8 +19,16 @@ RESOURCES: list[dict[str, Any]] = [
         "inputs": {"name": "stage-db1"},
         "outputs": {"name": "stage-db1", "memory": 1024},
     },
-    {"urn": f"{URN}libvirt:index/domain:Domain::db2", "type": "libvirt:index/domain:Domain", "inputs": {"name": "stage-db2"}},
-    {"urn": f"{URN}libvirt:index/network:Network::control", "type": "libvirt:index/network:Network", "outputs": {"name": "n"}},
+    {
+        "urn": f"{URN}libvirt:index/domain:Domain::db2",
+        "type": "libvirt:index/domain:Domain",
+        "inputs": {"name": "stage-db2"},
+    },
+    {
+        "urn": f"{URN}libvirt:index/network:Network::control",
+        "type": "libvirt:index/network:Network",
+        "outputs": {"name": "n"},
+    },
     {"urn": f"{URN}libvirt:index/pool:Pool::pool", "type": "libvirt:index/pool:Pool", "outputs": {"name": "stage"}},
     {
         "urn": f"{URN}libvirt:index/volume:Volume::db1-system",
@@ -30,7 +38,9 @@ RESOURCES: list[dict[str, Any]] = [
     },
     {"urn": f"{URN}libvirt:index/volume:Volume::none", "type": "libvirt:index/volume:Volume"},
 ]
-PENDING = [{"type": "creating", "resource": {"urn": f"{URN}libvirt:index/domain:Domain::lb", "inputs": {"name": "stage-lb"}}}]
+PENDING = [
+    {"type": "creating", "resource": {"urn": f"{URN}libvirt:index/domain:Domain::lb", "inputs": {"name": "stage-lb"}}}
+]
 
 
 def test_what_is_recorded() -> None:
@@ -53,6 +63,12 @@ def test_a_stack_without_resources(inner: dict[str, Any]) -> None:
 def test_what_is_no_state(state: object) -> None:
     with pytest.raises(UnderstudyError, match="no deployment"):
         recorded(state)
+
+
+def test_the_fence_is_known_once_it_is_recorded() -> None:
+    fence = {"urn": f"{URN}understudy:index:Fence::fence", "type": "understudy:index:Fence"}
+    assert recorded({"deployment": {"resources": [*RESOURCES, fence]}}).fenced
+    assert not recorded({"deployment": {"resources": RESOURCES}}).fenced
 
 
 def test_forgetting_what_was_cut_off_keeps_all_else() -> None:
