@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pulumi import ResourceOptions
+from pulumi import Output, ResourceOptions
 
 from components.checks import Checks
 from components.machine import Machine
@@ -41,10 +41,29 @@ def build_report(
     return {
         "machines": _machines(site, machines),
         "accelerator": accelerator_line(site),
-        "seeds": {name: seed.told for name, seed in seeds.items()},
-        "checks": {check["name"]: check["detail"] for check in checks.results},
+        "seeds": {
+            name: {key: told for key, told in seed.told.items() if key != "checks"} for name, seed in seeds.items()
+        },
+        "checks": {
+            **{name: seed.told["checks"].apply(check_lines) for name, seed in seeds.items()},
+            "pages": Output.all(*checks.results).apply(check_lines),
+        },
         "report": report.path,
     }
+
+
+def check_lines(checks: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return each check's result in a few words, by its name.
+
+    >>> check_lines([{"name": "front", "ok": True, "detail": "200", "seconds": 0.25}])
+    {'front': 'ok, 0.25 s: 200'}
+    """
+    lines = {}
+    for check in checks:
+        took = f", {check['seconds']:.2f} s" if check.get("seconds") is not None else ""
+        detail = f": {check['detail']}" if check.get("detail") else ""
+        lines[str(check["name"])] = f"{'ok' if check['ok'] else 'FAILED'}{took}{detail}"
+    return lines
 
 
 def accelerator_line(site: Site) -> str:

@@ -75,7 +75,14 @@ def build_ground(site: Site, parent: pulumi.Resource) -> LibvirtGround:
         )
         for card in ("mirror", "control")
     )
-    pool = libvirt.Pool("pool", name=stack, type="dir", target={"path": str(names.stack_directory(stack))}, opts=behind)
+    pool = libvirt.Pool(
+        "pool",
+        name=stack,
+        type="dir",
+        target={"path": str(names.stack_directory(stack))},
+        # How full the host's disk is is no change of ours.
+        opts=ResourceOptions.merge(behind, ResourceOptions(ignore_changes=["allocation", "available", "capacity"])),
+    )
     sizes = {_size(machine) for machine in site.environment.topology.machines if machine.existing is None}
     templates = {size: _build_template(site, size, parent, fence) for size in sorted(sizes)}
     return LibvirtGround(provider=provider, pool=pool, networks=networks, templates=templates)
