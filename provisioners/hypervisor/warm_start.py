@@ -100,11 +100,11 @@ def _obstacle(inputs: Values) -> str:
         return "the machine has a saved memory that is not ours"
     try:
         if Virsh().state(inputs["domain"]):
-            return "the machine is there already"
+            return "the machine ran before, and no memory but its own fits its disk"
         if _backing_file(disk) != template / "disk.qcow2":
             return f"its system disk was not made from template {key}"
         if not untouched(disk):
-            return "its system disk was written to before, and no memory but its own fits it"
+            return "its system disk was written to before, and no memory but its own fits that"
         return _misfit(inputs)
     except Stopped:
         raise

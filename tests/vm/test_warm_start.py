@@ -1,0 +1,159 @@
+"""Machines that wake from a template: who they are, what they share, and that they then live as any other."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+
+from provisioners.hypervisor.virsh import Virsh
+from provisioners.hypervisor.warm_start import save_path
+from provisioners.shell import ConnectionLost
+from tests.vm.lab import Lab, lab, left_overs, machine
+
+pytestmark = pytest.mark.vm
+
+OWN = """
+hostname
+cat /etc/hostname /etc/machine-id /proc/sys/kernel/random/boot_id
+cat /etc/ssh/ssh_host_*_key.pub
+cat /sys/class/net/eth0/address /sys/class/net/eth1/address
+ip -4 -o address show dev eth0 | sed 's/.*inet //'
+ip -4 -o address show dev eth1 | sed 's/.*inet //'
+head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \\n'; echo
+head -c 32 /dev/random | od -An -tx1 | tr -d ' \\n'; echo
+cat /proc/sys/kernel/random/uuid
+mktemp -u XXXXXXXXXXXXXXXX
+python3 -c 'import random, uuid; print(random.getrandbits(128)); print(uuid.uuid1())'
+ls /run/log/journal
+"""
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    machines = [machine("a", 11), machine("b", 12), machine("c", 13, data_disk_mib=512)]
+    with lab(tmp_path_factory.mktemp("warm"), 1, machines) as made:
+        made.up()
+        yield made
+    assert left_overs(made) == []
+
+
+def run(made: Lab, name: str, script: str) -> str:
+    with made.shell(name) as shell:
+        return shell.run(("bash", "-c", script)).text
+
+
+def test_they_woke_and_a_second_update_changes_nothing(pair: Lab) -> None:
+    outputs = pair.outputs()
+    assert {name: outputs[name]["started"] for name in "abc"} == dict.fromkeys("abc", "warm"), outputs
+    assert pair.changes_nothing()
+    assert "unchanged" in pair.pulumi("refresh", "--yes", "--stack", pair.stack).stdout
+    assert pair.changes_nothing()
+
+
+def test_two_clones_share_nothing_of_their_own(pair: Lab) -> None:
+    of_a, of_b = (run(pair, name, OWN).splitlines() for name in "ab")
+    assert len(of_a) == len(of_b) >= 15
+    shared = {line for line in of_a if line.strip()} & set(of_b)
+    assert shared == set()
+    assert of_a[0] == of_a[1] == "a"
+    assert "template" not in "\n".join([*of_a, *of_b])
+
+
+def test_their_clocks_are_the_hosts(pair: Lab) -> None:
+    for name in "ab":
+        with pair.shell(name) as shell:
+            before = time.time()
+            theirs = float(shell.run(("date", "+%s.%N")).text)
+            assert before - 2 < theirs < time.time() + 2
+
+
+def test_the_memory_is_used_up(pair: Lab) -> None:
+    assert [save_path(pair.domain(name)).exists() for name in "abc"] == [False] * 3
+
+
+def test_they_hear_each_other_by_name_and_see_their_disks(pair: Lab) -> None:
+    run(pair, "b", "systemd-run --quiet python3 -m http.server --directory /etc --bind 10.77.0.12 8000")
+    assert run(pair, "a", "curl -sS --retry 20 --retry-connrefused http://b.test.example:8000/hostname") == "b"
+    sizes = json.loads(run(pair, "c", "lsblk --json --bytes --nodeps --output NAME,SIZE"))["blockdevices"]
+    assert {disk["name"]: int(disk["size"]) for disk in sizes} == {"vda": 8192 << 20, "vdb": 512 << 20}
+
+
+def test_the_next_boot_is_cold_and_the_machine_the_same(pair: Lab) -> None:
+    before = run(pair, "a", "cat /etc/machine-id /proc/sys/kernel/random/boot_id; touch /root/kept; sync").split()
+    Virsh().run("reboot", pair.domain("a"))
+    deadline = time.monotonic() + 180
+    after = before
+    while after[1] == before[1]:
+        assert time.monotonic() < deadline
+        time.sleep(2)
+        with suppress(ConnectionLost):  # it goes down in the middle of the question
+            after = run(
+                pair, "a", "cat /etc/machine-id /proc/sys/kernel/random/boot_id; ls /root/kept; hostname"
+            ).split()
+    assert (after[0], after[2:]) == (before[0], ["/root/kept", "a"])
+    assert pair.changes_nothing()
+
+
+def test_a_machine_that_was_switched_off_comes_back(pair: Lab) -> None:
+    generation = pair.outputs()["a"]["generation"]
+    Virsh().run("destroy", pair.domain("a"))
+    pair.up("--refresh")
+    assert run(pair, "a", "ls /root/kept") == "/root/kept"
+    assert pair.outputs()["a"]["generation"] == generation
+    assert pair.changes_nothing()
+
+
+def test_a_machine_that_libvirt_lost_comes_back_on_its_own_disk(pair: Lab) -> None:
+    generation = pair.outputs()["b"]["generation"]
+    run(pair, "b", "touch /root/kept; sync")
+    Virsh().run("destroy", pair.domain("b"))
+    Virsh().run("undefine", pair.domain("b"))
+    pair.up("--refresh")
+    assert run(pair, "b", "ls /root/kept; hostname").split() == ["/root/kept", "b"]
+    after = pair.outputs()["b"]
+    assert (after["generation"], after["started"]) == (generation, "cold")
+    assert pair.changes_nothing()
+
+
+def test_more_memory_keeps_the_disks_and_shuts_the_machine_down_first(pair: Lab) -> None:
+    generation = pair.outputs()["c"]["generation"]
+    run(pair, "c", "mkfs.ext4 -q /dev/vdb && mount /dev/vdb /mnt && touch /mnt/data /root/kept")
+    pair.machines = [*pair.machines[:2], machine("c", 13, data_disk_mib=512, memory_mib=640)]
+    pair.up()
+    found = run(
+        pair, "c", "ls /root/kept; mount /dev/vdb /mnt; ls /mnt/data; grep MemTotal /proc/meminfo; dmesg"
+    ).splitlines()
+    assert found[:2] == ["/root/kept", "/mnt/data"]
+    assert int(re.sub(r"\D", "", found[2])) > 540_000
+    assert not [line for line in found if "recovery complete" in line and "vda" in line]  # a power cut leaves a journal
+    after = pair.outputs()["c"]
+    assert (after["generation"], after["started"]) == (generation, "cold")
+    assert "no memory but its own" in after["reason"]
+    assert pair.changes_nothing()
+
+
+def test_another_disk_is_another_generation(pair: Lab) -> None:
+    before = pair.outputs()["b"]["generation"]
+    urn = next(
+        line.split()[-1]
+        for line in pair.pulumi("stack", "--show-urns", "--stack", pair.stack).stdout.splitlines()
+        if "volume:Volume::b-system" in line
+    )
+    pair.up("--replace", urn)
+    after = pair.outputs()["b"]
+    assert after["generation"] != before
+    assert after["started"] == "warm", after
+    assert run(pair, "b", "hostname; ls /root") == "b"
+
+
+def test_the_fence_of_each_stack_stands(pair: Lab) -> None:
+    rules = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
+    from model import names
+
+    assert rules.count(names.bridge(pair.stack, "mirror")[:-1]) == 2
