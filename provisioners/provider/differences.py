@@ -31,14 +31,16 @@ class Difference:
 def differences(kind: Kind, old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Difference, ...]:
     """Return what differs, leaving out what the kind ignores; a value not yet known differs from every other.
 
-    A machine of another name is another machine: what is on it is made anew. What was imported has no generation yet.
+    A machine of another name is another machine: what is on it is made anew. What was imported has no
+    generation yet, and knows the machine by its address.
     """
     found: list[Difference] = []
+    imported = old.get("generation", "") == ""
     for key in sorted({*old, *new}):
         before, after = old.get(key, _NOTHING), new.get(key, _NOTHING)
-        if key == "connection" and isinstance(before, Mapping) and isinstance(after, Mapping):
+        if key == "connection" and not imported and isinstance(before, Mapping) and isinstance(after, Mapping):
             found += _compare("connection.name", before.get("name"), after.get("name"), replaces=True)
-        if key not in kind.ignored and not (key == "generation" and before is _NOTHING):
+        if key not in kind.ignored and not (key == "generation" and imported):
             found += _compare(key, before, after, replaces=key in kind.replace_on)
     return tuple({difference.path: difference for difference in found}.values())
 

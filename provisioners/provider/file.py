@@ -13,7 +13,7 @@ from provisioners.commands import back, scripted
 from provisioners.outcome import CommandFailed, Say, last_lines
 from provisioners.provider.inputs import ACCOUNT, COMMON, MODE, PATH, REACH, TEXT, UNIT, WORDS, Rule, failures, optional
 from provisioners.provider.kinds import UNKNOWN, Failure, HalfMade, Real, Values
-from provisioners.provider.machines import changing, reading
+from provisioners.provider.machines import changing, reach_of, reading
 from provisioners.provider.unit import NotRightError, not_right, status
 from provisioners.shell import Shell
 
@@ -70,10 +70,10 @@ class File:
         """Return what is really there, also where somebody changed it by hand; imports ``ssh://user@host/path``."""
         path = inputs["path"] if inputs else connection_of_url(identifier)[1]
         with reading(inputs, identifier, say) as shell:
-            found = seen(shell.run(scripted("show", path, str(_SHOWN_BYTES + 1))).stdout)
+            found, reach = seen(shell.run(scripted("show", path, str(_SHOWN_BYTES + 1))).stdout), reach_of(shell)
         if found is None:
             return None
-        wanted = inputs or {"path": path}
+        wanted = inputs or {**reach, "path": path}
         content = found.content_beside(wanted.get("content"))
         return Real(inputs={**wanted, **found.beside(wanted), "content": content}, outputs={"digest": digest(content)})
 

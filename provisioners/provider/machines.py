@@ -22,6 +22,11 @@ def place(inputs: Mapping[str, Any], identifier: str) -> tuple[Connection, str]:
     return connection_of_url(identifier)[0], ""
 
 
+def reach_of(shell: Shell) -> dict[str, Any]:
+    """Return the common inputs of something that was imported: it has no generation yet."""
+    return {"connection": shell.connection.values(), "private_key": "", "generation": ""}
+
+
 @contextmanager
 def reading(inputs: Mapping[str, Any], identifier: str, say: Say) -> Iterator[Shell]:
     """Give a shell that only looks."""

@@ -12,7 +12,7 @@ from provisioners.commands import scripted
 from provisioners.outcome import Deadline, Say, pause
 from provisioners.provider.inputs import COMMON, FLAG, REACH, UNIT, WORDS, Rule, failures, optional
 from provisioners.provider.kinds import Failure, HalfMade, Real, Values
-from provisioners.provider.machines import changing, reading
+from provisioners.provider.machines import changing, reach_of, reading
 from provisioners.shell import Shell
 
 _RULES: Mapping[str, Rule] = {
@@ -60,10 +60,10 @@ class Unit:
         """Return whether it runs and is enabled; imports ``ssh://user@host/unit``."""
         unit = inputs["unit"] if inputs else connection_of_url(identifier)[1].lstrip("/")
         with reading(inputs, identifier, say) as shell:
-            found = status(shell, unit)
+            found, reach = status(shell, unit), reach_of(shell)
         if found.load == "not-found":
             return None
-        real = dict(inputs or {"unit": unit})
+        real = dict(inputs or {**reach, "unit": unit})
         if found.runs != _running(inputs):
             real["running"] = found.runs
         if found.enabled != _enabled(inputs):

@@ -201,8 +201,13 @@ CASES: list[tuple[Values, Values, list[tuple[str, str, bool]]]] = [
     ({"a": 1}, {"a": UNKNOWN}, [("a", "update", False)]),
     ({"private_key": "a"}, {"private_key": UNKNOWN}, []),
     ({"connection": {"name": "a", "port": 1}}, {"connection": {"name": "a", "port": 2}}, []),
-    ({"connection": {"name": "a"}}, {"connection": {"name": "b"}}, [("connection.name", "update", True)]),
-    ({"connection": {"name": "a"}}, {"connection": UNKNOWN}, []),
+    (
+        {"connection": {"name": "a"}, "generation": "g"},
+        {"connection": {"name": "b"}, "generation": "g"},
+        [("connection.name", "update", True)],
+    ),
+    ({"connection": {"name": "a"}, "generation": "g"}, {"connection": UNKNOWN, "generation": "g"}, []),
+    ({"connection": {"name": "a"}, "generation": ""}, {"connection": {"name": "b"}, "generation": "g"}, []),
     ({}, {"generation": "g"}, []),
     ({"generation": "f"}, {"generation": "g"}, [("generation", "update", False)]),
 ]
