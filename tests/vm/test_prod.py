@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from bench.site import Site
+from tests.vm.adopting import adopted, comparable, described, running
 
 pytestmark = pytest.mark.vm
 
@@ -36,3 +38,10 @@ def test_the_heartbeat_beats(site: Site) -> None:
     query = "SELECT extract(epoch FROM now() - max(beat_at))::int FROM heartbeat"
     age = site.ssh(site.prod, "db1", "runuser", "-u", "postgres", "--", "psql", "-XAtc", query, "shop")
     assert int(age.split()[-1]) < 60
+
+
+def test_adopting_its_machines_gives_the_topology_that_they_were_built_from(site: Site, tmp_path: Path) -> None:
+    found, text = adopted(running(site, site.prod), tmp_path / "home")
+    assert comparable(found) == comparable(described(site.directory, site.prod)), text
+    assert all(machine.existing for machine in found.machines)
+    assert text.count("QUESTION") == 2  # the head tells of it, and the key
