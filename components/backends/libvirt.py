@@ -258,6 +258,7 @@ def _build_boot(
             name=machine.name,
             address=str(site.placement.machine(machine.name).control_address),
             host_key=" ".join(key.split()[:2]),
+            domain=f"{HOST_URI}#{spec.name}",
         ).values()
     )
     return Boot(
