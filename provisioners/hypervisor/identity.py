@@ -130,7 +130,7 @@ def _exchange(
     identifier = str(uuid.uuid4())
     silence = Deadline(min(_SILENCE_SECONDS, max(deadline.left, 1.0)))
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
-        line.settimeout(2.0)
+        line.settimeout(min(2.0, silence.left))
         line.connect(path)
         line.sendall(json.dumps({**request, "id": identifier}).encode() + b"\n")
         received = b""

@@ -136,7 +136,8 @@ class Virsh:
         return done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
 
     def _failure(self, argv: Sequence[str], said: str) -> VirshFailed:
-        words = last_lines(said.encode(), 4).replace("error: ", "") or "no reason given"
+        lines = last_lines(said.encode(), 4).splitlines()
+        words = "; ".join(line.removeprefix("error: ") for line in lines) or "no reason given"
         if is_absent(said):
             return Absent(where=self.uri, found=f"`virsh {' '.join(argv[:2])}`: {words}")
         todo = "Start libvirtd, then run it again." if is_away(said) else ""

@@ -64,7 +64,9 @@ def ipv6(source: str, target: str, kind: int, to: bytes = BROADCAST) -> bytes:
     return ether(0x86DD, struct.pack("!IHBB", 6 << 28, len(payload), 58, 255) + ip(source) + ip(target) + payload, to)
 
 
-NET, HOST, GUEST, PEER = "198.18.255.0/24", "198.18.255.1", "198.18.255.10", "198.18.255.11"
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+"""Tests that run side by side are on one host: each has a network of its own."""
+NET, HOST, GUEST, PEER = (f"198.18.{255 - WORKER % 16}.{last}" for last in ("0/24", "1", "10", "11"))
 TO_HOST: dict[str, tuple[bytes, bool]] = {
     "an answer of sshd": (ipv4(GUEST, HOST, 6, tcp(22, 40000, SYN | ACK)), True),
     "data of sshd": (ipv4(GUEST, HOST, 6, tcp(22, 40000, ACK)), True),

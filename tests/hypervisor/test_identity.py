@@ -1,0 +1,145 @@
+"""Talks over the identity channel, with a machine that answers late, wrongly, twice, or not at all."""
+
+from __future__ import annotations
+
+import base64
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from provisioners.hypervisor.identity import IdentityFailed, ask, identity_message, socket_path
+from provisioners.hypervisor.virsh import Virsh
+from tests.hypervisor.conftest import FakeVirsh
+
+IDENTITY = {
+    "hostname": "db1",
+    "domain": "shop.example",
+    "hosts": [{"address": "10.20.0.31", "names": ["db1"]}],
+    "authorized_keys": ["ssh-ed25519 AAAA"],
+    "cards": {"control": {"mac": "52:54:00:AA:00:01", "address": "198.18.7.10", "prefix": 24.0}, "mirror": None},
+}
+UUID = "6b1f3b3e-52c5-5cf3-9d11-0a5d2a8ac6a1"
+
+
+class Machine:
+    """The machine's end: each line it gets goes through ``answer``, which returns lines to send, or None to hang up."""
+
+    def __init__(self, path: Path, answer: Callable[[dict[str, Any]], list[bytes] | None]) -> None:
+        self.path, self.answer, self.got = path, answer, list[dict[str, Any]]()
+        self._server = socket.socket(socket.AF_UNIX)
+        self._server.bind(str(path))
+        self._server.listen()
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                line, _ = self._server.accept()
+            except OSError:
+                return
+            with line, line.makefile("rb") as lines:
+                for text in lines:
+                    self.got.append(json.loads(text))
+                    replies = self.answer(self.got[-1])
+                    if replies is None:
+                        break
+                    for reply in replies:
+                        line.sendall(reply)
+
+    def close(self) -> None:
+        """Be gone."""
+        self._server.close()
+
+
+@pytest.fixture
+def machine(tmp_path: Path, virsh: FakeVirsh) -> Iterator[Callable[..., Machine]]:
+    made: list[Machine] = []
+
+    def start(answer: Callable[[dict[str, Any]], list[bytes] | None]) -> Machine:
+        path = tmp_path / "channel"
+        made.append(Machine(path, answer))
+        channel = f"<channel><source path='{path}'/><target name='understudy.identity.0'/></channel>"
+        xml = f"<domain><devices>{channel}</devices></domain>"
+        virsh.answer({"domstate db1": "running", "dumpxml db1": xml})
+        return made[-1]
+
+    yield start
+    for each in made:
+        each.close()
+
+
+def question(seconds: float = 5, said: list[str] | None = None) -> dict[str, Any]:
+    say = said.append if said is not None else lambda _: None
+    return ask(Virsh(), "db1", {"version": 1, "ping": True}, seconds=seconds, say=say, doing="waking")
+
+
+def ok(request: dict[str, Any], **more: object) -> bytes:
+    return json.dumps({"ok": True, "id": request["id"], **more}).encode() + b"\n"
+
+
+def test_the_answer_to_an_older_question_is_passed_over(machine: Callable[..., Machine]) -> None:
+    machine(lambda request: [b'{"ok":true,"id":"old","ready":false}\nnoise\n[1]\n', ok(request, ready=True)])
+    assert question()["ready"] is True
+
+
+def test_an_answer_in_pieces_is_put_together(machine: Callable[..., Machine]) -> None:
+    machine(lambda request: [ok(request)[:5], ok(request)[5:-1], b"\n"])
+    assert question()["ok"] is True
+
+
+def test_after_a_line_that_went_dead_it_is_asked_again(machine: Callable[..., Machine]) -> None:
+    asked: list[str] = []
+
+    def answer(request: dict[str, Any]) -> list[bytes] | None:
+        asked.append(request["id"])
+        return None if len(asked) < 3 else [ok(request)]
+
+    machine(answer)
+    assert question()["ok"] is True
+    assert len(set(asked)) == 3
+
+
+def test_a_refusal_is_told_in_the_machines_words(machine: Callable[..., Machine]) -> None:
+    machine(
+        lambda request: [json.dumps({"ok": False, "id": request["id"], "error": "hosts: not a list"}).encode() + b"\n"]
+    )
+    with pytest.raises(IdentityFailed, match="db1: it refuses what it was sent: hosts: not a list"):
+        question()
+
+
+def test_silence_is_shown_and_ends(machine: Callable[..., Machine]) -> None:
+    machine(lambda _: [])
+    said: list[str] = []
+    with pytest.raises(IdentityFailed, match=r"no answer in 3 s \(waking\).*virsh console db1"):
+        question(3, said)
+    assert said[0] == "waking (2 s)"
+
+
+def test_a_machine_that_is_off_is_said_to_be_off(virsh: FakeVirsh) -> None:
+    virsh.answer({"domstate db1": "shut off"})
+    with pytest.raises(IdentityFailed, match="db1: it is shut off"):
+        question()
+
+
+def test_a_message_holds_what_must_be_fresh_and_what_must_stay() -> None:
+    one, two = (
+        identity_message(IDENTITY, private_key="k", public_key="p", domain_uuid=UUID, template=False) for _ in range(2)
+    )
+    assert one["machine_id"] == two["machine_id"] == UUID.replace("-", "")
+    assert len(base64.b64decode(one["seed"])) == 512
+    assert one["seed"] != two["seed"]
+    assert one["boot_id"] != two["boot_id"]
+    assert one["cards"] == {"control": {"mac": "52:54:00:aa:00:01", "address": "198.18.7.10", "prefix": 24}}
+    assert json.dumps(one).count("\n") == 0
+
+
+def test_a_domain_without_the_channel_has_no_socket() -> None:
+    assert (
+        socket_path("<domain><devices><channel><target name='org.qemu.guest_agent.0'/></channel></devices></domain>")
+        == ""
+    )
