@@ -14,7 +14,8 @@ from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc
 from provisioners.outcome import Say
 
 _POLL_SECONDS = 0.3
-_LINE_SECONDS = 0.2
+_LINE_SECONDS = 1.0
+"""Where there is no terminal, each line of progress stays in the log."""
 
 
 class Engine:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from model.connection import Connection, connection_of, connection_of_url
 from provisioners.machine_lock import machine_lock
 from provisioners.outcome import Say
-from provisioners.shell import USUAL_PATIENCE_SECONDS, Shell, connect
+from provisioners.provider.fate import fate
+from provisioners.shell import USUAL_PATIENCE_SECONDS, Shell, Unreachable, connect
 
 READ_PATIENCE_SECONDS = 15.0
 """A machine that is only looked at should be running."""
+_GLANCE_SECONDS = 3.0
 
 
 def place(inputs: Mapping[str, Any], identifier: str) -> tuple[Connection, str]:
@@ -29,9 +31,20 @@ def reach_of(shell: Shell) -> dict[str, Any]:
 
 @contextmanager
 def reading(inputs: Mapping[str, Any], identifier: str, say: Say) -> Iterator[Shell]:
-    """Give a shell that only looks."""
+    """Give a shell that only looks.
+
+    Raises:
+        Unreachable: it does not answer; without waiting long where its host knows that it is off or gone.
+    """
     connection, key = place(inputs, identifier)
-    with connect(connection, key, say, READ_PATIENCE_SECONDS) as shell:
+    with ExitStack() as stack:
+        try:
+            first = _GLANCE_SECONDS if connection.domain else READ_PATIENCE_SECONDS
+            shell = stack.enter_context(connect(connection, key, say, first))
+        except Unreachable:
+            if not connection.domain or fate(inputs) != "unknown":
+                raise
+            shell = stack.enter_context(connect(connection, key, say, READ_PATIENCE_SECONDS))
         yield shell
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import subprocess
 from pathlib import Path
 from typing import Any
 
-from tests.doubles.pulumi import Project, wait_until
+from tests.doubles.pulumi import ROOT, Project, wait_until
 from tests.doubles.sshd import Machine
 
 CANARY, DRIFTED = "canary-4f1d", "canary-by-hand-77"
@@ -169,3 +171,22 @@ def test_errors_are_plain_half_made_is_kept_and_what_exists_is_imported(machine:
     project.run("preview", "--expect-no-changes")
     project.run("destroy", "--yes", "--skip-preview")
     assert (root / "etc/by-hand").read_text() == "was here\n", "what was there before us stays"
+
+
+def test_a_provider_behind_a_wrapper_ends_with_the_engine() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as engine:
+        address = f"127.0.0.1:{engine.getsockname()[1]}"
+        executable = ROOT / "provisioners/provider/pulumi-resource-understudy"
+        # A shell that does not become the provider, and itself lives on.
+        wrapper = subprocess.Popen(
+            ("sh", "-c", '"$1" "$2"; exec sleep 60', "sh", str(executable), address), stdout=subprocess.PIPE
+        )
+        assert wrapper.stdout is not None
+        assert int(wrapper.stdout.readline()) > 0
+        children = Path(f"/proc/{wrapper.pid}/task/{wrapper.pid}/children")
+        provider = Path("/proc", children.read_text().split()[0], "cmdline")
+        assert b"provisioners.provider" in provider.read_bytes()
+    assert wait_until(lambda: not provider.exists()) < 3
+    wrapper.kill()
+    wrapper.wait()
+    wrapper.stdout.close()
