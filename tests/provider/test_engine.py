@@ -97,7 +97,7 @@ def test_killed_and_stopped_ups_are_finished_by_the_next(tmp_path: Path) -> None
         cli.send_signal(signal.SIGINT)
         rest, _ = cli.communicate(timeout=10)
         assert "m2: stopped on request. The next `up` goes on from here." in rest
-        assert wait_until(lambda: not project.providers()) < 2
+        assert wait_until(lambda: not project.providers()) < 4
 
         # The CLI is killed while a file is being checked: its provider ends with it, and the lock is free.
         machine.start()
@@ -106,7 +106,7 @@ def test_killed_and_stopped_ups_are_finished_by_the_next(tmp_path: Path) -> None
         cli = project.start("up", "--yes", "--skip-preview")
         wait_until(lambda: list((machine.root / "etc").glob(".understudy.*/slow")))
         project.kill(cli)
-        assert wait_until(lambda: not project.providers()) < 2
+        assert wait_until(lambda: not project.providers()) < 4
         project.run("cancel", "--yes")
 
         # The provider alone is killed.
