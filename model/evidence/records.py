@@ -34,7 +34,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restore:
-    """One store that was filled from a snapshot.
+    """One store that was filled from a snapshot. What is not given is not known: Pulumi drops keys without a value.
 
     Args:
         snapshot: the snapshot's label.
@@ -49,8 +49,8 @@ class Restore:
     machine: str
     snapshot: str
     taken_at: str
-    data_age_seconds: float | None
-    restore_seconds: float | None
+    data_age_seconds: float | None = None
+    restore_seconds: float | None = None
     checks: tuple[Check, ...] = ()
     system_identifier: str = ""
 
@@ -74,7 +74,7 @@ class Drill:
 
     at: str
     stack: str
-    recovery_seconds: float | None
+    recovery_seconds: float | None = None
     restores: tuple[Restore, ...] = ()
     checks: tuple[Check, ...] = ()
     fault: str = ""
