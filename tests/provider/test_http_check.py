@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -101,6 +102,17 @@ def test_a_unit_is_stopped_meanwhile_and_runs_again_in_any_case(machine: Machine
     with pytest.raises(UnderstudyError, match="without 'x'"):
         CHECK.create({**wanted, "expect_text": "x", "patience_seconds": 0.1}, quiet)
     assert running.exists()
+
+
+def test_what_a_killed_check_left_stopped_is_started_first(machine: Machine, url: str) -> None:
+    unit = {"connection": machine.connection.values(), "unit": "left.service"}
+    state = machine.root / "run/fake-systemd"
+    state.mkdir(exist_ok=True)
+    timer = f"understudy-start-{hashlib.sha256(b'left.service').hexdigest()[:8]}.timer.active"
+    (state / timer).touch()
+    CHECK.create(inputs(machine, url, stopping=[unit]), quiet)
+    assert (state / "left.service.active").exists()
+    assert not (state / timer).exists(), "the machine need not start it any more"
 
 
 def test_a_unit_that_does_not_run_is_not_stopped(machine: Machine, url: str) -> None:
