@@ -3,7 +3,7 @@
 # belongs to one of Understudy's stacks starts only behind that stack's fence, also after a reboot of the host.
 case "$2/$3" in start/begin | prepare/begin) ;; *) exit 0 ;; esac
 xml=$(cat)
-for rules in /var/lib/understudy/fences/*.nft; do
+for rules in "${UNDERSTUDY_FENCES:-/var/lib/understudy/fences}"/*.nft; do
     [ -e "$rules" ] || exit 0
     table=$(basename "$rules" .nft)
     case "$xml" in *"'$table"[mc]*) ;; *) continue ;; esac
