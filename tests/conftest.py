@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Name each test's group: real machines, one after the other; all others by their file."""
-    for item in items:
-        group = "vm" if item.get_closest_marker("vm") else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
+class ByFile(LoadScopeScheduling):  # type: ignore[misc]
+    """Gives whole files to workers, and all files with real machines to one worker.
+
+    xdist's own ``loadgroup`` puts the group's name into the test's id, which pytest 9.2 no longer lets it change.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        return "tests/vm" if path.startswith("tests/vm/") else path
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFile:
+    """Return the scheduler; xdist asks for it where tests run side by side."""
+    return ByFile(config, log)

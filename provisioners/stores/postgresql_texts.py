@@ -256,7 +256,7 @@ SELECT EXISTS (SELECT FROM {_shown(table)}) AS found \\gset
 def _heartbeat_sql(heartbeat: Mapping[str, str]) -> str:
     return f"""\\set column {psql_word(heartbeat["column"])}
 {_relation(heartbeat["table"])}
-SELECT extract(epoch FROM max(:"column"))::float8 AS beat FROM {_shown(heartbeat["table"])} \\gset
+SELECT coalesce(extract(epoch FROM max(:"column"))::text, '') AS beat FROM {_shown(heartbeat["table"])} \\gset
 \\if :ERROR
 \\echo '@fact\\theartbeat fault\\t':LAST_ERROR_MESSAGE
 \\else

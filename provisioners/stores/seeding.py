@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from provisioners.stores.repository import Repository, open_repository
 from provisioners.stores.story import Story, check_values
 from provisioners.stores.transfer import Way
 
+_NUMBER = re.compile(r"-?\d+(\.\d+)?")
 _SPARE_BYTES = 256 << 20
 _CLOCK_SLACK_SECONDS = 120.0
 """Two computers' clocks may differ this much before a heartbeat counts as coming from the future."""
@@ -211,6 +213,8 @@ def judge_age(story: Story, heartbeat: Mapping[str, str], snapshot: Snapshot | N
     if beat is None:
         fault = story.facts.get("heartbeat fault") or "it could not be asked for"
         return Age(seconds=None, check=Check(name=name, ok=False, detail=fault, ran="heartbeat fault" in story.facts))
+    if not _NUMBER.fullmatch(beat) and beat:
+        return Age(seconds=None, check=Check(name=name, ok=False, detail=f"the newest one is no time: {beat[:60]}"))
     if not beat:
         return Age(seconds=None, check=Check(name=name, ok=False, detail="there is no heartbeat: the table is empty"))
     age = now - float(beat)

@@ -69,9 +69,7 @@ def test_a_damaged_repository_is_red(way: Way, serving: tuple[StoreMachine, dict
         assert "The old data still serves." in str(error)
 
 
-def test_another_cluster_than_the_one_that_serves(
-    serving: tuple[StoreMachine, dict[str, Any]], tmp_path: Path
-) -> None:
+def test_another_cluster_than_the_one_that_serves(serving: tuple[StoreMachine, dict[str, Any]], tmp_path: Path) -> None:
     machine, inputs = serving
     repository = tmp_path / "repository"
     shutil.copytree(SAMPLE, repository)

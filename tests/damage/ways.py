@@ -49,7 +49,9 @@ def flip(path: Path, at: float = 0.5) -> None:
 
 def largest_bundle(repository: Path, label: str) -> Path:
     """Return the largest file of the full backup that a snapshot builds on."""
-    return max((backups(repository) / label.partition("_")[0] / "bundle").iterdir(), key=lambda path: path.stat().st_size)
+    return max(
+        (backups(repository) / label.partition("_")[0] / "bundle").iterdir(), key=lambda path: path.stat().st_size
+    )
 
 
 def cut_short(path: Path) -> None:
