@@ -96,7 +96,8 @@ def build_machine(site: Site, ground: LibvirtGround, machine: Machine, keys: Key
     disks = [system]
     if spec.data_disk:
         disks.append(_build_volume(ground, machine, spec.data_disk, machine.data_disk_mib, None, site, parent))
-    inside = ResourceOptions(parent=parent, delete_before_replace=True)
+    # The documents are long, and all that is in them stands beside them.
+    inside = ResourceOptions(parent=parent, delete_before_replace=True, hide_diffs=["domain_xml", "xml"])
     warm = WarmStart(
         machine.name,
         domain=spec.name,
