@@ -18,7 +18,11 @@ _TELLING = re.compile(
     r"puppetserver|grafana-server|prometheus)(@.*)?$"
 )
 _ENGINE = re.compile(r"^(postgresql|postgres|mariadb|mysql|mysqld)(-[0-9.]+)?(@.*)?$")
-_OURS = re.compile(r"^(understudy|snap\.|user@|getty@|serial-getty@)")
+# Parts of the system itself, also where somebody wrote their unit anew.
+_SYSTEM = re.compile(
+    r"^(understudy|snap\.|user@|user-runtime-dir@|systemd-|cloud-|getty@|serial-getty@|ssh$|sshd$|cron$|crond$|dbus|"
+    r"rsyslog$|networking$|NetworkManager|chrony|ntp|polkit|udev|qemu-guest-agent$|lvm2|mdadm|smartd|smartmontools$)"
+)
 
 
 def services(
@@ -52,7 +56,7 @@ def _strangers(host: Host, units: Mapping[str, str]) -> set[str]:
     names = set()
     for unit in host.facts.units:
         name, _, kind = unit.name.rpartition(".")
-        if unit.name in units or kind != "service" or _OURS.match(name) or _ENGINE.match(name):
+        if unit.name in units or kind != "service" or _SYSTEM.match(name) or _ENGINE.match(name):
             continue
         if unit.by_hand or _TELLING.match(name):
             names.add(name)

@@ -524,7 +524,8 @@ def test_services_of_the_site_are_known_by_their_units() -> None:
         Unit(name="shop-backup.service", by_hand=True),
         Unit(name="postgresql@15-main.service"),
         Unit(name="understudy-identity.service", by_hand=True),
-        Unit(name="ssh.service"),
+        Unit(name="ssh.service", by_hand=True),
+        Unit(name="systemd-networkd.service", by_hand=True),
     )
     adoption = adopted(host("a", "10.0.0.1/24", units=units))
     assert at(adoption, "services") == {"app": ["a"], "haproxy": ["a"]}
