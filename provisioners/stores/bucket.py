@@ -37,7 +37,7 @@ class Bucket:
         self._bucket, _, prefix = address.removeprefix("s3://").partition("/")
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         retries = Config(retries={"max_attempts": 5, "mode": "standard"}, connect_timeout=10, read_timeout=60)
-        self._client: Any = boto3.client(
+        self._client: Any = boto3.session.Session().client(
             "s3", endpoint_url=endpoint or None, region_name=region or None, config=retries
         )
         self._cache = cache / hashlib.sha256(f"{endpoint} {address}".encode()).hexdigest()[:12]

@@ -31,7 +31,7 @@ RULES: Mapping[str, Rule] = {
     "owner": optional(TEXT),
     "seed": seeding.seed_rule(BORN_EMPTY, "files"),
 }
-ALWAYS = ("every file is as in the backup (SHA-256)",)
+ALWAYS: tuple[str, ...] = ("every file is as in the backup (SHA-256)",)
 
 
 def refused(_: Mapping[str, Any]) -> tuple[Failure, ...]:

@@ -12,11 +12,12 @@ from provisioners.stores.storage import Entry, Storage, Tree, newest_inspected
 
 
 class PgBackRest:
-    """A pgBackRest repository, of which one stanza is looked at."""
+    """A pgBackRest repository, of which one stanza is looked at. What it lists is read once."""
 
     def __init__(self, storage: Storage, stanza: str) -> None:
         self._storage, self._stanza = storage, stanza
         self.where, self.passed_over = storage.where, dict[str, str]()
+        self._known: pgbackrest.BackupInfo | None = None
         self._manifests: dict[str, tuple[pgbackrest.Manifest, str]] = {}
 
     def snapshots(self) -> tuple[Snapshot, ...]:
@@ -80,6 +81,11 @@ class PgBackRest:
         return listed or named(snapshots, label, self.where)
 
     def _info(self) -> pgbackrest.BackupInfo:
+        if self._known is None:
+            self._known = self._read_info()
+        return self._known
+
+    def _read_info(self) -> pgbackrest.BackupInfo:
         self._check_stanza()
         info = pgbackrest.read_backup_info(*self._twice(f"backup/{self._stanza}/backup.info"))
         archive = pgbackrest.read_archive_info(*self._twice(f"archive/{self._stanza}/archive.info"))

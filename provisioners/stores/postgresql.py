@@ -42,7 +42,7 @@ RULES: Mapping[str, Rule] = {
     "heartbeat": seeding.HEARTBEAT,
     "init_sql": optional(TEXT),
 }
-ALWAYS = (
+ALWAYS: tuple[str, ...] = (
     "server accepts connections",
     "data checksums are on",
     "every table and index is readable (pg_amcheck)",

@@ -33,7 +33,7 @@ def pin(project: Path, label: str = "") -> dict[str, str]:
 def serving() -> Iterator[tuple[StoreMachine, dict[str, Any]]]:
     """A machine that serves the sample's first snapshot."""
     with StoreMachine("db1") as machine:
-        label = sorted(path.name for path in (SAMPLE / "backup" / "shop").iterdir() if path.is_dir())[0]
+        label = min(path.name for path in (SAMPLE / "backup" / "shop").iterdir() if path.is_dir())
         project = SAMPLE.parent
         inputs = postgres_inputs(machine, {**SEED, "location": "pgbackrest"}, project)
         repository = open_repository(Backup(kind="pgbackrest", location="pgbackrest", stanza="shop"), project)

@@ -111,6 +111,11 @@ def _emptied(repository: Path, label: str) -> None:
         path.rmdir() if path.is_dir() else path.unlink()
 
 
+def _no_wal(repository: Path, label: str) -> None:
+    for path in archive(repository).rglob("0*-*"):
+        path.unlink()
+
+
 def _no_snapshots(repository: Path, label: str) -> None:
     for path in (backups(repository) / "backup.info", backups(repository) / "backup.info.copy"):
         lines = path.read_text().splitlines(keepends=True)
@@ -192,7 +197,7 @@ WAYS = (
     ),
     Way(
         name="all WAL is missing",
-        damage=lambda repository, label: [path.unlink() for path in archive(repository).rglob("0*-*")] and None,
+        damage=_no_wal,
         names=("WAL segment", "missing"),
         flaw=Flaw.INCOMPLETE,
     ),
