@@ -89,7 +89,8 @@ def _works(topology: Topology) -> dict[str, tuple[str, ...]]:
     works = {}
     for machine in topology.machines:
         names = [name for name in machine.services if _ROLES.get(name) != BALANCER and name not in _HELPERS]
-        works[machine.name] = tuple(names) if machine.name not in stores else ()
+        # Beside a store a service of unknown kind is taken for one that serves the store.
+        works[machine.name] = tuple(name for name in names if name in _ROLES or machine.name not in stores)
     return works
 
 
@@ -142,7 +143,7 @@ def drawn_arrows(topology: Topology) -> list[dict[str, Any]]:
     pairs = [(balancer, name) for balancer in _balancers(topology) for name in working if name != balancer]
     arrows = [(balancer, name, "requests") for balancer, name in pairs]
     primaries = dict.fromkeys(store.primary for store in topology.stores)
-    arrows += [(name, primary, "queries") for name in working for primary in primaries]
+    arrows += [(name, primary, "queries") for name in working for primary in primaries if name != primary]
     arrows += [(store.primary, replica, "replication") for store in topology.stores for replica in store.replicas]
     return [
         {"source": source, "target": target, "kind": kind, "spare": bool({source, target} & standing_by)}

@@ -130,8 +130,9 @@ def _lines(boxes: Sequence[Box], arrows: Sequence[Arrow]) -> list[Line]:
 def _line(kind: str, source: Box, target: Box, spare: bool) -> Line:
     if source.y == target.y:
         rightwards = source.x < target.x
-        start = (source.x + (WIDTH if rightwards else 0), source.y + HEIGHT / 2)
-        end = (target.x + (0 if rightwards else WIDTH), target.y + HEIGHT / 2)
+        height = source.y + HEIGHT / 2 - (0 if kind == "replication" else 16)
+        start = (source.x + (WIDTH if rightwards else 0), height)
+        end = (target.x + (0 if rightwards else WIDTH), height)
         return Line(kind=kind, spare=spare, start=start, end=end, sideways=True)
     downwards = source.y < target.y
     start = (source.x + WIDTH / 2, source.y + (HEIGHT if downwards else 0))

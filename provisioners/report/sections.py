@@ -12,6 +12,7 @@ from provisioners.report.words import count, duration, moment, size
 MOST_DRILLS = 30
 """So many of the newest drills are listed; the older ones are counted."""
 
+_NOTHING = "–"
 _SEEN, _WRONG = "What was seen", "What was wrong"
 _FREE = {_SEEN: "free", _WRONG: "free", "Started": "free"}
 """Columns whose text may be long, and broken anywhere."""
@@ -49,10 +50,7 @@ def table(caption: str, headings: Sequence[str], rows: Sequence[Sequence[str]], 
     head = [element("th", heading, scope="col", role="columnheader") for heading in headings]
     body = []
     for first, *rest in rows:
-        cells = [
-            element("td", element("div", cell, class_=_FREE.get(heading)), role="cell", data_label=heading)
-            for heading, cell in zip(headings[1:], rest, strict=True)
-        ]
+        cells = [_cell(heading, cell) for heading, cell in zip(headings[1:], rest, strict=True)]
         body.append(element("tr", element("th", first, scope="row", role="rowheader"), *cells, role="row"))
     return element(
         "table",
@@ -64,11 +62,19 @@ def table(caption: str, headings: Sequence[str], rows: Sequence[Sequence[str]], 
     )
 
 
+def _cell(heading: str, cell: str) -> Markup:
+    nothing = "none" if cell in (_NOTHING, _whole(_NOTHING)) else None
+    return element(
+        "td", element("div", cell, class_=_FREE.get(heading)), role="cell", data_label=heading, class_=nothing
+    )
+
+
 def checks_table(caption: str, checks: Sequence[Check]) -> Markup:
     """Return checks, the failed ones first."""
     ordered = sorted(checks, key=lambda check: check.green)
     rows = [
-        (check.name, check_mark(check), check.detail or "–", _whole(duration(check.seconds, "–"))) for check in ordered
+        (check.name, check_mark(check), check.detail or _NOTHING, _whole(duration(check.seconds, _NOTHING)))
+        for check in ordered
     ]
     return table(caption, ("Check", "Result", _SEEN, "Took"), rows, "checks")
 
@@ -145,14 +151,14 @@ def _host(name: str, machines: Sequence[DrawnMachine]) -> Markup:
 def _machine(machine: DrawnMachine) -> tuple[str, ...]:
     roles = [*machine.roles, *(["spare"] if machine.spare else [])]
     disks = " + ".join(text for text in (size(machine.system_disk_mib), size(machine.data_disk_mib)) if text)
-    control = element("small", f" {machine.control_address} for control") if machine.control_address else ""
+    control = element("small", f" {machine.control_address} for control", class_="whole")
     return (
         machine.name,
-        ", ".join(roles) or "–",
-        joined(element("code", machine.address), control),
+        ", ".join(roles) or _NOTHING,
+        joined(element("code", machine.address), control if machine.control_address else ""),
         str(machine.vcpus),
-        _whole(size(machine.memory_mib) or "–"),
-        disks or "–",
+        _whole(size(machine.memory_mib) or _NOTHING),
+        _whole(disks or _NOTHING),
         _started(machine),
     )
 
@@ -161,9 +167,10 @@ def _started(machine: DrawnMachine) -> Markup:
     if machine.existing:
         return joined("existing: left alone")
     if not machine.started:
-        return joined("–")
+        return joined(_NOTHING)
     took = f" in {duration(machine.boot_seconds)}" if machine.boot_seconds is not None else ""
-    reason = element("small", f" {machine.started_reason}") if machine.started_reason else ""
+    why = machine.started_reason.removeprefix(f"{machine.started}: ")
+    reason = element("small", f" {why}") if why else ""
     return joined(f"{machine.started}{took}", reason)
 
 
@@ -198,9 +205,9 @@ def _drill(drill: Drill) -> tuple[str, ...]:
         _time(drill.at),
         mark("good", "green") if drill.ok else mark("bad", "red"),
         _whole(duration(drill.recovery_seconds, "not reached")),
-        _whole(duration(drill.data_age_seconds, "not known") if drill.restores else "–"),
-        joined(*(element("code", restore.snapshot) for restore in drill.restores)) or "–",
-        "; ".join(wrong) or ("–" if drill.ok else "nothing was restored or checked"),
+        _whole(duration(drill.data_age_seconds, "not known") if drill.restores else _NOTHING),
+        joined(*(element("code", restore.snapshot) for restore in drill.restores)) or _NOTHING,
+        "; ".join(wrong) or (_NOTHING if drill.ok else "nothing was restored or checked"),
     )
 
 

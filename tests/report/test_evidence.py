@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
@@ -184,6 +185,17 @@ def test_arrows_go_from_the_balancer_to_the_work_to_the_store_to_its_replica() -
         ("app2", "db1", "queries", True),
         ("worker", "db1", "queries", False),
         ("db1", "db2", "replication", False),
+    ]
+
+
+def test_machines_that_do_several_things_have_all_their_arrows() -> None:
+    whole = topology()
+    services = {"db1": ("app", "pgbackrest", "mailer"), "db2": ("haproxy",)}
+    both = tuple(replace(each, services=services[each.name]) for each in whole.machines if each.name in services)
+    arrows = drawn_arrows(replace(whole, machines=both))
+    assert [(each["source"], each["target"], each["kind"]) for each in arrows] == [
+        ("db2", "db1", "requests"),
+        ("db1", "db2", "replication"),
     ]
 
 
