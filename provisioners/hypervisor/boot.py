@@ -14,7 +14,7 @@ from provisioners.hypervisor import fence
 from provisioners.hypervisor.fence_rules import fences_of
 from provisioners.hypervisor.host import ToolFailed, tool
 from provisioners.hypervisor.identity import ask, identity_message
-from provisioners.hypervisor.virsh import Virsh, VirshFailed, wait_for_state
+from provisioners.hypervisor.virsh import Absent, Virsh, VirshFailed, wait_for_state
 from provisioners.hypervisor.warm_start import save_path
 from provisioners.outcome import Deadline, Say
 from provisioners.provider.inputs import COMMON, FLAG, TEXT, WORDS, Rule, failures, optional
@@ -67,9 +67,8 @@ class Boot:
 
     def create(self, inputs: Values, say: Say) -> tuple[str, Values]:
         """Tell the machine who it is, plug its cables in, and wait until it answers."""
-        virsh = Virsh(uri=inputs["host_uri"], say=say)
-        _start(virsh, inputs, say)
-        started, since = _how_it_started(virsh, inputs["domain"])
+        virsh, began = Virsh(uri=inputs["host_uri"], say=say), time.time()
+        started = "warm" if "restored" in _start(virsh, inputs, say) else "cold"
         _introduce(virsh, inputs, say)
         _wait_for_ssh(inputs, say)
         reason = inputs.get("warm_reason") or "cold"
@@ -79,7 +78,7 @@ class Boot:
             "generation": generation(inputs["volume_ids"]),
             "started": started,
             "reason": reason,
-            "boot_seconds": round(time.time() - since, 1),
+            "boot_seconds": round(time.time() - (_process_start(inputs["domain"]) or began), 1),
         }
         return inputs["uuid"], outputs
 
@@ -147,26 +146,35 @@ def _ignoring_a_stopped(virsh: Virsh, verb: str, domain: str) -> None:
             raise
 
 
-def _start(virsh: Virsh, inputs: Values, say: Say) -> None:
-    """Make it run, on the disks that it has now."""
+def _start(virsh: Virsh, inputs: Values, say: Say) -> str:
+    """Make it run, on the disks that it has now, and return its state with the reason, in libvirt's words."""
     domain = inputs["domain"]
-    state = virsh.state(domain)
+    state = _state_and_reason(virsh, domain)
     if not state:
         raise UnderstudyError(
             where=domain,
             found="libvirt does not know it",
             todo="Run `pulumi refresh`, then `pulumi up`: it is made again.",
         )
-    if state == "running" and _runs_on_disks_that_are_gone(domain, inputs["volume_ids"]):
+    if state.startswith("running") and _runs_on_disks_that_are_gone(domain, inputs["volume_ids"]):
         say("it runs on a disk that is gone: starting it on its new one")
         virsh.run("destroy", domain)
-    if virsh.state(domain) == "paused":
-        virsh.run("resume", domain)
-    if virsh.state(domain) != "running":
+        state = "shut off"
+    if not state.startswith("running"):
         say("starting")
-        virsh.run("start", domain)
+        virsh.run("resume" if state.startswith("paused") else "start", domain)
+        state = _state_and_reason(virsh, domain)
     if save_path(domain).exists():  # it runs: from now on no saved memory fits its disk
         virsh.run("managedsave-remove", domain)
+    return state
+
+
+def _state_and_reason(virsh: Virsh, domain: str) -> str:
+    """Return such as ``running (restored)``; empty where there is no such machine."""
+    try:
+        return virsh.run("domstate", domain, "--reason").strip()
+    except Absent:
+        return ""
 
 
 def _runs_on_disks_that_are_gone(domain: str, paths: Sequence[str]) -> bool:
@@ -183,12 +191,6 @@ def _process_start(domain: str) -> float:
         return 0.0
 
 
-def _how_it_started(virsh: Virsh, domain: str) -> tuple[str, float]:
-    """Return ``warm`` or ``cold``, and since when it runs."""
-    reason = virsh.run("domstate", domain, "--reason")
-    return ("warm" if "restored" in reason else "cold"), _process_start(domain) or time.time()
-
-
 def _introduce(virsh: Virsh, inputs: Values, say: Say) -> None:
     """Tell a machine of our image who it is, then plug its cables in."""
     domain, identity = inputs["domain"], inputs["identity"]
@@ -202,8 +204,7 @@ def _introduce(virsh: Virsh, inputs: Values, say: Say) -> None:
             domain_uuid=inputs["uuid"],
         )
         ask(virsh, domain, message, seconds=_PATIENCE_SECONDS, say=say, doing="telling it who it is")
-    for card in identity["cards"].values():
-        virsh.run("domif-setlink", domain, card["mac"], "up")
+    virsh.run_all(*(("domif-setlink", domain, card["mac"], "up") for card in identity["cards"].values()))
 
 
 def _wait_for_ssh(inputs: Values, say: Say) -> None:

@@ -13,11 +13,12 @@ import socket
 import time
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from model.errors import UnderstudyError
 from model.libvirt_xml import IDENTITY_PORT, parsed
-from provisioners.hypervisor.virsh import Virsh
+from provisioners.hypervisor.virsh import Absent, Virsh
 from provisioners.outcome import Deadline, Say, pause
 
 _SILENCE_SECONDS = 60.0
@@ -64,7 +65,7 @@ def identity_message(
 
 
 def socket_path(xml: str) -> str:
-    """Return the host's end of the channel, out of a running domain's XML; empty where it has none."""
+    """Return the host's end of the channel, out of a domain's XML; empty where it has none, or does not run."""
     for channel in parsed(xml).iterfind("devices/channel"):
         target, source = channel.find("target"), channel.find("source")
         if target is not None and source is not None and target.get("name") == IDENTITY_PORT:
@@ -111,16 +112,16 @@ def ask(
 
 
 def _socket_of(virsh: Virsh, domain: str) -> str:
+    with suppress(Absent):
+        if path := socket_path(virsh.run("dumpxml", domain)):
+            return path
     state = virsh.state(domain)
-    path = socket_path(virsh.run("dumpxml", domain)) if state == "running" else ""
-    if not path:
-        raise IdentityFailed(
-            where=domain,
-            found=f"it is {state or 'gone'}" if state != "running" else "it has no identity channel",
-            wanted="a running machine with an identity channel",
-            todo="See why: `virsh list --all`, and /var/log/libvirt/qemu. Then run it again.",
-        )
-    return path
+    raise IdentityFailed(
+        where=domain,
+        found=f"it is {state or 'gone'}" if state != "running" else "it has no identity channel",
+        wanted="a running machine with an identity channel",
+        todo="See why: `virsh list --all`, and /var/log/libvirt/qemu. Then run it again.",
+    )
 
 
 def _exchange(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 import uuid
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -32,6 +33,7 @@ DATA_DISK_MIB = 64
 """A template's data disk; a clone looks at the size of its own when it wakes."""
 _BOOT_SECONDS = 600.0
 _WAKE_SECONDS = 90.0
+_CLOCK_SECONDS = 3.0
 _NAME = "understudy-template-"
 
 
@@ -92,7 +94,19 @@ def fingerprint(spec: TemplateSpec, versions: str, cpu: str) -> str:
         cpu: the host's processor and its features.
     """
     layout = domain_xml(_domain(spec, "template", Path("/"), str(uuid.UUID(int=0))))
-    return sha256(json.dumps([asdict(spec), versions, cpu, layout], sort_keys=True).encode()).hexdigest()[:16]
+    return sha256(json.dumps([asdict(spec), versions.split(), cpu, layout], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def is_present(key: str, virsh: Virsh) -> bool:
+    """Return whether a template is there, whole, and fits the present qemu, libvirt and processor."""
+    notes = read_json(TEMPLATES / key / "template.json")
+    try:
+        spec = TemplateSpec(**notes["spec"])
+    except (KeyError, TypeError):
+        return False
+    name = fingerprint(spec, virsh.run("version"), processor())
+    memory = TEMPLATES / key / "memory.save"
+    return key.startswith(f"{name}-") and memory.exists() and memory.stat().st_size == notes.get("memory_bytes")
 
 
 def found(name: str) -> Template | None:
@@ -206,12 +220,29 @@ def _prove(spec: TemplateSpec, domain: str, work: Path, virsh: Virsh, say: Say) 
     xml = domain_xml(_domain(spec, domain, trial, str(uuid.uuid4())))
     rewrite(work / "memory.save", trial / "memory.save", xml)
     virsh.run("restore", str(trial / "memory.save"), timeout_seconds=_WAKE_SECONDS)
-    reply = ask(virsh, domain, {"version": 1, "ping": True}, seconds=_WAKE_SECONDS, say=say, doing="template: waking")
-    if not reply.get("template"):
-        raise UnderstudyError(where=domain, found="its clone did not wake but boot")
+    _compare_clocks(domain, virsh, say)
     virsh.run("destroy", domain)
     shutil.rmtree(trial)
     (work / "data.qcow2").unlink(missing_ok=True)
+
+
+def _compare_clocks(domain: str, virsh: Virsh, say: Say) -> None:
+    """See that the clone's clock runs as the host's: a clock that was measured wrongly at boot wakes in every clone."""
+
+    def look() -> tuple[float, float]:
+        reply = ask(
+            virsh, domain, {"version": 1, "ping": True}, seconds=_WAKE_SECONDS, say=say, doing="template: waking"
+        )
+        if not reply.get("template"):
+            raise UnderstudyError(where=domain, found="its clone did not wake but boot")
+        return float(reply.get("now") or 0), time.time()
+
+    theirs, ours = look()
+    pause(_CLOCK_SECONDS, domain)
+    theirs_later, ours_later = look()
+    error = (theirs_later - theirs) - (ours_later - ours)
+    if theirs and abs(error) > 0.5:
+        raise UnderstudyError(where=domain, found=f"its clock goes wrong by {error:+.1f} s in {_CLOCK_SECONDS:.0f} s")
 
 
 def _start(spec: TemplateSpec, domain: str, work: Path, virsh: Virsh) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from model.errors import UnderstudyError
-from provisioners.hypervisor.host import IMAGES, TEMPLATES
-from provisioners.hypervisor.template import TemplateSpec, ensure
+from provisioners.hypervisor.host import IMAGES
+from provisioners.hypervisor.template import TemplateSpec, ensure, is_present
 from provisioners.hypervisor.virsh import Virsh
 from provisioners.outcome import Say, Stopped
 from provisioners.provider.inputs import FLAG, TEXT, Rule, failures, number
@@ -49,10 +49,9 @@ class Template:
         return outputs["key"] or f"cold-{inputs['image']}", outputs
 
     def read(self, identifier: str, inputs: Values, outputs: Values, say: Say) -> Real | None:
-        """Return it as it is; a template whose files are gone is gone, and is built again under another name."""
-        if outputs.get("key") and not (TEMPLATES / outputs["key"] / "template.json").exists():
-            return None
-        return Real(inputs=inputs, outputs=outputs)
+        """Return whether it still serves: it is made anew where it is gone, or qemu or the processor is another."""
+        serves = is_present(outputs["key"], Virsh(say=say)) if outputs.get("key") else not inputs["warm"]
+        return Real(inputs=inputs if serves else {**inputs, "outdated": True}, outputs=outputs)
 
     def update(self, identifier: str, old: Values, inputs: Values, outputs: Values, say: Say) -> Values:
         """Find or build the one for the new size."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import time
 from collections.abc import Sequence
@@ -91,6 +92,14 @@ class Virsh:
                 raise self._failure(argv, said)
             self.say("libvirt's daemon is away; waiting for it")
             pause(1.0, self.uri)
+
+    def run_all(self, *commands: Sequence[str]) -> None:
+        """Run several commands in one process, which saves time; the first that fails ends it.
+
+        Raises:
+            VirshFailed, Absent, Stopped: as `run`.
+        """
+        self.run("; ".join(shlex.join(command) for command in commands))
 
     def exists(self, *argv: str) -> bool:
         """Return whether what this command is about exists."""

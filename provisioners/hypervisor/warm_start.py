@@ -16,6 +16,7 @@ from model.errors import UnderstudyError
 from model.libvirt_xml import parsed, with_links_down
 from provisioners.hypervisor.host import MANAGED_SAVES, TEMPLATES, tool, untouched
 from provisioners.hypervisor.savefile import rewrite
+from provisioners.hypervisor.template import is_present
 from provisioners.hypervisor.virsh import Virsh
 from provisioners.outcome import Say, Stopped
 from provisioners.provider.inputs import PATH, TEXT, failures
@@ -94,11 +95,11 @@ def _obstacle(inputs: Values) -> str:
     if not key:
         return "there is no template for it"
     template = TEMPLATES / key
-    if not (template / "template.json").exists():
-        return f"template {key} is gone"
     if mark_of(save_path(inputs["domain"])):
         return "the machine has a saved memory that is not ours"
     try:
+        if not is_present(key, Virsh()):
+            return f"template {key} is gone, or was made with another qemu or processor"
         if Virsh().state(inputs["domain"]):
             return "the machine ran before, and no memory but its own fits its disk"
         if _backing_file(disk) != template / "disk.qcow2":

@@ -121,7 +121,7 @@ def test_silence_is_shown_and_ends(machine: Callable[..., Machine]) -> None:
 
 
 def test_a_machine_that_is_off_is_said_to_be_off(virsh: FakeVirsh) -> None:
-    virsh.answer({"domstate db1": "shut off"})
+    virsh.answer({"domstate db1": "shut off", "dumpxml db1": "<domain><devices/></domain>"})
     with pytest.raises(IdentityFailed, match="db1: it is shut off"):
         question()
 

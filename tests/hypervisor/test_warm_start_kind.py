@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from model.libvirt_xml import CardSpec, DomainSpec, domain_xml
+from provisioners.hypervisor.host import processor
 from provisioners.hypervisor.savefile import read_head
+from provisioners.hypervisor.template import TemplateSpec, fingerprint
 from provisioners.hypervisor.warm_start import WarmStart, save_path
 from tests.hypervisor.conftest import FakeVirsh
 from tests.hypervisor.test_savefile import libvirts_own
 
-KEY, UUID = "0123456789abcdef-01234567", "6b1f3b3e-52c5-5cf3-9d11-0a5d2a8ac6a1"
+SPEC = TemplateSpec(
+    image="0123456789ab",
+    vcpus=1,
+    memory_mib=512,
+    accelerator="tcg",
+    data_disk=False,
+    system_disk_mib=64,
+    cmdline="quiet",
+)
+KEY = f"{fingerprint(SPEC, 'libvirt 9', processor())}-01234567"
+UUID = "6b1f3b3e-52c5-5cf3-9d11-0a5d2a8ac6a1"
 
 
 def qemu_img(*argv: object) -> None:
@@ -23,17 +37,17 @@ def qemu_img(*argv: object) -> None:
 
 @pytest.fixture
 def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, virsh: FakeVirsh) -> dict[str, Any]:
-    virsh.answer({"domstate stage-db1": "error: failed to get domain 'stage-db1'"})
+    virsh.answer({"version": "libvirt 9", "domstate stage-db1": "error: failed to get domain 'stage-db1'"})
     for name in ("templates", "saves", "stacks"):
         (tmp_path / name).mkdir()
-    monkeypatch.setattr("provisioners.hypervisor.warm_start.TEMPLATES", tmp_path / "templates")
+    for module in ("warm_start", "template"):
+        monkeypatch.setattr(f"provisioners.hypervisor.{module}.TEMPLATES", tmp_path / "templates")
     monkeypatch.setattr("provisioners.hypervisor.warm_start.MANAGED_SAVES", tmp_path / "saves")
     template, disk = tmp_path / "templates" / KEY, tmp_path / "stacks" / "db1-system.qcow2"
     template.mkdir()
-    (template / "template.json").write_text("{}")
-    (template / "memory.save").write_bytes(
-        libvirts_own(b"<domain><name>template</name></domain>", b"", b"memory" * 999)
-    )
+    memory = libvirts_own(b"<domain><name>template</name></domain>", b"", b"memory" * 999)
+    (template / "memory.save").write_bytes(memory)
+    (template / "template.json").write_text(json.dumps({"spec": asdict(SPEC), "memory_bytes": len(memory)}))
     qemu_img("create", "-f", "qcow2", template / "disk.qcow2", "64M")
     subprocess.run(["qemu-io", "-c", "write -P 7 0 1M", template / "disk.qcow2"], check=True, capture_output=True)
     qemu_img("create", "-f", "qcow2", "-F", "qcow2", "-b", template / "disk.qcow2", disk, "64M")
@@ -89,6 +103,11 @@ def test_never_on_a_disk_of_another_origin(inputs: dict[str, Any], tmp_path: Pat
     assert not save_path("stage-db1").exists()
 
 
+def test_never_from_a_template_of_another_qemu(inputs: dict[str, Any], virsh: FakeVirsh) -> None:
+    virsh.answer({"version": "libvirt 10", "domstate stage-db1": "error: failed to get domain 'stage-db1'"})
+    assert "another qemu" in create(inputs)["reason"]
+
+
 def test_never_over_a_memory_that_the_user_saved(inputs: dict[str, Any]) -> None:
     save_path("stage-db1").write_bytes(b"the user's")
     outputs = create(inputs)
@@ -98,7 +117,7 @@ def test_never_over_a_memory_that_the_user_saved(inputs: dict[str, Any]) -> None
 
 
 def test_never_for_a_machine_that_is_there(inputs: dict[str, Any], virsh: FakeVirsh) -> None:
-    virsh.answer({"domstate stage-db1": "shut off"})
+    virsh.answer({"version": "libvirt 9", "domstate stage-db1": "shut off"})
     assert "ran before" in create(inputs)["reason"]
 
 

@@ -1,0 +1,193 @@
+"""What is a machine's state to the engine: gone, off, or on disks that are no longer its own."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model.errors import UnderstudyError
+from model.libvirt_xml import CardSpec, DomainSpec, domain_xml
+from provisioners.hypervisor import boot
+from provisioners.hypervisor.boot import Boot, generation, shut_down
+from provisioners.hypervisor.virsh import Virsh
+from provisioners.provider.kinds import UNKNOWN
+from tests.hypervisor.conftest import FakeVirsh
+
+UUID = "6b1f3b3e-52c5-5cf3-9d11-0a5d2a8ac6a1"
+OUTPUTS = {"generation": "old", "started": "warm", "reason": "wakes", "boot_seconds": 3.5}
+
+
+def quiet(_: str) -> None: ...
+
+
+@pytest.fixture
+def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    disks = [tmp_path / "system.qcow2", tmp_path / "data.qcow2"]
+    for disk in disks:
+        disk.write_bytes(b"")
+    monkeypatch.setattr("provisioners.hypervisor.warm_start.MANAGED_SAVES", tmp_path)
+    monkeypatch.setattr(boot, "_process_start", lambda _: 0.0)
+    card = CardSpec(network="n", mac="52:54:00:00:00:01")
+    spec = DomainSpec(name="stage-db1", uuid=UUID, vcpus=1, memory_mib=512, system_disk=str(disks[0]), control=card)
+    return {
+        "domain": "stage-db1",
+        "uuid": UUID,
+        "domain_id": UUID,
+        "domain_xml": domain_xml(spec),
+        "host_uri": "qemu:///system",
+        "identity": {
+            "hostname": "db1",
+            "domain": "",
+            "hosts": [],
+            "authorized_keys": [],
+            "cards": {"control": {"mac": "52:54:00:00:00:01", "address": "198.18.7.10", "prefix": 24}},
+        },
+        "host_private_key": "private",
+        "host_public_key": "public",
+        "connection": {"name": "db1", "address": "198.18.7.10"},
+        "private_key": "private",
+        "volume_ids": [str(disk) for disk in disks],
+        "image": "0123456789ab",
+        "warm_placed": True,
+        "warm_reason": "wakes from template x",
+        "running": True,
+    }
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Stand in for the machine: what it is told, and that its SSH answered."""
+    told: list[str] = []
+
+    def ask(*_: object, **more: object) -> dict[str, object]:
+        told.append(str(more["doing"]))
+        return {"ok": True}
+
+    monkeypatch.setattr(boot, "ask", ask)
+    monkeypatch.setattr(boot, "_wait_for_ssh", lambda *_: told.append("ssh"))
+    return told
+
+
+UP = {"domif-setlink stage-db1 52:54:00:00:00:01 up": ""}
+
+
+def test_the_inputs_are_what_they_should_be(inputs: dict[str, Any]) -> None:
+    assert Boot().check(inputs) == ()
+    assert [failure.property for failure in Boot().check({**inputs, "identity": {"hostname": "a"}, "running": 1})] == [
+        "identity",
+        "running",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("state", "placed", "started", "reason"),
+    [
+        ("running (restored)", True, "warm", "wakes from template x"),
+        ("running (booted)", True, "cold", "cold: the template's memory was not used"),
+        ("running (booted)", False, "cold", "wakes from template x"),
+    ],
+)
+def test_it_says_how_the_machine_started(
+    inputs: dict[str, Any], virsh: FakeVirsh, told: list[str], state: str, placed: bool, started: str, reason: str
+) -> None:
+    virsh.answer({"domstate stage-db1 --reason": state, **UP})
+    identifier, outputs = Boot().create({**inputs, "warm_placed": placed}, quiet)
+    assert (identifier, outputs["started"], outputs["reason"]) == (UUID, started, reason)
+    assert told == ["telling it who it is", "ssh"]
+    assert outputs["generation"] == generation(inputs["volume_ids"])
+
+
+def test_a_memory_that_is_still_there_once_the_machine_runs_is_removed(
+    inputs: dict[str, Any], virsh: FakeVirsh, told: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "stage-db1.save").write_bytes(b"")
+    virsh.answer({"domstate stage-db1 --reason": "running (booted)", "managedsave-remove stage-db1": "", **UP})
+    Boot().create(inputs, quiet)
+    assert "managedsave-remove stage-db1" in virsh.asked()
+
+
+def test_a_machine_that_runs_on_a_disk_that_is_gone_is_started_on_the_new_one(
+    inputs: dict[str, Any], virsh: FakeVirsh, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(boot, "_process_start", lambda _: time.time() - 1000)
+    virsh.answer(
+        {
+            "domstate stage-db1 --reason": ["running (restored)", "running (booted)"],
+            "destroy stage-db1": "",
+            "start stage-db1": "",
+            **UP,
+        }
+    )
+    assert Boot().create(inputs, quiet)[1]["started"] == "cold"
+    assert virsh.asked().index("destroy stage-db1") < virsh.asked().index("start stage-db1")
+
+
+def test_a_machine_that_nobody_made_is_an_error_that_says_what_to_do(inputs: dict[str, Any], virsh: FakeVirsh) -> None:
+    virsh.answer({"domstate stage-db1 --reason": "error: failed to get domain 'stage-db1'"})
+    with pytest.raises(UnderstudyError, match="libvirt does not know it"):
+        Boot().create(inputs, quiet)
+
+
+def test_reading_tells_gone_from_off_from_on(inputs: dict[str, Any], virsh: FakeVirsh) -> None:
+    virsh.answer({"domstate stage-db1": ["running", "shut off", "error: failed to get domain 'stage-db1'"]})
+    on, off, gone = (Boot().read(UUID, inputs, OUTPUTS, quiet) for _ in range(3))
+    assert on is not None
+    assert off is not None
+    assert gone is None
+    assert on.inputs == inputs
+    assert off.inputs == {**inputs, "running": False}
+    assert on.outputs["generation"] == off.outputs["generation"] == generation(inputs["volume_ids"])
+
+
+def test_a_machine_whose_disk_is_gone_is_gone(inputs: dict[str, Any], virsh: FakeVirsh) -> None:
+    virsh.answer({"domstate stage-db1": "running"})
+    Path(inputs["volume_ids"][1]).unlink()
+    assert Boot().read(UUID, inputs, OUTPUTS, quiet) is None
+
+
+def test_starting_again_tells_nothing_and_another_identity_does(
+    inputs: dict[str, Any], virsh: FakeVirsh, told: list[str]
+) -> None:
+    virsh.answer({"domstate stage-db1 --reason": ["shut off", "running (booted)"], "start stage-db1": "", **UP})
+    Boot().update(UUID, {**inputs, "running": False}, inputs, OUTPUTS, quiet)
+    assert told == ["ssh"]
+    Boot().update(UUID, {**inputs, "host_public_key": "old"}, inputs, OUTPUTS, quiet)
+    assert told == ["ssh", "telling it who it is", "ssh"]
+
+
+def test_the_generation_is_new_when_a_disk_is_and_only_then(inputs: dict[str, Any]) -> None:
+    before = generation(inputs["volume_ids"])
+    Path(inputs["volume_ids"][0]).write_bytes(b"changed")
+    assert generation(inputs["volume_ids"]) == before
+    Path(inputs["volume_ids"][0]).rename(inputs["volume_ids"][0] + ".old")
+    Path(inputs["volume_ids"][0]).write_bytes(b"changed")
+    assert generation(inputs["volume_ids"]) != before
+
+
+def test_a_preview_knows_what_a_restart_does_not_change(inputs: dict[str, Any]) -> None:
+    assert Boot().foresee(inputs, OUTPUTS) == OUTPUTS
+    assert Boot().foresee({**inputs, "volume_ids": [UNKNOWN]}, OUTPUTS) == {}
+    assert Boot().foresee(inputs, {}) == {}
+
+
+def test_it_is_shut_down_and_not_switched_off(virsh: FakeVirsh) -> None:
+    virsh.answer({"domstate a": ["running", "running", "shut off"], "shutdown a": ""})
+    shut_down(Virsh(), "a", quiet)
+    assert "destroy a" not in virsh.asked()
+
+
+@pytest.mark.parametrize("state", ["running", "paused"])
+def test_a_machine_that_does_not_end_is_switched_off(virsh: FakeVirsh, state: str) -> None:
+    virsh.answer({"domstate a": state, "shutdown a": "", "destroy a": ""})
+    said: list[str] = []
+    shut_down(Virsh(), "a", said.append, seconds=0.3)
+    assert "destroy a" in virsh.asked()
+    assert said[-1] == "it does not shut down: switching it off"
+
+
+def test_a_machine_that_is_gone_is_shut_down_already(virsh: FakeVirsh) -> None:
+    virsh.answer({"domstate a": "error: failed to get domain 'a'"})
+    shut_down(Virsh(), "a", quiet)
