@@ -49,8 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Read the machines, write the file, and say what is open."""
     directory = project_directory(arguments.cwd)
-    path = directory / arguments.output
-    stack = _stack(path)
+    stack, path = _stack(arguments.output), directory / arguments.output
     _refuse_existing(path, force=arguments.force)
     accesses = [_access(text, arguments) for text in dict.fromkeys(arguments.hosts)]
     services = read_services(directory)
@@ -68,10 +67,10 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _stack(path: Path) -> str:
-    match = _FILE.fullmatch(path.name)
+def _stack(output: str) -> str:
+    match = _FILE.fullmatch(output)
     if match is None or not rules.STACK.fullmatch(match[1]):
-        raise UnderstudyError(where="--output", found=path.name, wanted="Pulumi.STACK.yaml, such as Pulumi.prod.yaml")
+        raise UnderstudyError(where="--output", found=output, wanted="Pulumi.STACK.yaml, such as Pulumi.prod.yaml")
     return match[1]
 
 

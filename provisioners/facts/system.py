@@ -72,7 +72,7 @@ UNIT_NAMES = Fact(
         "systemctl",
         "list-units",
         "--type=service,timer",
-        "--state=running,waiting,exited",
+        "--state=running,waiting,exited,failed,auto-restart,elapsed",
         "--no-legend",
         "--no-pager",
         "--plain",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,10 +16,12 @@ from cli.__main__ import main
 from components.files import service_names, stack_files
 from model.configuration import read_environment
 from model.topology import Topology
+from provisioners.facts.ask import read_host
 from provisioners.shell import close_all
+from tests.adopt.comparing import comparable
 from tests.adopt.machines import AnsweringMachine
 from tests.adopt.simulated import Simulated
-from tests.adopt.test_round_trip import PROJECT, UNITS, comparable
+from tests.adopt.test_round_trip import PROJECT, UNITS
 from tests.doubles.sshd import keypair
 from tests.facts.read_only import is_read_only
 
@@ -115,6 +119,17 @@ def test_nothing_but_reading_reaches_a_machine(adopt: Adopt, machines: dict[str,
         assert [command for command in commands if not is_read_only(command)] == []
 
 
+def test_all_machines_are_read_at_once(adopt: Adopt, monkeypatch: pytest.MonkeyPatch) -> None:
+    together = threading.Barrier(len(NAMES), timeout=60)
+
+    def read_together(*arguments: Any) -> Any:
+        together.wait()
+        return read_host(*arguments)
+
+    monkeypatch.setattr(cli.adopt, "read_host", read_together)
+    assert adopt(*NAMES) == 0
+
+
 def test_an_unknown_host_key_is_refused_with_what_to_type(
     adopt: Adopt,
     project: Path,
@@ -195,6 +210,7 @@ def test_a_file_that_is_there_is_not_written_over(
         ("db1", ("--jump", "a b"), "--jump"),
         ("db1", ("--output", "prod.yaml"), "Pulumi.STACK.yaml"),
         ("db1", ("--output", "Pulumi..yaml"), "Pulumi.STACK.yaml"),
+        ("db1", ("--output", "../Pulumi.prod.yaml"), "Pulumi.STACK.yaml"),
     ],
 )
 def test_a_wrong_call_is_told(

@@ -22,6 +22,7 @@ from model.adoption import Adoption, adopt, file_text
 from model.configuration import StackFile, read_environment
 from model.topology import Backup, Heartbeat, Machine, Store, Topology
 from provisioners.facts.gather import gather
+from tests.adopt.comparing import comparable
 from tests.adopt.simulated import Simulated
 
 PROJECT = Path(__file__).parents[2]
@@ -144,15 +145,6 @@ def answered(config: Mapping[str, Any], topology: Topology) -> dict[str, Any]:
 
 def read(file: StackFile) -> Topology:
     return read_environment({"prod": file}, "prod", services=KNOWN).topology
-
-
-def comparable(topology: Topology) -> Topology:
-    """Leave out how machines are reached, and in which order replicas stand: machines do not tell."""
-    return replace(
-        topology,
-        machines=tuple(replace(machine, existing=None) for machine in topology.machines),
-        stores=tuple(replace(store, replicas=tuple(sorted(store.replicas))) for store in topology.stores),
-    )
 
 
 def asked_paths(topology: Topology) -> set[str]:

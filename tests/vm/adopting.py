@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -103,13 +103,3 @@ def _answer(config: Mapping[str, Any], wanted: Topology) -> None:
         values = config["understudy:stores"][store.name]["backup"]
         if store.backup is not None and values.get("path") == "?":
             values["path"] = store.backup.location
-
-
-def comparable(topology: Topology) -> Topology:
-    """Leave out what machines do not tell: how they are reached, the order of replicas, which pages must come."""
-    return replace(
-        topology,
-        machines=tuple(replace(machine, existing=None) for machine in topology.machines),
-        stores=tuple(replace(store, replicas=tuple(sorted(store.replicas))) for store in topology.stores),
-        pages=(),
-    )

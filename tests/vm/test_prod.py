@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from bench.site import Site
-from tests.vm.adopting import adopted, comparable, described, running
+from tests.adopt.comparing import comparable
+from tests.vm.adopting import adopted, described, running
 
 pytestmark = pytest.mark.vm
 
