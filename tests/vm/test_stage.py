@@ -83,7 +83,7 @@ def test_a_second_up_would_change_nothing(site: Site, stage: dict[str, Any]) -> 
 
 
 def test_what_a_hand_changed_shows_line_by_line_and_is_put_right(site: Site, stage: dict[str, Any]) -> None:
-    site.ssh(site.stage, "lb", "sed", "-i", "s/balance .*/balance leastconn # by hand/", "/etc/haproxy/haproxy.cfg")
+    site.ssh(site.stage, "lb", "sed", "-i", "s/maxconn .*/maxconn 17 # by hand/", "/etc/haproxy/haproxy.cfg")
     drift = site.pulumi("preview", site.stage, "--refresh", "--diff")
     assert re.search(r"^\s*[-+].*by hand", drift, re.MULTILINE), drift
     site.pulumi("up", site.stage, "--refresh")
@@ -93,7 +93,8 @@ def test_what_a_hand_changed_shows_line_by_line_and_is_put_right(site: Site, sta
 def test_a_changed_configuration_file_is_one_update_in_place(site: Site, stage: dict[str, Any]) -> None:
     template = site.directory / "services/haproxy/haproxy.cfg.j2"
     template.write_text(template.read_text(encoding="utf-8") + "\n# a line more\n", encoding="utf-8")
-    plan = json.loads(site.pulumi("preview", site.stage, "--json").partition("\n{")[2].join(("{", "")))
+    printed = site.pulumi("preview", site.stage, "--json")
+    plan, _ = json.JSONDecoder().raw_decode(printed[printed.index("{\n") :])
     changed = [step for step in plan["steps"] if step["op"] != "same"]
     files = [step for step in changed if step["urn"].split("::")[2].endswith("understudy:index:File")]
     assert [step["op"] for step in files] == ["update"]
