@@ -189,8 +189,8 @@ def test_the_users_own_key_jump_host_and_configuration_are_used(
         with connect(explicit, "", quiet, 0) as own:
             assert own.run(("id", "-u")).text == "0"
         machine.stop()
-        close_all()
         try:
+            close_all()
             with pytest.raises(Unreachable), connect(explicit, "", quiet, 0):
                 pass
         finally:
