@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import ip_address, ip_interface
@@ -103,10 +104,11 @@ def adopted(*facts: HostFacts) -> Adoption:
 
 
 def refused(adoption: Adoption) -> set[str]:
+    """Return the keys that the reader refuses; a comment stands at a list, not at one of its items."""
     try:
         read_environment({"prod": StackFile(name="f", config=adoption.config)}, "prod", services=KNOWN)
     except ConfigurationError as error:
-        return {fault.key for fault in error.faults}
+        return {re.sub(r"(replicas|expected_tables)\.\d+$", r"\1", fault.key) for fault in error.faults}
     return set()
 
 
@@ -211,6 +213,15 @@ def test_a_replica_of_a_stranger_asks_for_its_primary() -> None:
 def test_a_follower_that_was_not_named_is_told() -> None:
     adoption = adopted(host("db1", "10.0.0.1/24", servers=(replace(PRIMARY, followers=("10.0.0.7",)),)))
     assert "10.0.0.7 streams from it, and is none of these machines" in notes(adoption)
+
+
+def test_two_replicas_on_one_machine_are_a_question() -> None:
+    second = replica_of("10.0.0.1", port=5433)
+    adoption = adopted(
+        host("db1", "10.0.0.1/24", servers=(PRIMARY,)),
+        host("db2", "10.0.0.2/24", servers=(replica_of("10.0.0.1"), second)),
+    )
+    assert "each only once" in questions(adoption)["stores.shop.replicas"]
 
 
 def test_two_primaries_with_one_history_are_two_stores() -> None:
