@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pulumi
-from pulumi import ResourceOptions
+from pulumi import Output, ResourceOptions
 
 from components.machine import Machine
 from components.resources import HttpCheck
@@ -21,6 +21,7 @@ class Checks(pulumi.ComponentResource):
 
     Args:
         after: what must run before anything is asked for.
+        data: what identifies the data of each store; other data is asked for anew.
 
     Attributes:
         results: each with name, ok, detail and seconds.
@@ -34,10 +35,11 @@ class Checks(pulumi.ComponentResource):
         site: Site,
         machines: Mapping[str, Machine],
         after: tuple[pulumi.Resource, ...],
+        data: tuple[Output[str], ...],
         opts: ResourceOptions,
     ) -> None:
         super().__init__("understudy:components:Checks", name, None, opts)
-        self._machines = machines
+        self._machines, self._data = machines, data
         own = {
             f"{machine}-{rendered.service.name}-{check.name}": self._ask(
                 f"{machine}-{rendered.service.name}-{check.name}",
@@ -62,7 +64,8 @@ class Checks(pulumi.ComponentResource):
 
     def _ask(self, name: str, machine: str, inputs: Mapping[str, Any], after: tuple[pulumi.Resource, ...]) -> HttpCheck:
         at = self._machines[machine].built.reached
-        return HttpCheck(name, at, inputs=inputs, opts=at.options(self, *after))
+        again = {"recheck_on": list(self._data)} if self._data else {}
+        return HttpCheck(name, at, inputs={**inputs, **again}, opts=at.options(self, *after))
 
     def _page(self, page: HttpPage) -> dict[str, Any]:
         stopping = [entry.split("/", 1) for entry in page.stopping]

@@ -45,7 +45,8 @@ class Environment(pulumi.ComponentResource):
             *(unit for service in services for unit in service.units),
             *(server for seed in seeds.values() for server in seed.servers.values()),
         )
-        checks = Checks("checks", site, machines, running, self._inside)
+        data = tuple(seed.primary.data_id for seed in seeds.values())
+        checks = Checks("checks", site, machines, running, data, self._inside)
         self.outputs = build_report(site, machines, seeds, checks, directory, self._inside)
         self.register_outputs({})
 

@@ -60,12 +60,14 @@ class PinnedSeed:
         snapshot: the snapshot's label in its repository.
         taken_at: when it was taken, UTC, whole seconds.
         repository_digest: SHA-256 over what identifies the snapshot in its repository, as hex digits.
+        drilled_at: when a drill last asked to restore it anew, UTC, whole seconds; None where none has.
     """
 
     store: str
     snapshot: str
     taken_at: datetime
     repository_digest: str
+    drilled_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,12 +125,17 @@ def as_values(placement: Placement) -> dict[str, object]:
         "seeds": {
             seed.store: {
                 "snapshot": seed.snapshot,
-                "taken_at": seed.taken_at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+                "taken_at": _written(seed.taken_at),
                 "repository_digest": seed.repository_digest,
+                **({"drilled_at": _written(seed.drilled_at)} if seed.drilled_at else {}),
             }
             for seed in sorted(placement.seeds, key=lambda seed: seed.store)
         },
     }
+
+
+def _written(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def is_label(text: str) -> bool:
@@ -226,14 +233,16 @@ def _read_seeds(place: Place, value: object) -> list[PinnedSeed]:
 
 
 def _read_seed(place: Place, name: object, value: object) -> PinnedSeed | None:
-    section = read_keys(place, value, required=("snapshot", "taken_at", "repository_digest"))
+    required = ("snapshot", "taken_at", "repository_digest")
+    section = read_keys(place, value, required=required, optional=("drilled_at",))
     known = read_text(place, name, _NAME, "a store's name as the key")
     label = section.read("snapshot", read_text, is_label, "a snapshot's label")
     taken_at = section.read("taken_at", _read_time)
     digest = section.read("repository_digest", read_text, _DIGEST, _DIGEST_ALLOWED)
+    drilled_at = section.read("drilled_at", _read_time)
     if known is None or label is None or taken_at is None or digest is None:
         return None
-    return PinnedSeed(store=known, snapshot=label, taken_at=taken_at, repository_digest=digest)
+    return PinnedSeed(store=known, snapshot=label, taken_at=taken_at, repository_digest=digest, drilled_at=drilled_at)
 
 
 def _read_time(place: Place, value: object) -> datetime | None:

@@ -190,4 +190,5 @@ def _judge(shell: Shell, engine: Engine, inputs: Values, filling: Filling, story
         name = "it is the backup's own cluster (system identifier)"
         story.checks.append(Check(name=name, ok=found == wanted, detail=detail))
     if not story.done or not all(check.green for check in story.checks):
+        seeding.note_attempt(seeding.seed_record(filling.seed, filling.name, story, filling.snapshot, age, None))
         raise seeding.ChecksFailed(_named(shell, filling), story.checks, serves=filling.lie.current is not None)

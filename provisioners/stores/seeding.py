@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 import re
 import time
 from collections.abc import Mapping
@@ -232,6 +234,14 @@ def missing_checks(story: Story, wanted: tuple[str, ...]) -> list[Check]:
     """Return a red check for each that did not run."""
     have = {check.name for check in story.checks}
     return [Check(name=name, ok=False, detail="it could not run", ran=False) for name in wanted if name not in have]
+
+
+def note_attempt(record: Mapping[str, Any]) -> None:
+    """Note a filling that was refused where a drill looks for it: in the file that ``UNDERSTUDY_ATTEMPTS`` names."""
+    path = os.environ.get("UNDERSTUDY_ATTEMPTS", "")
+    if path:
+        with Path(path).open("a", encoding="utf-8") as file:
+            file.write(f"{json.dumps(record)}\n")
 
 
 def seed_record(

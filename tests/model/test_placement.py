@@ -71,6 +71,7 @@ def placements(draw: st.DrawFn) -> Placement:
                 snapshot=draw(st.text(max_size=40).filter(is_label)),
                 taken_at=draw(TIMES),
                 repository_digest=draw(HEX),
+                drilled_at=draw(st.none() | TIMES),
             )
             for store in stores
         ),
