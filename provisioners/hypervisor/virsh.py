@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shlex
 import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from model.errors import UnderstudyError
+from provisioners.commands import command_line
 from provisioners.outcome import Deadline, Say, last_lines, pause
 
 LOCAL = "qemu:///system"
@@ -99,7 +99,7 @@ class Virsh:
         Raises:
             VirshFailed, Absent, Stopped: as `run`.
         """
-        self.run("; ".join(shlex.join(command) for command in commands))
+        self.run("; ".join(command_line(command) for command in commands))
 
     def exists(self, *argv: str) -> bool:
         """Return whether what this command is about exists."""
