@@ -6,6 +6,7 @@ import hashlib
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 
@@ -61,7 +62,7 @@ def read_recipe(directory: Path = HERE) -> Recipe:
         GuestFile(path=entry["path"], content=(guest / entry["source"]).read_bytes(), mode=int(entry["mode"], 8))
         for entry in entries.pop("files")
     )
-    plain = {key: tuple(value) if isinstance(value, list) else value for key, value in entries.items()}
+    plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in entries.items()}
     modules = tuple((path.name, path.read_bytes()) for path in sorted(guest.glob("Understudy/*.pm")))
     return Recipe(**plain, files=files, init=(guest / "init.pl").read_bytes(), init_modules=modules)
 
