@@ -48,7 +48,7 @@ def machines() -> Iterator[dict[str, AnsweringMachine]]:
         yield running
     finally:
         for each in running.values():
-            each.stop()
+            each.remove()
         close_all()
 
 

@@ -70,6 +70,10 @@ class Machine:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.remove()
+
+    def remove(self) -> None:
+        """Cut its power and forget it."""
         self.stop()
         shutil.rmtree(self._directory, ignore_errors=True)
 
