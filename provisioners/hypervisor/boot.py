@@ -15,7 +15,7 @@ from provisioners.hypervisor.fence_rules import fences_of
 from provisioners.hypervisor.host import ToolFailed, tool
 from provisioners.hypervisor.identity import ask, identity_message
 from provisioners.hypervisor.virsh import Absent, Virsh, VirshFailed, wait_for_state
-from provisioners.hypervisor.warm_start import save_path
+from provisioners.hypervisor.warm_start import forget_memory, save_path
 from provisioners.outcome import Deadline, Say
 from provisioners.provider.inputs import COMMON, FLAG, TEXT, WORDS, Rule, failures, optional
 from provisioners.provider.kinds import Failure, Real, Values
@@ -165,7 +165,7 @@ def _start(virsh: Virsh, inputs: Values, say: Say) -> str:
         virsh.run("resume" if state.startswith("paused") else "start", domain)
         state = _state_and_reason(virsh, domain)
     if save_path(domain).exists():  # it runs: from now on no saved memory fits its disk
-        virsh.run("managedsave-remove", domain)
+        forget_memory(virsh, domain)
     return state
 
 

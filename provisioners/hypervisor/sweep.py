@@ -22,6 +22,7 @@ from provisioners.hypervisor import fence, template
 from provisioners.hypervisor.host import FENCES, MANAGED_SAVES, STACKS
 from provisioners.hypervisor.savefile import BadSaveFile, read_head
 from provisioners.hypervisor.virsh import Virsh
+from provisioners.hypervisor.warm_start import forget_memory
 from provisioners.outcome import Say
 
 Sort = Literal["machine", "saved memory", "disk", "network", "pool", "fence"]
@@ -182,6 +183,7 @@ def _remove_machine(name: str, virsh: Virsh) -> None:
     if virsh.state(name) not in ("shut off", ""):
         virsh.run("destroy", name)
     if virsh.state(name):  # one that was never defined is gone by now
+        forget_memory(virsh, name)
         virsh.run("undefine", name, "--managed-save", "--snapshots-metadata", "--checkpoints-metadata", "--nvram")
 
 

@@ -74,6 +74,12 @@ def remove_if_ours(domain: str, outputs: Mapping[str, Any]) -> None:
         path.unlink(missing_ok=True)
 
 
+def forget_memory(virsh: Virsh, domain: str) -> None:
+    """Remove whatever memory a domain would be started from. Virsh alone does not see one that was laid down by us."""
+    virsh.run("managedsave-remove", domain)
+    save_path(domain).unlink(missing_ok=True)
+
+
 def _place(inputs: Values, outputs: Values, say: Say) -> Values:
     remove_if_ours(inputs["domain"], outputs)
     reason = _obstacle(inputs)

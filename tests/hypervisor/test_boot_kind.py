@@ -107,6 +107,7 @@ def test_a_memory_that_is_still_there_once_the_machine_runs_is_removed(
     virsh.answer({"domstate stage-db1 --reason": "running (booted)", "managedsave-remove stage-db1": "", **UP})
     Boot().create(inputs, quiet)
     assert "managedsave-remove stage-db1" in virsh.asked()
+    assert not (tmp_path / "stage-db1.save").exists()
 
 
 def test_a_machine_that_runs_on_a_disk_that_is_gone_is_started_on_the_new_one(

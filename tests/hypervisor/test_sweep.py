@@ -48,7 +48,8 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, virsh: FakeVirsh) -> P
         (tmp_path / name).mkdir()
     for module, name in (("sweep", "STACKS"), ("sweep", "FENCES"), ("fence", "FENCES"), ("template", "TEMPLATES")):
         monkeypatch.setattr(f"provisioners.hypervisor.{module}.{name}", tmp_path / name.lower())
-    monkeypatch.setattr("provisioners.hypervisor.sweep.MANAGED_SAVES", tmp_path / "saves")
+    for module in ("sweep", "warm_start"):
+        monkeypatch.setattr(f"provisioners.hypervisor.{module}.MANAGED_SAVES", tmp_path / "saves")
     monkeypatch.setattr("provisioners.hypervisor.fence.HOOKS", tmp_path / "hooks")
     return tmp_path
 
@@ -82,6 +83,7 @@ def test_a_left_over_is_taken_away_in_order(host: Path, virsh: FakeVirsh) -> Non
             "dumpxml stage-a": xml("stage-a", OWNER),
             "domstate stage-a": ["running", "shut off"],
             "destroy stage-a": "",
+            "managedsave-remove stage-a": "",
             "undefine stage-a --managed-save --snapshots-metadata --checkpoints-metadata --nvram": "",
             "net-list --all --name": "stage-mirror\ndefault",
             "net-dumpxml stage-mirror": "<network><bridge name='usc7ff6dm'/></network>",
