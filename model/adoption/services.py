@@ -20,7 +20,7 @@ _TELLING = re.compile(
 _ENGINE = re.compile(r"^(postgresql|postgres|mariadb|mysql|mysqld)(-[0-9.]+)?(@.*)?$")
 # Parts of the system itself, also where somebody wrote their unit anew.
 _SYSTEM = re.compile(
-    r"^(understudy|snap\.|user@|user-runtime-dir@|systemd-|cloud-|getty@|serial-getty@|ssh$|sshd$|cron$|crond$|dbus|"
+    r"^(understudy|snap\.|user@|user-runtime-dir@|systemd-|cloud-|getty@|serial-getty@|sshd?(@|$)|cron$|crond$|dbus|"
     r"rsyslog$|networking$|NetworkManager|chrony|ntp|polkit|udev|qemu-guest-agent$|lvm2|mdadm|smartd|smartmontools$)"
 )
 
