@@ -1,4 +1,4 @@
-"""Boot the image with qemu alone, without libvirt: for measuring, and to see what is in an image. Pure, but for ``main``."""
+"""Boot the image with qemu alone, without libvirt: for measuring, and to see what is in an image. Pure."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class BareMachine:
 
 
 def qemu_arguments(image: ImagePaths, machine: BareMachine) -> tuple[str, ...]:
-    """Return the qemu command that boots the image's kernel with this machine's disk, and nothing that is not needed."""
+    """Return the qemu command that boots the image with this machine's disk, and has nothing that is not needed."""
     network = machine.control_address.rsplit(".", 1)[0]
     forward = f"hostfwd=tcp:127.0.0.1:{machine.ssh_port}-{machine.control_address}:22"
     multi = ",thread=multi" if machine.accelerator == "tcg" else ""

@@ -6,7 +6,9 @@ import argparse
 import fcntl
 import os
 import shutil
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +16,7 @@ from pathlib import Path
 
 from images import cache, root
 from images.cache import ImagePaths
-from images.recipe import read_recipe, recipe_digest
+from images.recipe import HERE, read_recipe, recipe_digest
 from model.errors import UnderstudyError
 
 IMAGES = Path("/var/lib/understudy/images")
@@ -39,7 +41,9 @@ def ensure(say: Say, *, images: Path = IMAGES, verify: bool = False) -> ImagePat
     paths = cache.usable(directory, verify=verify)
     if isinstance(paths, ImagePaths):
         return paths
-    _make_directory(images)
+    if os.geteuid() != 0:
+        return _ensure_as_root(directory, say)
+    images.mkdir(mode=0o755, parents=True, exist_ok=True)
     with _alone(images / f".{digest}.lock", say):
         paths = cache.usable(directory, verify=verify)  # another may have built it meanwhile
         if isinstance(paths, ImagePaths):
@@ -51,36 +55,45 @@ def ensure(say: Say, *, images: Path = IMAGES, verify: bool = False) -> ImagePat
 
 
 def _build(directory: Path, digest: str, say: Say) -> ImagePaths:
-    if os.geteuid() != 0:
-        raise UnderstudyError(
-            where=f"image {digest}",
-            found="not built yet, and only root can build it",
-            todo="Run: sudo -E ./run python -m images.build",
-        )
     began = time.monotonic()
-    work = directory.parent / f".building-{digest}"
-    shutil.rmtree(work, ignore_errors=True)  # of a build that was cut off; nobody else is in it, the lock is ours
-    work.mkdir(mode=0o700)
+    for old in directory.parent.glob(f".building-{digest}-*"):
+        shutil.rmtree(old, ignore_errors=True)  # of a build that was cut off; nobody else is in it, the lock is ours
+    work = Path(tempfile.mkdtemp(prefix=f".building-{digest}-", dir=directory.parent))
     try:
-        say(f"image {digest}: building it, which takes one to two minutes")
+        say(f"image {digest}: building it, which usually takes one to two minutes")
         whole = root.build(read_recipe(), work, say)
-        cache.seal(whole, digest)
+        cache.seal(whole, digest, root.installed(work))
         whole.chmod(0o755)
         whole.rename(directory)
+    except OSError as error:
+        raise UnderstudyError(where=f"image {digest}", found=str(error), todo="Mend that, and try again.") from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    paths = cache.usable(directory)
-    if not isinstance(paths, ImagePaths):
-        raise UnderstudyError(where=str(directory), found=f"just built, and already {paths}", todo="Look at the disk.")
     say(f"image {digest}: built in {time.monotonic() - began:.0f} s")
-    return paths
+    return _present(directory)
 
 
-def _make_directory(images: Path) -> None:
-    try:
-        images.mkdir(mode=0o755, parents=True, exist_ok=True)
-    except OSError as error:
-        raise UnderstudyError(where=str(images), found=str(error), todo="Run as root, or with sudo.") from error
+def _present(directory: Path) -> ImagePaths:
+    paths = cache.usable(directory)
+    if isinstance(paths, ImagePaths):
+        return paths
+    raise UnderstudyError(where=str(directory), found=f"just built, and already {paths}", todo="Look at the disk.")
+
+
+def _ensure_as_root(directory: Path, say: Say) -> ImagePaths:
+    """Have this program run by root; its lines are passed on as they come."""
+    argv = ("sudo", "-n", "--", sys.executable, "-m", "images.build")
+    builder = subprocess.Popen(argv, cwd=HERE.parent, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    with builder:
+        for line in builder.stderr or ():
+            say(line.rstrip())
+    if builder.returncode:
+        raise UnderstudyError(
+            where=f"image {directory.name}",
+            found="not built yet, and only root can build it",
+            todo="Run: sudo ./run python -m images.build",
+        )
+    return _present(directory)
 
 
 @contextmanager

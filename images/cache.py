@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,7 @@ def usable(directory: Path, *, verify: bool = False) -> ImagePaths | str:
     """Return the image's files, or what is wrong with them.
 
     Args:
+        directory: the image's; its name is the digest.
         verify: compare the digests of all contents too, which takes seconds.
     """
     try:
@@ -61,8 +63,8 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def seal(directory: Path, digest: str) -> None:
-    """Write down the sizes and digests of the image's files, and get all of it onto the disk."""
+def seal(directory: Path, digest: str, packages: Mapping[str, str]) -> None:
+    """Write down the sizes and digests of the image's files, and its packages, and get all of it onto the disk."""
     files = {}
     for name in FILES:
         path = directory / name
@@ -70,7 +72,8 @@ def seal(directory: Path, digest: str) -> None:
         _to_disk(path)
         files[name] = {"size": path.stat().st_size, "sha256": _sha256(path)}
     record = directory / RECORD
-    record.write_text(json.dumps({"digest": digest, "files": files}, indent=2) + "\n", encoding="utf-8")
+    content = {"digest": digest, "files": files, "packages": dict(packages)}
+    record.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     record.chmod(0o644)
     _to_disk(record)
 

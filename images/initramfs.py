@@ -14,7 +14,7 @@ def load_order(names: Iterable[str], modules_dep: str, built_in: str) -> tuple[s
 
     Args:
         names: drivers' names, with underscores or hyphens.
-        modules_dep: the text of the kernel's ``modules.dep``: a path, a colon, and the paths that it needs, nearest first.
+        modules_dep: the text of the kernel's ``modules.dep``: a path, a colon, and what it needs, nearest first.
         built_in: the text of ``modules.builtin``; drivers in it need no loading.
 
     Raises:
@@ -36,7 +36,7 @@ def load_order(names: Iterable[str], modules_dep: str, built_in: str) -> tuple[s
 
 
 def _name(path: str) -> str:
-    return path.rsplit("/", 1)[-1].split(".ko")[0].replace("-", "_")
+    return path.rsplit("/", 1)[-1].split(".ko", maxsplit=1)[0].replace("-", "_")
 
 
 def archive(entries: Iterable[Entry]) -> bytes:

@@ -41,6 +41,7 @@ class Recipe:
     disabled: tuple[str, ...]
     masked: tuple[str, ...]
     masked_generators: tuple[str, ...]
+    masked_rules: tuple[str, ...]
     late: tuple[str, ...]
     excluded: tuple[str, ...]
     removed: tuple[str, ...]
@@ -68,7 +69,7 @@ def read_recipe(directory: Path = HERE) -> Recipe:
 
 
 def recipe_digest(directory: Path = HERE) -> str:
-    """Return the twelve hexadecimal digits that name the image: a digest of the recipe, the guest's files and the builder.
+    """Return twelve hexadecimal digits that name the image: a digest of the recipe, the guest's files and the builder.
 
     The order of files is that of their names, and their times and modes on this computer do not count.
     """
@@ -82,5 +83,5 @@ def recipe_digest(directory: Path = HERE) -> str:
     return digest.hexdigest()[:12]
 
 
-NOT_BUILDING = frozenset({"bare.py", "__init__.py"})
+NOT_BUILDING = frozenset({"__init__.py", "bare.py", "build.py", "cache.py", "sources.py"})
 """Programs of this directory that have no part in what the image holds."""

@@ -1,7 +1,8 @@
-"""The steps of a build: packages, our files, the initial RAM disk, the disk. Each takes a directory and leaves one file."""
+"""The steps of a build: packages, our files, the initial RAM disk, the disk."""
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import threading
@@ -16,6 +17,7 @@ from images.sources import apt_options, read_sources
 from model.errors import UnderstudyError
 
 Say = Callable[[str], None]
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NEEDED = {"mmdebstrap": "mmdebstrap", "mke2fs": "e2fsprogs", "qemu-img": "qemu-utils"}
 """Programs that a build runs, and the Debian packages that have them."""
 
@@ -34,6 +36,12 @@ def build(recipe: Recipe, work: Path, say: Say) -> Path:
     _boot_files(recipe, tree, whole)
     _disk(recipe, tree, work, whole, say)
     return whole
+
+
+def installed(work: Path) -> dict[str, str]:
+    """Return the packages of the image that was just built in ``work``, with their versions."""
+    status = (work / "tree/var/lib/dpkg/status").read_text(encoding="utf-8")
+    return dict(sorted(re.findall(r"^Package: (\S+)\n(?:[^\n]+\n)*?Version: (\S+)\n", status, re.MULTILINE)))
 
 
 def _check_programs() -> None:
@@ -79,7 +87,6 @@ def _adjust(recipe: Recipe, tree: Path) -> None:
     (tree / "etc/machine-id").write_text("uninitialized\n", encoding="ascii")
     (tree / "etc/default/locale").write_text(f"LANG={recipe.locale}\n", encoding="ascii")
     (tree / "etc/fstab").write_text("# The system disk is mounted by the initial RAM disk.\n", encoding="ascii")
-    (tree / "var/lib/mysql").mkdir(mode=0o755, exist_ok=True)
     for name in ("etc/.updated", "var/.updated"):  # nothing is to be brought up to date at the first boot
         (tree / name).touch()
 
@@ -88,14 +95,24 @@ def _adjust_units(recipe: Recipe, units: Path) -> None:
     for wants in units.glob("*.wants"):
         for unit in recipe.disabled:
             (wants / unit).unlink(missing_ok=True)  # by name: where the link leads is meant for the image, not for here
-    generators = units.parent / "system-generators"
-    generators.mkdir(exist_ok=True)
-    masked = (*(units / unit for unit in recipe.masked), *(generators / name for name in recipe.masked_generators))
-    for path in masked:
-        _remove(path)
-        path.symlink_to("/dev/null")
+    _mask(units, recipe.masked)
+    _mask(units.parent / "system-generators", recipe.masked_generators)
+    _mask(units.parents[1] / "udev/rules.d", recipe.masked_rules)
+    sockets = units / "sockets.target.wants"
+    sockets.mkdir(exist_ok=True)
+    (sockets / "ssh.socket").symlink_to("/etc/systemd/system/ssh.socket")
     for unit in recipe.late:
-        _write(units / f"{unit}.d/late.conf", b"[Unit]\nAfter=ssh.service\n", 0o644)
+        _write(units / f"{unit}.d/late.conf", LATE, 0o644)
+
+
+def _mask(directory: Path, names: tuple[str, ...]) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        _remove(directory / name)
+        (directory / name).symlink_to("/dev/null")
+
+
+LATE = b"[Service]\nNice=10\n"
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:
@@ -117,8 +134,8 @@ def _boot_files(recipe: Recipe, tree: Path, whole: Path) -> None:
         raise UnderstudyError(where="image", found=f"{len(kernels)} kernels", wanted="one kernel")
     version = kernels[0].name.removeprefix("vmlinuz-")
     modules = tree / "usr/lib/modules" / version
-    dependencies = (modules / "modules.dep").read_text(encoding="ascii")
-    order = initramfs.load_order(recipe.modules, dependencies, (modules / "modules.builtin").read_text(encoding="ascii"))
+    lists = [(modules / name).read_text(encoding="ascii") for name in ("modules.dep", "modules.builtin")]
+    order = initramfs.load_order(recipe.modules, lists[0], lists[1])
     drivers = {path.rsplit("/", 1)[-1]: (modules / path).read_bytes() for path in order}
     early = {path: (tree / path).read_bytes() for path in recipe.early}
     entries = initramfs.entries(recipe.init, recipe.init_modules, early, drivers)
@@ -130,7 +147,8 @@ def _disk(recipe: Recipe, tree: Path, work: Path, whole: Path, say: Say) -> None
     raw, disk = work / "disk.raw", whole / "disk.qcow2"
     # A small journal, and inode tables made here and not by each clone at its first mount.
     options = ("-t", "ext4", "-L", "system", "-J", "size=32", "-E", "lazy_itable_init=0,nodiscard")
-    run(("mke2fs", "-q", *options, "-d", str(tree), str(raw), f"{recipe.disk_mib}M"), "image: making the file system", say)
+    make = ("mke2fs", "-q", *options, "-d", str(tree), str(raw), f"{recipe.disk_mib}M")
+    run(make, "image: making the file system", say)
     # Not compressed: unpacking would be paid for at each machine's boot, and only once does the size matter.
     run(("qemu-img", "convert", "-O", "qcow2", str(raw), str(disk)), "image: making the disk", say)
 
@@ -142,16 +160,17 @@ def run(argv: Sequence[str], what: str, say: Say, environment: dict[str, str] | 
         UnderstudyError: it fails; its last lines are in the message.
     """
     say(what)
-    clean = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", **(environment or {})}
+    clean = {"PATH": SYSTEM_PATH, "LC_ALL": "C.UTF-8", **(environment or {})}
+    # What a builder that was killed had started ends with it, and does not write beside the next one.
+    bound = ("setpriv", "--pdeathsig", "TERM", *argv)
     with _ticking(what, say):
         result = subprocess.run(
-            argv, env=clean, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+            bound, env=clean, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
         )
     if result.returncode:
         tail = "\n".join(result.stdout.decode(errors="replace").splitlines()[-15:])
-        raise UnderstudyError(
-            where=what, found=f"{argv[0]} ended with {result.returncode}:\n{tail}", todo="Mend what it names, and try again."
-        )
+        found = f"{argv[0]} ended with {result.returncode}:\n{tail}"
+        raise UnderstudyError(where=what, found=found, todo="Mend what it names, and try again.")
 
 
 @contextmanager

@@ -42,7 +42,8 @@ def suite_lines(text: str, suite: str) -> str:
 def suite_stanzas(text: str, suite: str) -> str:
     """Return the stanzas of a deb822 sources file that name the suite, with no other suites and components.
 
-    >>> print(suite_stanzas("Types: deb deb-src\\nURIs: http://a/\\nSuites: bookworm sid\\nComponents: main\\n", "bookworm"))
+    >>> stanza = "Types: deb deb-src\\nURIs: http://a/\\nSuites: bookworm sid\\nComponents: main\\n"
+    >>> print(suite_stanzas(stanza, "bookworm"))
     Types: deb
     URIs: http://a/
     Suites: bookworm

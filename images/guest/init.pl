@@ -53,6 +53,14 @@ sub enter_system_disk {
     chdir '/';
 }
 
+# The file system of a disk that is larger than the image's. Once, at the first boot; done before anything else starts.
+sub grow_system_disk {
+    my ($used, $there) = Understudy::Kernel::disk_sizes('vda');
+    return unless defined $used && $there - $used >= 1 << 24;
+    my $pid = Understudy::Identity::start_program(0, '/sbin/resize2fs', '/dev/vda') // return;
+    waitpid $pid, 0;
+}
+
 # Its memory is given back; what this process still has open goes with it.
 sub empty_ram_disk {
     for my $directory (@_) {
@@ -61,27 +69,42 @@ sub empty_ram_disk {
     }
 }
 
+# systemd listens for SSH on the control card, and believes in a card only when udev has announced it. udev starts later:
+# so its record of that card is written here, in the form in which udev keeps it.
+# Source: systemd 252, src/libsystemd/sd-device/device-private.c (device_update_db, device_tag).
+sub announce_control_card {
+    Understudy::Kernel::mount_run();
+    my $index = Understudy::Identity::read_file('/sys/class/net/eth0/ifindex') or return;
+    chomp $index;
+    mkdir $_, 0755 for qw(/run/udev /run/udev/data /run/udev/tags /run/udev/tags/systemd);
+    Understudy::Identity::write_file("/run/udev/data/n$index", 0644, "I:1\nE:SYSTEMD_ALIAS=/sys/subsystem/net/devices/eth0\nG:systemd\nQ:systemd\nV:1\n");
+    Understudy::Identity::write_file("/run/udev/tags/systemd/n$index", 0444, '');
+}
+
 sub become_systemd {
     exec { '/lib/systemd/systemd' } '/sbin/init' or Understudy::Kernel::log_line("systemd cannot be started: $!");
     Understudy::Kernel::power_off();
 }
 
-sub main {
+sub prepare_machine {
     mount_kernel_files();
     quieten_network();
     load_drivers();
     enter_system_disk();
+    grow_system_disk();
     my $port = Understudy::Channel::open_port(5);
     my $button = Understudy::Channel::open_button();
-    if (-e $Understudy::Identity::KEPT) {
-        eval { Understudy::Identity::apply_kept(); 1 } or Understudy::Kernel::log_line("identity: $@");
-    }
+    if (-e $Understudy::Identity::KEPT) { Understudy::Identity::apply_kept() }
     elsif ($port) { Understudy::Channel::first_identity($port, $button) }
     else { Understudy::Kernel::log_line('there is no port to the host: the machine stays without a name and keys') }
+    announce_control_card();
     my $child = fork;
     Understudy::Channel::listen_forever($port, $button) if defined $child && !$child;
-    become_systemd();
 }
 
-main() unless caller;
+# Whatever fails, systemd is started: the first process must not end, and somebody may want to look.
+unless (caller) {
+    eval { prepare_machine(); 1 } or Understudy::Kernel::log_line("$@");
+    become_systemd();
+}
 1;

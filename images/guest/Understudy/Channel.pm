@@ -169,7 +169,7 @@ sub listen_forever {
     own_port($port) if $port;    # the signal is this process's from now on
     while (1) {
         my $line = read_line($port, 1, $button);
-        Understudy::Identity::start_program('/usr/bin/systemctl', '--no-block', 'poweroff') if power_pressed($button);
+        Understudy::Identity::start_program(0, '/usr/bin/systemctl', '--no-block', 'poweroff') if power_pressed($button);
         send_line($port, answer($line, \&Understudy::Identity::apply_warm, 'warm')) if defined $line;
     }
 }

@@ -89,12 +89,9 @@ sub apply_warm {
         Understudy::Kernel::attach_disk_again('vdb') unless (read_file('/proc/mounts') // '') =~ m{^/dev/vdb }m;
     }
     write_files($message);
-    if ($KERNEL) {
-        restart_sshd();
-        Understudy::Kernel::set_cards($message->{cards}, !is_template($message));
-    }
-    keep($message);    # while sshd starts itself anew
-    start_program('/usr/lib/understudy/after-wake') if $KERNEL;
+    Understudy::Kernel::set_cards($message->{cards}, !is_template($message)) if $KERNEL;
+    keep($message);
+    start_program(2, '/usr/lib/understudy/after-wake') if $KERNEL;    # later: whoever waits for SSH goes first
 }
 
 sub apply_kept {
@@ -110,16 +107,12 @@ sub set_boot_id {
     Understudy::Kernel::set_boot_id($boot_id, $file);
 }
 
-# sshd reads its new host key when it starts itself anew; its listening socket is closed by then.
-sub restart_sshd {
-    kill 'HUP', $1 if (read_file('/run/sshd.pid') // '') =~ /\A([0-9]+)$/m;
-}
-
-# Start a program and do not wait for it. Only once systemd runs; its end is nobody's concern.
+# Start a program after some seconds; the answer is its number, and its end is nobody's concern.
 sub start_program {
-    my @command = @_;
+    my ($seconds, @command) = @_;
     my $pid = fork // return;
-    return if $pid;
+    return $pid if $pid;
+    select undef, undef, undef, $seconds;
     exec { $command[0] } @command or Understudy::Kernel::call(231, 1);    # exit_group
 }
 

@@ -15,6 +15,10 @@ sub mount_type {
     return call(165, $type, $target, $type, 0, $data // '');
 }
 
+sub mount_run {    # as systemd does it: MS_NOSUID, MS_NODEV, MS_STRICTATIME
+    return call(165, 'tmpfs', '/run', 'tmpfs', 2 | 4 | 1 << 24, 'mode=755,size=20%,nr_inodes=800k');
+}
+
 sub mount_disk {
     my ($device, $target) = @_;
     return call(165, $device, $target, 'ext4', 1024, '');    # MS_NOATIME
@@ -114,6 +118,19 @@ sub find_device {
         return $entry if $found eq $content;
     }
     return;
+}
+
+# The size of an ext4 file system on a device, and of the device, in bytes.
+# Source: Documentation/filesystems/ext4/super.rst of Linux.
+sub disk_sizes {
+    my ($disk) = @_;
+    open my $device, '<', "/dev/$disk" or return;
+    sysseek $device, 1024, 0;
+    my $count = sysread $device, my $block, 1024;
+    return unless defined $count && $count == 1024 && unpack('x56 v', $block) == 0xef53;
+    my ($low, $scale, $high) = (unpack('x4 V', $block), unpack('x24 V', $block), unpack('x336 V', $block));
+    open my $size, '<', "/sys/block/$disk/size" or return;
+    return (($high << 32 | $low) * (1024 << $scale), 512 * <$size>);
 }
 
 # Have the driver read a disk's size again: a clone's data disk may be larger than its template's.
