@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,25 +67,58 @@ def site(tmp_path: Path) -> Iterator[Site]:
     site.end(site.stage)
 
 
+def begin(site: Site) -> tuple[subprocess.Popen[str], list[str], threading.Thread]:
+    """Start `up`; what it says is collected while it runs."""
+    up = site.start("pulumi", "up", "-s", site.stage, "--yes", "--skip-preview", "--non-interactive")
+    said: list[str] = []
+    assert up.stdout is not None
+    reader = threading.Thread(target=said.extend, args=(up.stdout,))
+    reader.start()
+    return up, said, reader
+
+
+def wait_for(up: subprocess.Popen[str], said: list[str], sign: str, seconds: float) -> None:
+    """Wait until the sign was said and that many seconds more have passed, or `up` has ended."""
+    while up.poll() is None and not any(sign in line for line in said):
+        time.sleep(0.05)
+    deadline = time.monotonic() + seconds
+    while up.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+def gone(session: int) -> bool:
+    """Return whether the session's provider ends by itself within five seconds."""
+    deadline = time.monotonic() + 5
+    while any("provisioners.provider" in line for line in processes_of(session).values()):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.2)
+    return True
+
+
 def test_whatever_is_killed_the_next_up_finishes_the_work(site: Site) -> None:
     seed = int.from_bytes(os.urandom(4), "big")
     print(f"random seed {seed}")
     chance = random.Random(seed)
-    for turn in range(KILLS):
-        up = site.start("pulumi", "up", "-s", site.stage, "--yes", "--skip-preview", "--non-interactive")
-        deadline = time.monotonic() + chance.uniform(4, 40)
-        while time.monotonic() < deadline and up.poll() is None:
-            time.sleep(0.1)
+    killed: list[str] = []
+    for _ in range(3 * KILLS):
+        in_restore = len(killed) % 3 == 2
+        up, said, reader = begin(site)
+        wait_for(
+            up, said, "PostgresPrimary" if in_restore else "Updating", chance.uniform(0.2, 5 if in_restore else 15)
+        )
         victim = chance.choice(("cli", "provider", "both"))
-        found = kill(up.pid, victim)
-        said, _ = up.communicate(timeout=300)
-        print(f"turn {turn}: {victim} {'killed' if found else 'had ended'}; its last words:\n{said[-600:]}")
-        until = time.monotonic() + 5
-        while (left := [line for line in processes_of(up.pid).values() if "provisioners.provider" in line]) and (
-            time.monotonic() < until
-        ):
-            time.sleep(0.2)
-        assert not left, "a provider outlived its engine"
+        if up.poll() is None and kill(up.pid, victim):
+            killed.append(f"{victim} in {'the restore' if in_restore else 'the build'}")
+        up.wait(timeout=300)
+        reader.join(timeout=30)
+        print(f"{killed[-1:]}; last words: {''.join(said)[-300:]}")
+        assert gone(up.pid), "a provider outlived its engine"
+        if len(killed) == KILLS:
+            break
+        if up.returncode == 0:
+            site.pulumi("destroy", site.stage)
+    assert len(killed) == KILLS, killed
     site.pulumi("up", site.stage)
     site.pulumi("preview", site.stage, "--expect-no-changes")
     site.pulumi("preview", site.stage, "--refresh", "--expect-no-changes")
