@@ -57,18 +57,9 @@ def read_site(directory: Path, stack: str, backend_url: str, config: Mapping[str
         environment = _environment(directory, stack, config)
     if environment is None:
         raise ConfigurationError(tuple(faults))
-    renderer = Renderer(
-        environment=environment, services=services, sources=_read_sources(directory, services), faults=faults
-    )
-    rendered = {
-        machine.name: tuple(
-            renderer.service(machine, services[name])
-            for name in machine.services
-            if name in services and (services[name].mirrored or not environment.mirror_of)
-        )
-        for machine in environment.topology.machines
-        if machine.existing is None
-    }
+    sources = read_sources(directory, services)
+    renderer = Renderer(environment=environment, services=services, sources=sources, faults=faults)
+    rendered = _rendered(environment, services, renderer)
     engines = {store.name: renderer.engine(store) for store in environment.topology.stores}
     faults += _unknown_passwords(environment, rendered)
     if faults:
@@ -80,6 +71,21 @@ def read_site(directory: Path, stack: str, backend_url: str, config: Mapping[str
         services=rendered,
         engines=engines,
     )
+
+
+def _rendered(
+    environment: Environment, services: Mapping[str, Service], renderer: Renderer
+) -> dict[str, tuple[RenderedService, ...]]:
+    """Return what runs on each machine that we build; a mirror leaves out what is for live data only."""
+    return {
+        machine.name: tuple(
+            renderer.service(machine, services[name])
+            for name in machine.services
+            if name in services and (services[name].mirrored or not environment.mirror_of)
+        )
+        for machine in environment.topology.machines
+        if machine.existing is None
+    }
 
 
 def read_services(directory: Path) -> dict[str, Service]:
@@ -145,7 +151,8 @@ def _environment(directory: Path, stack: str, config: Mapping[str, str | None] |
     return read_environment(found, stack, services=files.service_names(directory))
 
 
-def _read_sources(directory: Path, services: Mapping[str, Service]) -> dict[str, str]:
+def read_sources(directory: Path, services: Mapping[str, Service]) -> dict[str, str]:
+    """Return the text of each file of the services, by ``service/file``; those that are missing are left out."""
     paths = {f"{service.name}/{source}" for service in services.values() for source in service.sources()}
     return {
         path: files.read_text(directory / "services" / path)

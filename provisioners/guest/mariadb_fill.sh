@@ -26,10 +26,9 @@ check() {
 }
 
 clean() {
-    for process in /proc/[0-9]*; do
-        case $(readlink -- "$process/cwd" 2>/dev/null || true)/ in
-        "$data"/*) kill -KILL "${process#/proc/}" 2>/dev/null || true ;;
-        esac
+    local process
+    for process in $(find /proc/[0-9]*/cwd -maxdepth 0 -lname "$data*" 2>/dev/null | cut -d/ -f3); do
+        kill -KILL "$process" 2>/dev/null || true
     done
     rm -rf -- "$data" "$private"
     install -d -o mysql -g mysql -m 0700 "$data" "$private"

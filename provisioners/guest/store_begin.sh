@@ -4,10 +4,9 @@ root=$1 account=$2 id=$3 key=$4
 shift 4
 remove() {
     # A server that a killed call left running has its working directory there.
-    for process in /proc/[0-9]*; do
-        case $(readlink -- "$process/cwd" 2>/dev/null || true)/ in
-        "$root/$1"/*) kill -KILL "${process#/proc/}" 2>/dev/null || true ;;
-        esac
+    local process
+    for process in $(find /proc/[0-9]*/cwd -maxdepth 0 -lname "$root/$1/*" 2>/dev/null | cut -d/ -f3); do
+        kill -KILL "$process" 2>/dev/null || true
     done
     if mountpoint --quiet -- "$root/$1/repository"; then umount -- "$root/$1/repository"; fi
     rm -rf -- "${root:?}/$1"

@@ -236,7 +236,24 @@ def checks_sql(tables: Sequence[str], heartbeat: Mapping[str, str]) -> str:
         tables: ``table`` or ``schema.table``.
         heartbeat: ``table`` and ``column``; empty where there is none.
     """
-    return "".join(_table_sql(table) for table in tables) + (_heartbeat_sql(heartbeat) if heartbeat else "")
+    beat = _heartbeat_sql(heartbeat) if heartbeat else ""
+    return _SERVER_SQL + "".join(_table_sql(table) for table in tables) + beat
+
+
+_SERVER_SQL = """SELECT system_identifier FROM pg_control_system() \\gset
+\\echo '@fact\\tsystem_identifier\\t':system_identifier
+SELECT NOT pg_is_in_recovery() AS open, current_setting('data_checksums') = 'on' AS summed \\gset
+\\if :open
+\\echo '@check\\tserver accepts connections\\tok\\t\\t'
+\\else
+\\echo '@check\\tserver accepts connections\\tbad\\t\\tit is still in recovery'
+\\endif
+\\if :summed
+\\echo '@check\\tdata checksums are on\\tok\\t\\t'
+\\else
+\\echo '@check\\tdata checksums are on\\tbad\\t\\tthey are off: damage in a page would go unseen'
+\\endif
+"""
 
 
 def _table_sql(table: str) -> str:

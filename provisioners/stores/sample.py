@@ -5,6 +5,7 @@ The same steps run against the sample prod's own server, or against a short-live
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -146,6 +147,16 @@ def copied_repository(door: Door, server: Server) -> bytes:
         return door.run(("tar", "--create", f"--directory={copy}", *plain, "archive", "backup"))
     finally:
         door.run(("rm", "-rf", "--", copy))
+
+
+def configured_repository(text: str) -> str:
+    """Return the repository's directory as pgBackRest's configuration says it.
+
+    >>> configured_repository("[global]\\nrepo1-path = /srv/pgbackrest\\n")
+    '/srv/pgbackrest'
+    """
+    found = re.search(r"^repo1-path\s*=\s*(\S+)", text, re.MULTILINE)
+    return found[1] if found else "/var/lib/pgbackrest"
 
 
 @contextmanager

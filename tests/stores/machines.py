@@ -35,9 +35,10 @@ class StoreMachine(Machine):
         done = subprocess.run((*enter, *words, *where, "-c", text), capture_output=True, text=True, check=True)
         return done.stdout.strip()
 
-    def shell(self, *argv: str) -> str:
+    def shell(self, *argv: str, check: bool = True) -> str:
         """Return what a command prints that root runs on the machine."""
-        done = subprocess.run(("chroot", str(self.root), *argv), capture_output=True, text=True, check=True)
+        enter = ("nsenter", f"--pid=/proc/{self._server()}/ns/pid", "chroot", str(self.root))
+        done = subprocess.run((*enter, *argv), capture_output=True, text=True, check=check)
         return done.stdout.strip()
 
 
