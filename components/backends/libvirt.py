@@ -4,32 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import pulumi
 import pulumi_libvirt as libvirt
 from pulumi import ResourceOptions
 
 from components.backends import Built, Keys
+from components.backends.libvirt_values import Size, domain_spec, identity, image_name, size
 from components.resources import Boot, Fence, Reached, Template, WarmStart
 from components.site import Site
 from model import names
 from model.connection import Connection
 from model.kernel import kernel_command_line
-from model.libvirt_xml import (
-    CardSpec,
-    DomainSpec,
-    domain_arguments,
-    domain_xml,
-    network_arguments,
-    replacing_xslt,
-    volume_xml,
-)
+from model.libvirt_xml import DomainSpec, domain_arguments, domain_xml, network_arguments, replacing_xslt, volume_xml
 from model.topology import Machine
 
 HOST_URI = "qemu:///system"
 _MIB = 1024 * 1024
-_Size = tuple[int, int, int, bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +35,7 @@ class LibvirtGround:
     provider: libvirt.Provider
     pool: libvirt.Pool
     networks: tuple[libvirt.Network, ...]
-    templates: Mapping[_Size, Template]
+    templates: Mapping[Size, Template]
 
 
 def build_ground(site: Site, parent: pulumi.Resource) -> LibvirtGround:
@@ -83,14 +74,14 @@ def build_ground(site: Site, parent: pulumi.Resource) -> LibvirtGround:
         # How full the host's disk is is no change of ours.
         opts=ResourceOptions.merge(behind, ResourceOptions(ignore_changes=["allocation", "available", "capacity"])),
     )
-    sizes = {_size(machine) for machine in site.environment.topology.machines if machine.existing is None}
-    templates = {size: _build_template(site, size, parent, fence) for size in sorted(sizes)}
+    sizes = {size(machine) for machine in site.environment.topology.machines if machine.existing is None}
+    templates = {one: _build_template(site, one, parent, fence) for one in sorted(sizes)}
     return LibvirtGround(provider=provider, pool=pool, networks=networks, templates=templates)
 
 
 def build_machine(site: Site, ground: LibvirtGround, machine: Machine, keys: Keys, parent: pulumi.Resource) -> Built:
     """Build one machine: its disks, its start, and the first word with it."""
-    stack, template = site.environment.stack, ground.templates[_size(machine)]
+    template = ground.templates[size(machine)]
     spec = domain_spec(site, machine)
     system = _build_volume(ground, machine, spec.system_disk, machine.system_disk_mib, template, site, parent)
     disks = [system]
@@ -108,14 +99,7 @@ def build_machine(site: Site, ground: LibvirtGround, machine: Machine, keys: Key
         volume_id=system.id,
         opts=inside,
     )
-    domain = libvirt.Domain(
-        machine.name,
-        **domain_arguments(spec),
-        disks=[{"volume_id": disk.id} for disk in disks],
-        opts=ResourceOptions.merge(
-            inside, ResourceOptions(provider=ground.provider, depends_on=[warm, *ground.networks])
-        ),
-    )
+    domain = _build_domain(machine.name, ground, spec, disks, warm, inside)
     boot = _build_boot(site, machine, keys, spec, domain, warm, disks, inside)
     return Built(
         reached=Reached(
@@ -127,7 +111,7 @@ def build_machine(site: Site, ground: LibvirtGround, machine: Machine, keys: Key
         ),
         host="this machine",
         control_address=str(site.placement.machine(machine.name).control_address),
-        domain=names.domain(stack, machine.name),
+        domain=spec.name,
         host_uri=HOST_URI,
         started=boot.started,
         reason=boot.reason,
@@ -135,71 +119,8 @@ def build_machine(site: Site, ground: LibvirtGround, machine: Machine, keys: Key
     )
 
 
-def domain_spec(site: Site, machine: Machine) -> DomainSpec:
-    """Return the machine as libvirt is to run it."""
-    stack, image = site.environment.stack, image_name(site)
-    directory = names.stack_directory(stack)
-    files = names.ROOT / "images" / image
-    return DomainSpec(
-        name=names.domain(stack, machine.name),
-        uuid=names.domain_uuid(site.owner, machine.name),
-        owner=site.owner,
-        vcpus=machine.vcpus,
-        memory_mib=machine.memory_mib,
-        kernel=str(files / "vmlinuz"),
-        initrd=str(files / "initrd.img"),
-        cmdline=kernel_command_line(site.placement.accelerator.kind),
-        system_disk=str(directory / f"{machine.name}-system-{image[:8]}.qcow2"),
-        data_disk=str(directory / f"{machine.name}-data.qcow2") if machine.data_disk_mib else "",
-        control=_card(stack, machine, "control"),
-        mirror=_card(stack, machine, "mirror"),
-        accelerator=site.placement.accelerator.kind,
-    )
-
-
-def image_name(site: Site) -> str:
-    """Return the image's name in the host's cache: the first 12 digits of its digest."""
-    return site.placement.image[:12]
-
-
-def identity(site: Site, machine: Machine, authorized_key: pulumi.Input[str]) -> dict[str, Any]:
-    """Return who a machine is: what it is told over its channel, before its network is up."""
-    stack, topology = site.environment.stack, site.environment.topology
-    control = site.placement.control_network
-    addresses = {
-        "control": (site.placement.machine(machine.name).control_address, control.prefixlen),
-        "mirror": (machine.address, topology.network.prefixlen),
-    }
-    return {
-        "hostname": machine.name,
-        "domain": topology.domain,
-        "hosts": [
-            {"address": str(peer.address), "names": [f"{peer.name}.{topology.domain}", peer.name]}
-            for peer in topology.machines
-        ],
-        "authorized_keys": [authorized_key],
-        "cards": {
-            card: {"mac": names.mac(stack, machine.name, card), "address": str(address), "prefix": prefix}
-            for card, (address, prefix) in addresses.items()
-        },
-    }
-
-
-def _size(machine: Machine) -> _Size:
-    return machine.vcpus, machine.memory_mib, machine.system_disk_mib, machine.data_disk_mib > 0
-
-
-def _card(stack: str, machine: Machine, card: str) -> CardSpec:
-    return CardSpec(
-        network=names.network(stack, card),
-        mac=names.mac(stack, machine.name, card),
-        tap=names.tap(stack, machine.name, card),
-        isolated=card == "control",
-    )
-
-
-def _build_template(site: Site, size: _Size, parent: pulumi.Resource, fence: Fence) -> Template:
-    vcpus, memory_mib, system_disk_mib, data_disk = size
+def _build_template(site: Site, of: Size, parent: pulumi.Resource, fence: Fence) -> Template:
+    vcpus, memory_mib, system_disk_mib, data_disk = of
     accelerator = site.placement.accelerator.kind
     return Template(
         f"template-{vcpus}cpu-{memory_mib}mib-{system_disk_mib}mib{'-data' if data_disk else ''}",
@@ -240,6 +161,25 @@ def _build_volume(
             delete_before_replace=True,
             ignore_changes=["xml"] if template else None,
             protect=site.environment.settings.protect,
+        ),
+    )
+
+
+def _build_domain(
+    name: str,
+    ground: LibvirtGround,
+    spec: DomainSpec,
+    disks: list[libvirt.Volume],
+    warm: WarmStart,
+    inside: ResourceOptions,
+) -> libvirt.Domain:
+    """Build the machine's domain, which starts it: behind all networks, with its memory in place."""
+    return libvirt.Domain(
+        name,
+        **domain_arguments(spec),
+        disks=[{"volume_id": disk.id} for disk in disks],
+        opts=ResourceOptions.merge(
+            inside, ResourceOptions(provider=ground.provider, depends_on=[warm, *ground.networks])
         ),
     )
 
