@@ -73,7 +73,7 @@ class Boot:
         _wait_for_ssh(inputs, say)
         reason = inputs.get("warm_reason") or "cold"
         if started == "cold" and inputs.get("warm_placed"):
-            reason = "cold: the template's memory was not used"
+            reason = "cold: no saved memory was left for this start"
         outputs = {
             "generation": generation(inputs["volume_ids"]),
             "started": started,

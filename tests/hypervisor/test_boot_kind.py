@@ -86,7 +86,7 @@ def test_the_inputs_are_what_they_should_be(inputs: dict[str, Any]) -> None:
     ("state", "placed", "started", "reason"),
     [
         ("running (restored)", True, "warm", "wakes from template x"),
-        ("running (booted)", True, "cold", "cold: the template's memory was not used"),
+        ("running (booted)", True, "cold", "cold: no saved memory was left for this start"),
         ("running (booted)", False, "cold", "wakes from template x"),
     ],
 )

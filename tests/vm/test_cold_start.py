@@ -89,7 +89,7 @@ def test_a_memory_that_does_not_wake_costs_one_more_update(alone: Lab) -> None:
         assert sweep(alone.stack, alone.owner, known, print, act=True) == (f"machine {alone.domain('a')}",)
         alone.up()
         output = alone.outputs()["a"]
-        assert (output["started"], output["reason"]) == ("cold", "cold: the template's memory was not used")
+        assert (output["started"], output["reason"]) == ("cold", "cold: no saved memory was left for this start")
         assert run(alone, "hostname") == "a"
         alone.pulumi("destroy", "--yes", "--skip-preview", "--stack", alone.stack)
     finally:
