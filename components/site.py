@@ -25,7 +25,7 @@ class Site:
     Args:
         owner: the mark on everything that is made for the stack.
         services: what runs on each machine, by the machine's name.
-        engines: how each store's engine is set up, by the store's name.
+        engines: how the engine of each store that we build is set up, by the store's name.
     """
 
     environment: Environment
@@ -60,7 +60,7 @@ def read_site(directory: Path, stack: str, backend_url: str, config: Mapping[str
     sources = read_sources(directory, services)
     renderer = Renderer(environment=environment, services=services, sources=sources, faults=faults)
     rendered = _rendered(environment, services, renderer)
-    engines = {store.name: renderer.engine(store) for store in environment.topology.stores}
+    engines = {store.name: renderer.engine(store) for store in built_stores(environment)}
     faults += _unknown_passwords(environment, rendered)
     if faults:
         raise ConfigurationError(tuple(dict.fromkeys(faults)))

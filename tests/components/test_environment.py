@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from components.site import read_site
-from model.errors import ConfigurationError, UnderstudyError
 from tests.components.conftest import MakeSite
 from tests.components.doubles import OUTPUTS, Graph, check, run
 
@@ -157,9 +155,17 @@ def test_prod_begins_with_the_samples_and_takes_backups(prod: Graph) -> None:
     primary = prod.one("PostgresPrimary", "shop").inputs
     assert (primary["seed"], primary["snapshot"]) == ({"kind": "init"}, "")
     assert "INSERT INTO products" in primary["init_sql"]
+    assert primary["settings"]["archive_mode"] == "on"
     assert primary["settings"]["archive_command"] == "pgbackrest --stanza=shop archive-push %p"
     for unit in ("db1:heartbeat.service", "db1:pgbackrest-backup.timer"):
         assert "PostgresPrimary shop" in prod.before(prod.one("Unit", unit))
+
+
+def test_a_prod_without_backups_does_not_archive(make_site: MakeSite, project: Path) -> None:
+    backup = "      backup: {kind: pgbackrest, path: samples/pgbackrest, stanza: shop}\n"
+    edits = {"Pulumi.prod.yaml": {backup: "", "    pgbackrest: [db1]\n": ""}}
+    settings = run(make_site("prod", edits), project).one("PostgresPrimary", "shop").inputs["settings"]
+    assert (settings["archive_mode"], settings["archive_command"]) == ("off", "")
 
 
 def test_what_keeps_data_is_protected_in_prod_only(stage: Graph, prod: Graph) -> None:
@@ -240,12 +246,6 @@ def test_existing_machines_are_never_touched(make_site: MakeSite, project: Path)
     assert graph.outputs["machines"]["db1"]["existing"]
 
 
-def test_the_password_of_a_store_that_exists_is_not_known(make_site: MakeSite) -> None:
-    edits = {"Pulumi.prod.yaml": {"      vcpus: 2\n": "      vcpus: 2\n      existing: true\n"}}
-    with pytest.raises(ConfigurationError, match="for app1: found the password of the store shop"):
-        make_site("prod", edits)
-
-
 def test_a_prod_that_exists_whole_makes_nothing(make_site: MakeSite, project: Path) -> None:
     edits = {"Pulumi.prod.yaml": {"      vcpus: ": "      existing: true\n      vcpus: "}}
     graph = run(make_site("prod", edits), project)
@@ -289,40 +289,3 @@ def test_two_stacks_share_no_name_on_the_host(stage: Graph, prod: Graph) -> None
 def test_the_double_refuses_what_the_providers_refuse(token: str, inputs: dict[str, object]) -> None:
     with pytest.raises(AssertionError):
         check(token, inputs)
-
-
-def test_nothing_is_made_where_the_configuration_is_wrong(make_site: MakeSite) -> None:
-    edits = {
-        "Pulumi.prod.yaml": {"memory: 512MiB": "memory: -512MiB"},
-        "services/haproxy/service.yaml": {"mode: ": "moed: "},
-        "services/app/app.env.j2": {"stores.shop.owner": "stores.shop.onwer"},
-    }
-    with pytest.raises(ConfigurationError) as caught:
-        make_site("stage", edits)
-    assert {fault.file for fault in caught.value.faults} >= {"Pulumi.prod.yaml", "services/haproxy/service.yaml"}
-
-
-def test_a_template_that_asks_for_what_is_not_there_is_told(make_site: MakeSite) -> None:
-    edits = {
-        "services/app/app.env.j2": {"stores.shop.owner": "stores.shop.onwer"},
-        "services/haproxy/haproxy.cfg.j2": {"{% endfor %}": ""},
-        "services/heartbeat/service.yaml": {"heartbeat.sql.j2": "hartbeat.sql.j2"},
-    }
-    with pytest.raises(ConfigurationError) as caught:
-        make_site("prod", edits)
-    text = str(caught.value)
-    assert "onwer" in text
-    assert "services/haproxy/haproxy.cfg.j2" in text
-    assert "hartbeat.sql.j2: found no such file" in text
-
-
-def test_a_stack_that_was_not_placed_is_told_how(make_site: MakeSite, project: Path) -> None:
-    (project / "Placement.stage.lock.yaml").unlink()
-    with pytest.raises(UnderstudyError, match="understudy place"):
-        read_site(project, "stage", "file:///state", None)
-
-
-def test_a_machine_without_a_place_is_told(make_site: MakeSite, project: Path) -> None:
-    more = "    app3:\n      address: 10.20.0.23\n      vcpus: 1\n      memory: 512MiB\n    db1:"
-    with pytest.raises(UnderstudyError, match="no place for app3"):
-        make_site("stage", {"Pulumi.prod.yaml": {"    db1:": more}})

@@ -1,0 +1,54 @@
+"""A stack that cannot be built: every fault is told, and nothing is made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from components.site import read_site
+from model.errors import ConfigurationError, UnderstudyError
+from tests.components.conftest import MakeSite
+
+
+def test_the_password_of_a_store_that_exists_is_not_known(make_site: MakeSite) -> None:
+    edits = {"Pulumi.prod.yaml": {"      vcpus: 2\n": "      vcpus: 2\n      existing: true\n"}}
+    with pytest.raises(ConfigurationError, match="for app1: found the password of the store shop"):
+        make_site("prod", edits)
+
+
+def test_nothing_is_made_where_the_configuration_is_wrong(make_site: MakeSite) -> None:
+    edits = {
+        "Pulumi.prod.yaml": {"memory: 512MiB": "memory: -512MiB"},
+        "services/haproxy/service.yaml": {"mode: ": "moed: "},
+        "services/app/app.env.j2": {"stores.shop.owner": "stores.shop.onwer"},
+    }
+    with pytest.raises(ConfigurationError) as caught:
+        make_site("stage", edits)
+    assert {fault.file for fault in caught.value.faults} >= {"Pulumi.prod.yaml", "services/haproxy/service.yaml"}
+
+
+def test_a_template_that_asks_for_what_is_not_there_is_told(make_site: MakeSite) -> None:
+    edits = {
+        "services/app/app.env.j2": {"stores.shop.owner": "stores.shop.onwer"},
+        "services/haproxy/haproxy.cfg.j2": {"{% endfor %}": ""},
+        "services/heartbeat/service.yaml": {"heartbeat.sql.j2": "hartbeat.sql.j2"},
+    }
+    with pytest.raises(ConfigurationError) as caught:
+        make_site("prod", edits)
+    text = str(caught.value)
+    assert "onwer" in text
+    assert "services/haproxy/haproxy.cfg.j2" in text
+    assert "hartbeat.sql.j2: found no such file" in text
+
+
+def test_a_stack_that_was_not_placed_is_told_how(make_site: MakeSite, project: Path) -> None:
+    (project / "Placement.stage.lock.yaml").unlink()
+    with pytest.raises(UnderstudyError, match="understudy place"):
+        read_site(project, "stage", "file:///state", None)
+
+
+def test_a_machine_without_a_place_is_told(make_site: MakeSite, project: Path) -> None:
+    more = "    app3:\n      address: 10.20.0.23\n      vcpus: 1\n      memory: 512MiB\n    db1:"
+    with pytest.raises(UnderstudyError, match="no place for app3"):
+        make_site("stage", {"Pulumi.prod.yaml": {"    db1:": more}})
