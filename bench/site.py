@@ -44,7 +44,7 @@ class Site:
         self.configure(self.prod, protect=False)
         self.environment = {key: os.environ[key] for key in _SHARED if key in os.environ}
         self.environment |= {key: value for key, value in os.environ.items() if key.startswith("PIP_") or "CERT" in key}
-        self.environment["UNDERSTUDY_STATE"] = str(directory / ".state")
+        self.environment["XDG_STATE_HOME"] = str(directory / ".state")
 
     def configure(self, stack: str, **values: Any) -> None:
         """Set values of a stack's file."""
