@@ -8,8 +8,8 @@ def kernel_command_line(accelerator: str) -> str:
 
     Args:
         accelerator: ``tcg`` or ``kvm``. An emulated processor does not speculate, so that what guards against that is
-            only a cost there. Its time stamp counter runs with the host's, whose rate a guest misjudges while the host is
-            busy (a clock that was 23 s ahead after half a minute was seen): never used.
+            only a cost there. Its time stamp counter is never used: it runs with the host's, whose rate a guest
+            misjudges while the host is busy (a clock that was 23 s ahead after half a minute was seen).
 
     >>> "mitigations=off" in kernel_command_line("kvm").split()
     False
