@@ -47,6 +47,7 @@ class Lab:
     control_network: str
     machines: Sequence[dict[str, Any]]
     warm: bool = True
+    image: str = field(default_factory=image)
     environment: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -65,7 +66,7 @@ class Lab:
             "network": "10.77.0.0/24",
             "control_network": self.control_network,
             "machines": list(self.machines),
-            "image": image(),
+            "image": self.image,
             "warm": self.warm,
             "backend": self.backend,
         }

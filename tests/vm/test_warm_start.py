@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -11,6 +13,9 @@ from contextlib import suppress
 
 import pytest
 
+from model.libvirt_xml import parsed
+from provisioners.hypervisor.host import IMAGES, TEMPLATES, read_json
+from provisioners.hypervisor.sweep import disks_of
 from provisioners.hypervisor.virsh import Virsh
 from provisioners.hypervisor.warm_start import save_path
 from provisioners.shell import ConnectionLost
@@ -157,3 +162,34 @@ def test_the_fence_of_each_stack_stands(pair: Lab) -> None:
     from model import names
 
     assert rules.count(names.bridge(pair.stack, "mirror")[:-1]) == 2
+
+
+@pytest.fixture
+def another_image(pair: Lab) -> Iterator[str]:
+    """Give a second image, with the same contents."""
+    digest = f"{pair.image[:6]}{os.urandom(3).hex()}"
+    subprocess.run(["cp", "-al", str(IMAGES / pair.image), str(IMAGES / digest)], check=True)
+    yield digest
+    pair.pulumi("destroy", "--yes", "--skip-preview", "--stack", pair.stack)
+    shutil.rmtree(IMAGES / digest)
+    for notes in TEMPLATES.glob("*/template.json"):
+        if read_json(notes).get("spec", {}).get("image") == digest:
+            shutil.rmtree(notes.parent)
+
+
+def test_another_image_is_another_system_disk_and_the_data_stays(pair: Lab, another_image: str) -> None:
+    before = pair.outputs()["c"]["generation"]
+    pair.image = another_image
+    pair.up()
+    virsh = Virsh()
+    disks = disks_of(parsed(virsh.run("dumpxml", pair.domain("c"))))
+    assert another_image in json.dumps(chain(disks["vda"]))
+    assert pair.outputs()["c"]["generation"] != before
+    assert run(pair, "c", "hostname; ls /root; mount /dev/vdb /mnt; ls /mnt/data").split() == ["c", "/mnt/data"]
+    assert pair.changes_nothing()
+
+
+def chain(disk: str) -> list[str]:
+    """Return a disk's own file and all that it stands on."""
+    argv = ["qemu-img", "info", "--force-share", "--backing-chain", "--output=json", disk]
+    return [each["filename"] for each in json.loads(subprocess.check_output(argv))]
