@@ -25,6 +25,7 @@ from model.errors import UnderstudyError
 from model.libvirt_xml import CardSpec, DomainSpec, domain_xml
 from provisioners.hypervisor.host import IMAGES, TEMPLATES, locked, processor, read_json, tool, write_whole
 from provisioners.hypervisor.identity import ask, identity_message
+from provisioners.hypervisor.old_templates import remove_old_templates
 from provisioners.hypervisor.savefile import rewrite
 from provisioners.hypervisor.virsh import Virsh, VirshFailed
 from provisioners.outcome import Deadline, Say, Stopped, pause
@@ -140,7 +141,12 @@ def ensure(spec: TemplateSpec, virsh: Virsh, say: Say) -> Template:
         )
     name = fingerprint(spec, virsh.run("version"), processor())
     with locked(TEMPLATES / f".{name}.lock", say, "another run builds the same template"):
-        return found(name) or _build(spec, name, virsh, say)
+        template = found(name)
+        if template is None:
+            remove_old_templates()
+            return _build(spec, name, virsh, say)
+        (template.directory / "template.json").touch()  # it was asked for today
+        return template
 
 
 def clear_abandoned(virsh: Virsh) -> None:
