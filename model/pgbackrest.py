@@ -59,6 +59,7 @@ class StoredFile:
         offset: where it begins in a bundle, in bytes.
         repository_bytes: how many bytes it has there.
         bad_pages: the pages that failed their checksum when the backup was taken.
+        repository_sha1: the digest of these bytes in the repository; empty where pgBackRest did not note it.
     """
 
     name: str
@@ -66,6 +67,7 @@ class StoredFile:
     offset: int
     repository_bytes: int
     bad_pages: str = ""
+    repository_sha1: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -303,4 +305,5 @@ def _stored(name: str, entry: Section, label: str, extension: str) -> StoredFile
         offset=int(entry.get("bno", 0)),
         repository_bytes=int(entry.get("repo-size", size)) if size else 0,
         bad_pages="" if bad is None else (json.dumps(bad) if bad else "some"),
+        repository_sha1=str(entry.get("rck", "")),
     )

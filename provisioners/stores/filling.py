@@ -17,6 +17,7 @@ from provisioners.provider.kinds import Failure, Values
 from provisioners.shell import Shell
 from provisioners.stores import landing, seeding
 from provisioners.stores.landing import BORN_EMPTY, Ground, Lie
+from provisioners.stores.pgbackrest_repository import PgBackRest
 from provisioners.stores.repository import Repository
 from provisioners.stores.seeding import Seed
 from provisioners.stores.storage import Tree
@@ -164,6 +165,9 @@ def _explained(shell: Shell, filling: Filling, story: Story, error: CommandFaile
     """Return the error with the words that matter: those of the programs that failed."""
     lines = error.result.stdout.decode("utf-8", "replace").splitlines()
     told = [line for line in lines if not line.startswith("@") and " INFO: " not in line and line.strip()]
+    if isinstance(filling.repository, PgBackRest):
+        damaged = filling.repository.damaged_files(filling.seed.snapshot)
+        told += [f"damaged in the repository: {name}" for name in damaged[:3]]
     return UnderstudyError(
         where=_named(shell, filling),
         found=f"it cannot be restored ({story.phase or 'the beginning'}): " + ("\n".join(told[-6:]) or str(error)),

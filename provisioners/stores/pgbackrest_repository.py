@@ -75,6 +75,23 @@ class PgBackRest:
         names = (name.rpartition("/")[2].partition(".")[0] for name in self._wal(self._named(label)))
         return tuple(name for name in names if "-" in name)
 
+    def damaged_files(self, label: str) -> tuple[str, ...]:
+        """Return the files of a snapshot whose bytes in the repository are not those that were stored.
+
+        It reads all of them: for saying what is wrong after a restore has failed.
+        """
+        manifest, _ = self._manifest(label)
+        return tuple(
+            f"{file.name} (in {file.path})"
+            for file in manifest.files
+            if file.repository_bytes and file.repository_sha1 and self._sha1(file) != file.repository_sha1
+        )
+
+    def _sha1(self, file: pgbackrest.StoredFile) -> str:
+        name = f"backup/{self._stanza}/{file.path}"
+        content = self._storage.read(name, file.offset, file.repository_bytes) or b""
+        return hashlib.sha1(content, usedforsecurity=False).hexdigest()
+
     def _named(self, label: str) -> Snapshot:
         snapshots = self.snapshots()
         listed = next((each for each in snapshots if each.label == label), None)

@@ -162,7 +162,7 @@ WAYS = (
     Way(
         name="a byte of the data is flipped",
         damage=lambda repository, label: flip(largest_bundle(repository, label)),
-        names=("restore",),
+        names=("it cannot be restored (restore)", "damaged in the repository: pg_data/", "/bundle/"),
         flaw=None,
     ),
     Way(

@@ -17,6 +17,7 @@ from moto.server import ThreadedMotoServer
 from model.errors import UnderstudyError
 from model.snapshot import BadBackup, Flaw
 from model.topology import Backup
+from provisioners.stores.pgbackrest_repository import PgBackRest
 from provisioners.stores.repository import open_repository
 from tests.damage.ways import flip, largest_bundle
 from tests.model.test_dumps import MARIADB, PLAIN, PLAIN_END, archive
@@ -216,3 +217,15 @@ def test_files(tmp_path: Path) -> None:
     assert repository.fetch(snapshot.label, print).names == ("a/b c.txt",)
     (tmp_path / "uploads" / "a" / "b c.txt").write_text("hallo")
     assert repository.digest(repository.newest().label) != digest
+
+
+def test_damaged_files_are_named(project: Path) -> None:
+    repository = open_repository(SHOP, project)
+    assert isinstance(repository, PgBackRest)
+    label = repository.newest().label
+    assert repository.damaged_files(label) == ()
+    bundle = largest_bundle(project / "repository", label)
+    flip(bundle)
+    (found,) = repository.damaged_files(label)
+    assert found.startswith("pg_data/")
+    assert found.endswith(f"{bundle.parent.parent.name}/bundle/{bundle.name})")
