@@ -14,5 +14,5 @@ def kernel_command_line(accelerator: str) -> str:
     >>> "mitigations=off" in kernel_command_line("kvm").split()
     False
     """
-    common = "quiet loglevel=3 net.ifnames=0 systemd.show_status=0 cryptomgr.notests"
+    common = "quiet loglevel=3 net.ifnames=0 systemd.show_status=0 cryptomgr.notests console=ttyS0"
     return f"{common} mitigations=off nokaslr tsc=unstable" if accelerator == "tcg" else common

@@ -149,6 +149,7 @@ sub write_setting {
     return syswrite $file, $value;
 }
 
-sub log_line { my ($text) = @_; return write_setting('/dev/kmsg', "<4>understudy: $text\n") }
+# Critical, so that it is on the console of a machine that boots quietly.
+sub log_line { my ($text) = @_; return write_setting('/dev/kmsg', "<2>understudy: $text\n") }
 
 1;
