@@ -1,6 +1,14 @@
 # Prints what is known of a store's places and its unit. Arguments: ROOT UNIT. A unit that is empty is none.
 set -euo pipefail
 root=$1 unit=$2
+# SSH answers before all disks are mounted; without its disk, a store would look empty.
+if [ -d /run/systemd/system ]; then
+    awk -v root="$root/" '$1 !~ /^#/ && $2 != "/" && index(root, $2 "/") == 1 { print $2 }' /etc/fstab |
+        while IFS= read -r mount; do
+            systemctl start -- "$(systemd-escape --path --suffix=mount -- "$mount")"
+            mountpoint --quiet -- "$mount" || { echo "$mount is not mounted" >&2 && exit 66; }
+        done
+fi
 current=$(readlink -- "$root/current" 2>/dev/null || true)
 printf 'current %s\n' "${current%%/*}"
 for place in "$root"/*/; do
