@@ -82,6 +82,16 @@ def test_a_template_keeps_nothing(root: Path) -> None:
     assert written(root) == set(FILES) - {"etc/understudy/identity.json"}
 
 
+def test_a_clone_forgets_the_templates_journal_and_keeps_its_own(root: Path) -> None:
+    own = identity()["machine_id"]
+    for name in (own, "f" * 32):
+        (root / "run/log/journal" / name).mkdir(parents=True)
+        (root / "run/log/journal" / name / "system.journal").touch()
+    answer(root, identity(), "warm")
+    assert [path.name for path in (root / "run/log/journal").iterdir()] == [own]
+    assert (root / "run/log/journal" / own / "system.journal").exists()
+
+
 def test_the_same_message_again_changes_nothing(root: Path) -> None:
     answer(root, identity())
     before = {name: (root / name).read_bytes() for name in FILES}

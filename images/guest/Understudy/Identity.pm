@@ -89,6 +89,7 @@ sub apply_warm {
         Understudy::Kernel::attach_disk_again('vdb') unless (read_file('/proc/mounts') // '') =~ m{^/dev/vdb }m;
     }
     write_files($message);
+    forget_journals($message->{machine_id});
     Understudy::Kernel::set_cards($message->{cards}, !is_template($message)) if $KERNEL;
     keep($message);
     start_program(2, '/usr/lib/understudy/after-wake') if $KERNEL;    # later: whoever waits for SSH goes first
@@ -98,6 +99,22 @@ sub apply_kept {
     my $kept = Understudy::Json::json_decode(read_file($KEPT));
     Understudy::Kernel::set_hostname($kept->{hostname});
     Understudy::Kernel::set_cards($kept->{cards}, 1);
+}
+
+# What another machine, the template, has written. Its journald has the files open and is restarted later.
+sub forget_journals {
+    my ($machine_id) = @_;
+    my $all = "$ROOT/run/log/journal";
+    for my $old (grep { $_ ne $machine_id } directory_entries($all)) {
+        unlink map { "$all/$old/$_" } directory_entries("$all/$old");
+        rmdir "$all/$old";
+    }
+}
+
+sub directory_entries {
+    my ($path) = @_;
+    opendir my $directory, $path or return;
+    return grep { !/\A\.\.?\z/ } readdir $directory;
 }
 
 sub set_boot_id {
