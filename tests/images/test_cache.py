@@ -107,15 +107,24 @@ def test_is_built_once(tmp_path: Path, builder: Builder) -> None:
     assert [path.name for path in images.iterdir() if not path.name.endswith(".lock")] == [recipe_digest()]
 
 
-def test_a_cache_that_is_cut_short_is_built_again_and_a_line_says_so(tmp_path: Path, builder: Builder) -> None:
-    disk = build.ensure(lambda _: None, images=tmp_path).disk
-    os.truncate(disk, 10)
+@pytest.mark.parametrize("name", [*cache.FILES, cache.RECORD])
+def test_a_cache_that_is_cut_short_is_built_again_and_a_line_says_so(
+    tmp_path: Path, builder: Builder, name: str
+) -> None:
+    paths = build.ensure(lambda _: None, images=tmp_path)
+    os.truncate(paths.directory / name, 10)
     said = list[str]()
-    build.ensure(said.append, images=tmp_path)
-    assert said[0] == (
-        f"image {recipe_digest()}: disk.qcow2 is cut short or changed: 10 bytes instead of 1000; building it anew"
-    )
-    assert (builder.times, disk.stat().st_size) == (2, 1000)
+    assert build.ensure(said.append, images=tmp_path) == paths
+    assert said[0].startswith(f"image {recipe_digest()}: {name} ")
+    assert said[0].endswith("; building it anew")
+    assert (builder.times, cache.usable(paths.directory, verify=True)) == (2, paths)
+
+
+def test_contents_that_changed_are_found_where_they_are_read(tmp_path: Path, builder: Builder) -> None:
+    disk = build.ensure(lambda _: None, images=tmp_path).disk
+    disk.write_bytes(b"x" * disk.stat().st_size)
+    build.ensure(lambda _: None, images=tmp_path, verify=True)
+    assert builder.times == 2
 
 
 @pytest.mark.parametrize("fault", [UnderstudyError(where="mke2fs", found="no space"), OSError(28, "No space left")])
