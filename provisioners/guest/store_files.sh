@@ -1,12 +1,14 @@
-# Puts files in place, each whole, and prints the paths of those that are new or other than before.
+# Puts files in place, each whole, and prints the paths of those that are new or other than before. Enables UNIT.
+# Arguments: UNIT
 # Standard input: a tar archive with their absolute paths without the first slash, owners by name, and modes.
 set -euo pipefail
 umask 077
+unit=$1
 temporary=$(mktemp -d /var/tmp/understudy-files.XXXXXX)
 trap 'rm -rf -- "$temporary"' EXIT
 tar --extract --directory="$temporary" --same-owner --same-permissions --file=-
 cd "$temporary"
-find . -type f -printf '%P\n' | while IFS= read -r name; do
+find . -type f ! -name .changed -printf '%P\n' | while IFS= read -r name; do
     if cmp --silent -- "$name" "/$name" && [ "$(stat -c '%U %G %a' -- "$name")" = "$(stat -c '%U %G %a' -- "/$name")" ]; then
         continue
     fi
@@ -15,4 +17,6 @@ find . -type f -printf '%P\n' | while IFS= read -r name; do
     sync -- "/$name.understudy-new"
     mv -fT -- "/$name.understudy-new" "/$name"
     printf '/%s\n' "$name"
-done
+done | tee -- "$temporary/.changed"
+if grep --quiet '^/etc/systemd/' "$temporary/.changed"; then systemctl daemon-reload; fi
+if ! systemctl is-enabled --quiet -- "$unit"; then systemctl enable --quiet -- "$unit"; fi

@@ -12,12 +12,9 @@ point() {
     mv -T -- "$root/current.new" "$root/current"
     sync -- "$root"
 }
-if [ -n "$unit" ]; then
-    systemctl daemon-reload
-    systemctl stop -- "$unit"
-fi
+if [ -n "$unit" ]; then systemctl stop -- "$unit"; fi
 point "$id/data"
-if [ -z "$unit" ] || systemctl restart -- "$unit"; then exit 0; fi
+if [ -z "$unit" ] || systemctl start -- "$unit"; then exit 0; fi
 journalctl --no-pager --lines=20 --output=cat --unit="$unit" >&2 || true
 systemctl stop -- "$unit" || true
 rm -f -- "$root/$id/seed.json"

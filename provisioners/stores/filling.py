@@ -80,11 +80,11 @@ class Engine(Protocol):
         """Return the inputs that are really other than wanted."""
 
 
-def fill(shell: Shell, engine: Engine, inputs: Values, seed: Seed, lie: Lie, say: Say) -> Lie:
+def fill(shell: Shell, engine: Engine, inputs: Values, seed: Seed, lie: Lie, say: Say) -> Mapping[str, Any]:
     """Fill a new place, check it, and put it in use.
 
     Returns:
-        How things lie afterwards.
+        What is remembered of it on the machine.
 
     Raises:
         UnderstudyError: the backup or its data is not good; what served before still does.
@@ -108,7 +108,7 @@ def fill(shell: Shell, engine: Engine, inputs: Values, seed: Seed, lie: Lie, say
             _give_up(shell, engine, inputs, filling)
         raise
     end_job(shell, _job(engine))
-    return landing.survey(shell, where)
+    return record
 
 
 def _refuse_loss(shell: Shell, where: Ground, seed: Seed, lie: Lie) -> None:
@@ -144,7 +144,8 @@ def _told(shell: Shell, engine: Engine, inputs: Values, filling: Filling, say: S
     seed, snapshot, key = filling.seed, filling.snapshot, f"{filling.name} {filling.seed.key}"
     known = find_job(shell, _job(engine))
     if known.key != key or known.state == "died":
-        end_job(shell, _job(engine))
+        if known.state != "absent":
+            end_job(shell, _job(engine))
         if filling.repository is not None and snapshot is not None:
             tree = filling.repository.fetch(snapshot.label, say)
             seeding.check_space(shell, snapshot, tree.size_bytes, filling.lie, engine.ground(inputs).root)

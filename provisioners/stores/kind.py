@@ -55,10 +55,11 @@ class SeededStore:
                 left = [place.name for place in lie.others if place.seed.get("kind") != BORN_EMPTY]
                 landing.clear(shell, where, *left)
                 self._engine.settle(shell, inputs, say, serving=True)
+                assert lie.current is not None
+                record = lie.current.seed
             else:
-                lie = fill(shell, self._engine, inputs, seed, lie, say)
-            assert lie.current is not None
-            return f"{inputs['connection']['name']}:{seed.store}", {**lie.current.seed, "unit": where.unit}
+                record = fill(shell, self._engine, inputs, seed, lie, say)
+            return f"{inputs['connection']['name']}:{seed.store}", {**record, "unit": where.unit}
 
     def read(self, identifier: str, inputs: Values, outputs: Values, say: Say) -> Real | None:
         """Return what really serves there."""

@@ -99,9 +99,7 @@ def settle(shell: Shell, inputs: Values, say: Say, *, serving: bool) -> None:
         TextFile(path=SETTINGS_PATH, text=_settings(inputs)),
         TextFile(path=DROP_IN_PATH, text=DROP_IN),
     )
-    changed = put_files(shell, files)
-    shell.run(("systemctl", "daemon-reload"))
-    shell.run(("systemctl", "enable", "--quiet", "--", UNIT))
+    changed = put_files(shell, files, UNIT)
     if not serving:
         return
     say("settings")

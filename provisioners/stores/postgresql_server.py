@@ -61,11 +61,7 @@ def server_files(version: str, settings: str, rules: str) -> tuple[TextFile, ...
 
 def place_files(shell: Shell, version: str, files: tuple[TextFile, ...]) -> bool:
     """Put a server's files in place and enable its unit; return whether any of them changed."""
-    changed = put_files(shell, files)
-    if any(path.startswith("/etc/systemd/") for path in changed):
-        shell.run(("systemctl", "daemon-reload"))
-    shell.run(("systemctl", "enable", "--quiet", "--", unit_name(version)))
-    return bool(changed)
+    return bool(put_files(shell, files, unit_name(version)))
 
 
 def apply(shell: Shell, version: str, changed: bool) -> None:

@@ -40,15 +40,15 @@ class TextFile:
     mode: int = 0o644
 
 
-def put_files(shell: Shell, files: Sequence[TextFile]) -> tuple[str, ...]:
-    """Put several files in place at once and return the paths of those that changed."""
+def put_files(shell: Shell, files: Sequence[TextFile], unit: str) -> tuple[str, ...]:
+    """Put a unit's files in place at once, enable it, and return the paths of those that changed."""
     archive = bytearray()
     for file in files:
         content = file.text.encode()
         info = tarfile.TarInfo(file.path.lstrip("/"))
         info.size, info.mode, info.uname, info.gname = len(content), file.mode, file.owner, file.group
         archive += info.tobuf() + content + _padding(len(content))
-    return tuple(shell.run(scripted("store_files"), stdin=bytes(archive) + bytes(2 * _BLOCK)).text.splitlines())
+    return tuple(shell.run(scripted("store_files", unit), stdin=bytes(archive) + bytes(2 * _BLOCK)).text.splitlines())
 
 
 def tar_chunks(tree: Tree, say: Say, *, exact: bool = False) -> Iterator[bytes]:

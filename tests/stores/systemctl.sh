@@ -58,6 +58,7 @@ reload) running && kill -HUP "$(cat "$state/$unit.pid")" ;;
 enable) : >"$state/$unit.enabled" ;;
 disable) rm -f "$state/$unit.enabled" ;;
 is-active) running ;;
+is-enabled) [ -e "$state/$unit.enabled" ] ;;
 daemon-reload | reset-failed) ;;
 show)
     active=inactive enabled=disabled
