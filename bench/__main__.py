@@ -6,11 +6,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from bench import figures
+from bench import figures, restores
 from bench.table import replaced, table
 
 README = Path(__file__).parents[1] / "README.md"
-PARTS = {"boots": figures.boots, "previews": figures.previews}
+PARTS = {"boots": figures.boots, "restores": restores.restores, "previews": figures.previews}
 
 
 def main() -> None:

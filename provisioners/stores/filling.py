@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -142,6 +143,7 @@ def _checked(shell: Shell, engine: Engine, inputs: Values, filling: Filling, say
 def _told(shell: Shell, engine: Engine, inputs: Values, filling: Filling, say: Say) -> Story:
     """Run the filling on the machine, or follow the one that runs there already, and return what it told."""
     seed, snapshot, key = filling.seed, filling.snapshot, f"{filling.name} {filling.seed.key}"
+    story = Story(say=say, size_bytes=snapshot.size_bytes if snapshot else 0)
     known = find_job(shell, _job(engine))
     if known.key != key or known.state == "died":
         if known.state != "absent":
@@ -151,8 +153,9 @@ def _told(shell: Shell, engine: Engine, inputs: Values, filling: Filling, say: S
             seeding.check_space(shell, snapshot, tree.size_bytes, filling.lie, engine.ground(inputs).root)
             seed.way.take_away(shell, filling.brought)
             shell.run(("mkdir", "-m", "0755", "--", filling.brought))
+            began = time.monotonic()
             engine.bring(shell, filling, tree, say)
-    story = Story(say=say, size_bytes=snapshot.size_bytes if snapshot else 0)
+            story.bring_seconds = time.monotonic() - began
     variables = engine.variables(inputs, filling)
     try:
         run_job(shell, _job(engine), key, scripted(engine.SCRIPT), on_line=story.heard, environment=variables)

@@ -23,6 +23,11 @@ SELECT 1 + n * 41 % 500, 1 + n * 5 % 12, 1 + n % 4 FROM generate_series(1, :'ord
 """
 NEW_SQL = 'CREATE ROLE :"owner" LOGIN; CREATE DATABASE :"database" OWNER :"owner";'
 HEARTBEAT_SQL = 'INSERT INTO :"table" (:"column") VALUES (now()) ON CONFLICT DO NOTHING;'
+GROW_SQL = """
+CREATE TABLE :"name" AS SELECT n AS id, md5((:number * 1000000 + n)::text) || repeat('x', 40) AS content
+FROM generate_series(1, 600000) AS n;
+"""
+_TABLE_MIB = 64
 SMALL = ("--compress-type=zst", "--compress-level=9", "--repo1-bundle")
 """Small and few files: the repository lies in Git."""
 
@@ -129,6 +134,18 @@ def take_backups(
             door.run(server.psql(orders=str(life.orders)), ORDERS_SQL.encode())
         door.run(server.psql(table=table, column=column), HEARTBEAT_SQL.encode())
         door.run(server.pgbackrest(f"--type={life.backup}", "--start-fast", *SMALL, "backup"))
+
+
+def grow(door: Door, server: Server, mebibytes: int) -> None:
+    """Add tables with so much data that a restore takes a while; half of it is lost to compression.
+
+    Args:
+        door: the way to the server's machine.
+        server: which one.
+        mebibytes: of the tables, roughly; each has 64 MiB.
+    """
+    for number in range(-(-mebibytes // _TABLE_MIB)):
+        door.run(server.psql(number=str(number), name=f"ballast_{number}"), GROW_SQL.encode())
 
 
 def copied_repository(door: Door, server: Server) -> bytes:

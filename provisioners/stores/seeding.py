@@ -169,7 +169,7 @@ def _check_cluster(repository: Repository, snapshot: Snapshot, lie: Lie) -> None
             where=f"{repository.where}: {snapshot.label}",
             found=f"it is of the cluster with the system identifier {snapshot.system_identifier}",
             wanted=f"{known}, of which the data is that serves now",
-            todo="If that is meant, remove the old data first: `understudy enter` the machine, or destroy the stack.",
+            todo="If that is meant, remove the old data on the machine first (`understudy ssh`), or destroy the stack.",
         )
 
 

@@ -35,6 +35,8 @@ class Story:
     facts: dict[str, str] = field(default_factory=dict)
     checks: list[Check] = field(default_factory=list)
     done: bool = False
+    bring_seconds: float = 0.0
+    """How long the backup took to reach the machine; 0 where it was there already."""
     _phases: list[tuple[str, float]] = field(default_factory=list)
 
     def heard(self, line: str) -> None:
@@ -63,7 +65,8 @@ class Story:
     def timings(self) -> dict[str, float]:
         """Return the seconds that each phase took, by its name."""
         spans = zip(self._phases, self._phases[1:], strict=False)
-        return {name: round(after - before, 3) for (name, before), (_, after) in spans}
+        told = {name: round(after - before, 3) for (name, before), (_, after) in spans}
+        return {"bring": round(self.bring_seconds, 3), **told} if self.bring_seconds else told
 
     def _progress(self, percent: int) -> str:
         doing = "copying" if self.phase == "copy" else "restoring"
