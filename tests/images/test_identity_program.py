@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import ipaddress
 import json
-import shutil
+import signal
 import stat
 import subprocess
 import uuid
@@ -47,13 +47,6 @@ def test_compiles_without_a_warning(path: Path) -> None:
     assert done.stderr == f"{path} syntax OK\n"
 
 
-def test_shell_scripts_are_clean() -> None:
-    for path in (GUEST / "after-wake",):
-        subprocess.run(("sh", "-n", path), check=True)
-        if shutil.which("shellcheck"):
-            subprocess.run(("shellcheck", path), check=True)
-
-
 @pytest.mark.parametrize("started", ["cold", "warm"])
 def test_writes_what_the_machine_needs(root: Path, started: str) -> None:
     reply = answer(root, identity(), started)
@@ -90,6 +83,21 @@ def test_a_clone_forgets_the_templates_journal_and_keeps_its_own(root: Path) -> 
     answer(root, identity(), "warm")
     assert [path.name for path in (root / "run/log/journal").iterdir()] == [own]
     assert (root / "run/log/journal" / own / "system.journal").exists()
+
+
+def test_a_standing_journald_is_found_by_its_name_and_killed_later() -> None:
+    named = "$0 = 'us-standing'; print qq(x\\n); $| = 1; sleep 60"
+    with subprocess.Popen(("perl", "-e", f"$| = 1; {named}"), stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        try:
+            program = "my @found = Understudy::Kernel::processes('us-standing'); print @found; kill STOP => @found;"
+            program += " Understudy::Identity::end_later(0, @found)"
+            assert perl(program, modules="Identity") == str(process.pid)
+            assert process.wait(timeout=30) == -signal.SIGKILL
+        finally:
+            process.kill()
+    assert perl("print Understudy::Kernel::processes('us-standing')") == ""
 
 
 def test_the_same_message_again_changes_nothing(root: Path) -> None:

@@ -88,11 +88,13 @@ sub apply_warm {
         set_boot_id($message->{boot_id}) if defined $message->{boot_id};
         Understudy::Kernel::attach_disk_again('vdb') unless (read_file('/proc/mounts') // '') =~ m{^/dev/vdb }m;
     }
+    my @journald = $KERNEL ? Understudy::Kernel::processes('systemd-journal') : ();
+    kill STOP => @journald;
     write_files($message);
     forget_journals($message->{machine_id});
     Understudy::Kernel::set_cards($message->{cards}, !is_template($message)) if $KERNEL;
     keep($message);
-    start_program(2, '/usr/lib/understudy/after-wake') if $KERNEL;    # later: whoever waits for SSH goes first
+    end_later(2, @journald);    # later: whoever waits for SSH goes first
 }
 
 sub apply_kept {
@@ -101,7 +103,9 @@ sub apply_kept {
     Understudy::Kernel::set_cards($kept->{cards}, 1);
 }
 
-# What another machine, the template, has written. Its journald has the files open and is restarted later.
+# What another machine, the template, has written. Its journald knows the template's machine id and would make its directory
+# anew: so it stands still from before this on, and is then killed, which makes systemd start one that reads the new id. What
+# is logged meanwhile waits in its socket, and the connections of those who log are kept by systemd.
 sub forget_journals {
     my ($machine_id) = @_;
     my $all = "$ROOT/run/log/journal";
@@ -122,6 +126,16 @@ sub set_boot_id {
     my $file = '/run/understudy-boot-id';
     write_file($file, 0444, "$boot_id\n");
     Understudy::Kernel::set_boot_id($boot_id, $file);
+}
+
+# Kill processes after some seconds. A child does it, so that the answer does not wait.
+sub end_later {
+    my ($seconds, @processes) = @_;
+    my $pid = @processes ? fork : undef;
+    return if !defined $pid || $pid;
+    select undef, undef, undef, $seconds;
+    kill KILL => @processes;
+    Understudy::Kernel::call(231, 0);    # exit_group
 }
 
 # Start a program after some seconds; the answer is its number, and its end is nobody's concern.

@@ -143,6 +143,19 @@ sub attach_disk_again {
     }
 }
 
+# The processes that run under this name, of which the kernel keeps 15 bytes.
+sub processes {
+    my ($name) = @_;
+    opendir my $all, '/proc' or return;
+    return grep { process_name($_) eq "$name\n" } grep { /\A[0-9]+\z/ } readdir $all;
+}
+
+sub process_name {
+    my ($process) = @_;
+    open my $file, '<', "/proc/$process/comm" or return '';
+    return <$file> // '';
+}
+
 sub write_setting {
     my ($path, $value) = @_;
     open my $file, '>', $path or return 0;
