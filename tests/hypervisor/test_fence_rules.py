@@ -170,6 +170,8 @@ def wire() -> Iterator[Wire]:
             sh(f"ip link set {made.bridge(card)} up")
         for guest in guests:
             sh(f"ip netns add {guest}")
+            for which in ("all", "default"):  # a guest says what the test has it say, and nothing of its own
+                sh(f"ip netns exec {guest} sysctl -q net.ipv6.conf.{which}.disable_ipv6=1")
             mac = "02:00:00:00:00:02" if guest.endswith("1") else "02:00:00:00:00:03"
             sh(f"ip link add {guest} type veth peer name card netns {guest} address {mac}")
             sh(f"ip link set {guest} master {guest[:-1]} up")
