@@ -42,6 +42,10 @@ class ConnectionLost(UnderstudyError):
     """The connection ended while something ran. Whether that was done is unknown: do it again from its start."""
 
 
+class NeverBegun(ConnectionLost):
+    """The connection had ended before the command was sent: nothing was run."""
+
+
 class Stopped(UnderstudyError):
     """The user asked to stop; the next run goes on."""
 

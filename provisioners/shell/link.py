@@ -9,7 +9,7 @@ from contextlib import suppress
 import paramiko
 
 from model.connection import Connection
-from provisioners.outcome import ConnectionLost, Deadline, Unreachable, pause
+from provisioners.outcome import ConnectionLost, Deadline, NeverBegun, Unreachable, pause
 
 logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)  # its own lines would stand among the user's
 
@@ -39,9 +39,9 @@ class Link:
         if self._under is not None:
             self._under.close()
 
-    def lost(self, doing: str) -> ConnectionLost:
+    def lost(self, doing: str, kind: type[ConnectionLost] = ConnectionLost) -> ConnectionLost:
         """Return the error for a connection that ended."""
-        return ConnectionLost(
+        return kind(
             where=self.connection.name, found=f"the SSH connection was lost during {doing}", todo="Run it again."
         )
 
@@ -56,16 +56,19 @@ class Link:
         """Start a command and return its session.
 
         Raises:
-            ConnectionLost: the connection ended before the command could start.
+            NeverBegun: the connection had ended before.
+            ConnectionLost: the connection ended while the command was sent.
             Unreachable: the server refuses sessions.
         """
         transport = self._client.get_transport()
         if transport is None:
-            raise self.lost("the start of a command")
+            raise self.lost("the start of a command", NeverBegun)
         patience = Deadline(_ROOM_SECONDS)
         while True:
+            kind: type[ConnectionLost] = NeverBegun
             try:
                 channel = transport.open_session(timeout=HANDSHAKE_SECONDS)
+                kind = ConnectionLost
                 channel.exec_command(line)
                 return Session(self, channel)
             except (EOFError, OSError, paramiko.SSHException) as error:
@@ -73,7 +76,7 @@ class Link:
                 # is chance: paramiko keeps one for all threads. No answer to the request means that nothing was run.
                 if not self.alive:
                     self.close()
-                    raise self.lost("the start of a command") from error
+                    raise self.lost("the start of a command", kind) from error
                 if patience.left <= 0:
                     refused = f"its SSH server opens no session: {error}"
                     raise Unreachable(where=self.connection.name, found=refused) from error

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from model.connection import Connection
 from model.errors import UnderstudyError
-from provisioners.outcome import Deadline, Say, pause
+from provisioners.outcome import Deadline, NeverBegun, Say, pause
 from provisioners.shell.dial import dial_patiently
 from provisioners.shell.link import Link, Session
 
@@ -20,6 +20,7 @@ _SESSIONS = 8
 """Commands at a time over one connection. Source: sshd_config(5), MaxSessions, whose default is 10."""
 _IDLE_SECONDS = 60.0
 _MEMORY_SECONDS = 5.0
+_AGAIN_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +48,8 @@ class Line:
         self._sessions = threading.BoundedSemaphore(_SESSIONS)
         self._failure: _Failure | None = None
         self.users, self.idle_since = 0, time.monotonic()
+        self.proven = True
+        """Whether the connection was used since it was lent; one that lay idle may be another boot's."""
 
     @property
     def alive(self) -> bool:
@@ -70,6 +73,7 @@ class Line:
                 raise self._failure.error  # whoever dialled waited long enough for both
             try:
                 self._link = dial_patiently(self.connection, self._private_key, say, patience)
+                self.proven = True
             except UnderstudyError as error:
                 self._failure = _Failure(error=error, at=time.monotonic(), waited_seconds=patience.elapsed)
                 raise
@@ -77,8 +81,12 @@ class Line:
             self._dialling.release()
 
     @contextmanager
-    def session(self, command: str) -> Iterator[Session]:
+    def session(self, command: str, say: Say) -> Iterator[Session]:
         """Run a command; waits where too many run already.
+
+        Args:
+            command: for the machine's shell.
+            say: is told about waiting, where the connection had ended while nobody used it and is made again.
 
         Raises:
             ConnectionLost: the connection has ended.
@@ -86,15 +94,26 @@ class Line:
         while not self._sessions.acquire(timeout=0.5):
             pause(0, self.connection.name)
         try:
-            if self._link is None:
-                raise UnderstudyError(where=self.connection.name, found="not connected")
-            session = self._link.open(command)
+            session = self._open(command, say)
             try:
                 yield session
             finally:
                 session.close()
         finally:
             self._sessions.release()
+
+    def _open(self, command: str, say: Say) -> Session:
+        if self._link is None:
+            raise UnderstudyError(where=self.connection.name, found="not connected")
+        try:
+            session = self._link.open(command)
+        except NeverBegun:
+            if self.proven:  # it was lost in use: whoever uses it may rely on more than the connection, such as a lock
+                raise
+            self.connect(say, _AGAIN_SECONDS)
+            session = self._link.open(command)
+        self.proven = True
+        return session
 
     def close(self) -> None:
         """End the connection; whatever runs over it raises `ConnectionLost`."""
@@ -113,6 +132,7 @@ def line(connection: Connection, private_key: str) -> Iterator[Line]:
     key = connection, hashlib.sha256(private_key.encode()).hexdigest()
     with _guard:
         lent = _lines.setdefault(key, Line(connection, private_key))
+        lent.proven &= lent.users > 0
         lent.users += 1
         _start_reaper()
     try:

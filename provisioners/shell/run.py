@@ -186,7 +186,7 @@ class Shell:
         line = privileged(argv, sudo=self.connection.sudo)
         errors = bytearray()
         leave = _Leave(self.connection.name, line, limit, grace_seconds)
-        with self._way.session(command_line(line)) as session:
+        with self._way.session(command_line(line), self.say) as session:
             feeder = _Aside(lambda: _feed(session, stdin))  # its failure ends the session, and so the pumps below
             collector = _Aside(lambda: session.pump(lambda data: _keep(errors, data), leave.tick, errors=True))
             session.pump(on_output, leave.tick, errors=False)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -133,6 +136,56 @@ def test_a_broken_connection_is_an_error_of_its_own_and_the_next_shell_works(she
         shell.run(("id",))
     shell.reconnect(10)
     assert shell.run(("id", "-u")).text == "0"
+
+
+class Cable:
+    """Between the controller and a machine. Cut, it is silent; whatever is then sent meets a machine that knows of nothing."""
+
+    def __init__(self, port: int) -> None:
+        self._target, self._cut = port, threading.Event()
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._server.getsockname()[1])
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def cut(self) -> None:
+        """The machine has lost its power, and is back: earlier connections are not known any more."""
+        self._cut.set()
+
+    def _serve(self) -> None:
+        while True:
+            near, _ = self._server.accept()
+            far, old = socket.create_connection(("127.0.0.1", self._target)), not self._cut.is_set()
+            threading.Thread(target=self._pass_on, args=(near, far, old), daemon=True).start()
+            threading.Thread(target=self._pass_on, args=(far, near, False), daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, target: socket.socket, mortal: bool) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                if mortal and self._cut.is_set():
+                    source.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
+                    source.close()
+                    return
+                target.sendall(data)
+
+
+def test_a_connection_that_lay_idle_while_the_machine_was_restarted_is_made_again(machine: Machine) -> None:
+    cable = Cable(machine.port)
+    at = replace(machine.connection, port=cable.port)
+    with connect(at, machine.private_key, quiet) as shell:
+        assert shell.run(("echo", "before")).text == "before"
+    cable.cut()
+    with connect(at, machine.private_key, quiet) as shell:
+        assert shell.alive  # as far as anybody here can know
+        assert shell.run(("echo", "after")).text == "after"
+
+
+def test_a_connection_that_is_lost_in_use_is_not_made_again_behind_the_users_back(machine: Machine) -> None:
+    cable = Cable(machine.port)
+    with connect(replace(machine.connection, port=cable.port), machine.private_key, quiet) as shell:
+        assert shell.run(("echo", "before")).text == "before"
+        cable.cut()
+        with pytest.raises(ConnectionLost):
+            shell.run(("echo", "after"))
 
 
 def test_another_host_key_is_refused_with_both_fingerprints(machine: Machine) -> None:
