@@ -1,0 +1,47 @@
+"""The digest of a change: of what stage and prod share, before an environment's own values are filled in."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+
+from model.service import Service
+
+NOTHING = "0" * 64
+"""The digest of a service that is not there, such as before its first change."""
+
+
+def service_digest(service: Service, sources: Mapping[str, str], packages: Mapping[str, str]) -> str:
+    """Return the digest of a service as Git has it: its description, the text of its files, and its packages.
+
+    Args:
+        service: the service as its ``service.yaml`` describes it, its variables included: they are the same everywhere.
+            What an environment fills in (names, addresses, passwords) stands in the templates as names only.
+        sources: the text of each file of the service's folder, by ``service/file``.
+        packages: the SHA-256 of each package's file, by ``name_version``.
+
+    >>> a = Service(name="web", variables=(("port", 80),))
+    >>> service_digest(a, {}, {}) == service_digest(Service(name="web", variables=(("port", 81),)), {}, {})
+    False
+    >>> service_digest(a, {}, {}) == service_digest(a, {"web/a": "x"}, {})
+    False
+    """
+    mine = {name: text for name, text in sources.items() if name.partition("/")[0] == service.name}
+    return _digest({"service": asdict(service), "sources": mine, "packages": dict(packages)})
+
+
+def change_digest(before: str, after: str) -> str:
+    """Return the digest of a change: from which service digest to which.
+
+    Args:
+        before: the service's digest now; `NOTHING` where it is not there.
+        after: its digest then; `NOTHING` where it is taken away.
+    """
+    return _digest({"before": before, "after": after})
+
+
+def _digest(value: object) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
