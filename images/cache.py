@@ -64,13 +64,20 @@ def _sha256(path: Path) -> str:
 
 
 def seal(directory: Path, digest: str, packages: Mapping[str, str]) -> None:
-    """Write down the sizes and digests of the image's files, and its packages, and get all of it onto the disk."""
+    """Write down the sizes and digests of the image's files, and its packages, and get all of it onto the disk.
+
+    The disk's own name holds a part of its digest, and the usual name leads there. Machines are linked to the own name:
+    so what stands on one build's disk never meets that of another build of the same recipe.
+    """
     files = {}
     for name in FILES:
         path = directory / name
         path.chmod(0o644)
         _to_disk(path)
         files[name] = {"size": path.stat().st_size, "sha256": _sha256(path)}
+    own = directory / f"disk-{str(files['disk.qcow2']['sha256'])[:12]}.qcow2"
+    (directory / "disk.qcow2").rename(own)
+    (directory / "disk.qcow2").symlink_to(own.name)
     record = directory / RECORD
     content = {"digest": digest, "files": files, "packages": dict(packages)}
     record.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -28,6 +28,11 @@ class ToolFailed(UnderstudyError):
     """A program on the host refused."""
 
 
+def base_disk(image: str) -> Path:
+    """Return the disk that machines of an image are linked to: another build of the same recipe has another."""
+    return (IMAGES / image / "disk.qcow2").resolve()
+
+
 def tool(*argv: str, timeout_seconds: float = 120, stdin: str = "") -> str:
     """Run a program on this host and return what it printed.
 

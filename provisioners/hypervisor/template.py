@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from model.errors import UnderstudyError
 from model.libvirt_xml import CardSpec, DomainSpec, domain_xml
-from provisioners.hypervisor.host import IMAGES, TEMPLATES, locked, processor, read_json, tool, write_whole
+from provisioners.hypervisor.host import IMAGES, TEMPLATES, base_disk, locked, processor, read_json, tool, write_whole
 from provisioners.hypervisor.identity import ask, identity_message
 from provisioners.hypervisor.old_templates import remove_old_templates
 from provisioners.hypervisor.savefile import rewrite
@@ -87,7 +87,7 @@ class Template:
 
 
 def fingerprint(spec: TemplateSpec, versions: str, cpu: str) -> str:
-    """Return what names all that a saved memory depends on, in 16 hex digits; the layout of devices is part of it.
+    """Return what names all that a saved memory depends on, in 16 hex digits: the image's very disk and the layout too.
 
     Args:
         spec: the machines.
@@ -95,7 +95,8 @@ def fingerprint(spec: TemplateSpec, versions: str, cpu: str) -> str:
         cpu: the host's processor and its features.
     """
     layout = domain_xml(_domain(spec, "template", Path("/"), str(uuid.UUID(int=0))))
-    return sha256(json.dumps([asdict(spec), versions.split(), cpu, layout], sort_keys=True).encode()).hexdigest()[:16]
+    parts = [asdict(spec), base_disk(spec.image).name, versions.split(), cpu, layout]
+    return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def is_present(key: str, virsh: Virsh) -> bool:
@@ -132,8 +133,7 @@ def ensure(spec: TemplateSpec, virsh: Virsh, say: Say) -> Template:
         UnderstudyError: the image is missing, or the template cannot be built.
         Stopped: the user asked to stop.
     """
-    image = IMAGES / spec.image
-    if not (image / "disk.qcow2").exists():
+    if not base_disk(spec.image).exists():
         raise UnderstudyError(
             where=f"machine image {spec.image}",
             found=f"not in {IMAGES}",
@@ -187,7 +187,7 @@ def _build(spec: TemplateSpec, name: str, virsh: Virsh, say: Say) -> Template:
 def _boot_and_save(spec: TemplateSpec, domain: str, work: Path, virsh: Virsh, say: Say) -> None:
     size = f"{spec.vcpus} vCPU, {spec.memory_mib} MiB"
     say(f"booting a template machine ({size}); once per image and size, usually 20 to 60 s")
-    _clone(IMAGES / spec.image / "disk.qcow2", work / "disk.qcow2", spec.system_disk_mib)
+    _clone(base_disk(spec.image), work / "disk.qcow2", spec.system_disk_mib)
     if spec.data_disk:
         tool("qemu-img", "create", "-q", "-f", "qcow2", str(work / "data.qcow2"), f"{DATA_DISK_MIB}M")
     _start(spec, domain, work, virsh)

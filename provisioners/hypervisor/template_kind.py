@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from model.errors import UnderstudyError
-from provisioners.hypervisor.host import IMAGES
+from provisioners.hypervisor.host import base_disk
 from provisioners.hypervisor.template import TemplateSpec, ensure, is_present
 from provisioners.hypervisor.virsh import Virsh
 from provisioners.outcome import Say, Stopped
@@ -49,8 +49,11 @@ class Template:
         return outputs["key"] or f"cold-{inputs['image']}", outputs
 
     def read(self, identifier: str, inputs: Values, outputs: Values, say: Say) -> Real | None:
-        """Return whether it still serves: it is made anew where it is gone, or qemu or the processor is another."""
-        serves = is_present(outputs["key"], Virsh(say=say)) if outputs.get("key") else not inputs["warm"]
+        """Return whether it still serves: not where it is gone, or the image's disk, qemu or processor is another."""
+        if outputs.get("key"):
+            serves = is_present(outputs["key"], Virsh(say=say))
+        else:
+            serves = not inputs["warm"] and outputs.get("disk_path") == str(base_disk(inputs["image"]))
         return Real(inputs=inputs if serves else {**inputs, "outdated": True}, outputs=outputs)
 
     def update(self, identifier: str, old: Values, inputs: Values, outputs: Values, say: Say) -> Values:
@@ -62,7 +65,7 @@ class Template:
 
 
 def _outputs(inputs: Values, say: Say) -> Values:
-    cold = {"key": "", "disk_path": str(IMAGES / inputs["image"] / "disk.qcow2"), "warm": False}
+    cold = {"key": "", "disk_path": str(base_disk(inputs["image"])), "warm": False}
     if not inputs["warm"]:
         return {**cold, "reason": "cold: warm start is switched off"}
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -71,6 +72,20 @@ def test_nothing_there(tmp_path: Path) -> None:
     assert cache.usable(tmp_path / DIGEST) == "missing"
     small(tmp_path / DIGEST)
     assert cache.usable(tmp_path / DIGEST) == "image.json is missing"
+
+
+def test_two_builds_of_one_recipe_are_two_disks(tmp_path: Path) -> None:
+    """What stands on the one must never be taken for standing on the other."""
+    disks = []
+    for content in (b"first", b"second"):
+        directory = small(tmp_path / DIGEST)
+        (directory / "disk.qcow2").write_bytes(content)
+        cache.seal(directory, DIGEST, {})
+        assert isinstance(cache.usable(directory, verify=True), ImagePaths)
+        assert (directory / "disk.qcow2").read_bytes() == content
+        disks.append((directory / "disk.qcow2").resolve().name)
+        shutil.rmtree(directory)
+    assert len(set(disks)) == 2
 
 
 class Builder:

@@ -139,7 +139,7 @@ def test_a_broken_connection_is_an_error_of_its_own_and_the_next_shell_works(she
 
 
 class Cable:
-    """Between the controller and a machine. Cut, it is silent; whatever is then sent meets a machine that knows of nothing."""
+    """Between controller and machine. Cut, it is silent; what is then sent meets a machine that knows of nothing."""
 
     def __init__(self, port: int) -> None:
         self._target, self._cut = port, threading.Event()
