@@ -11,7 +11,8 @@ from cli.__main__ import commands
 from model.configuration import KEYS
 from model.environment import Settings
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 TABLE = README.partition("### Configuration")[2].partition("\n## ")[0]
 
 
@@ -53,3 +54,24 @@ def test_the_table_has_no_key_that_is_none() -> None:
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"/run understudy ([a-z]+)", README))))
 def test_every_command_of_the_readme_exists(name: str) -> None:
     assert name in commands()
+
+
+@pytest.mark.parametrize("file", ["run", "toolchain/status.sh"])
+def test_run_names_commands_that_exist(file: str) -> None:
+    text = (ROOT / file).read_text(encoding="utf-8")
+    named = set(re.findall(r"run understudy ([a-z]+)", text))
+    for line in re.findall(r"run understudy --help +(.+)", text):
+        named |= set(re.findall(r"[a-z]+", line))
+    assert named
+    assert named <= set(commands())
+
+
+def test_one_version_of_go_is_named_everywhere() -> None:
+    wanted = re.findall(r"^go (\d+\.\d+)", (ROOT / "plugins/pulumi/go.mod").read_text(encoding="utf-8"), re.MULTILINE)
+    for file in ("README.md", "toolchain/pulumi.sh"):
+        text = (ROOT / file).read_text(encoding="utf-8")
+        assert re.findall(r"Go \(?(\d+\.\d+) or newer", text) == wanted, file
+
+
+def test_the_sample_backup_is_small() -> None:
+    assert sum(path.stat().st_size for path in (ROOT / "samples").rglob("*") if path.is_file()) < 8 << 20
