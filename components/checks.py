@@ -49,7 +49,7 @@ class Checks(pulumi.ComponentResource):
             )
             for machine, services in site.services.items()
             for rendered in services
-            for check in rendered.checks
+            for check in rendered.pages
         }
         checks, before = dict(own), (*after, *own.values())
         for page in site.environment.topology.pages:

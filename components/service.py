@@ -36,26 +36,27 @@ class Service(pulumi.ComponentResource):
         service = rendered.service
         super().__init__("understudy:components:Service", f"{at.name}-{service.name}", None, opts)
         files = {
-            file.path: File(
-                f"{at.name}:{file.path}",
+            text.file.path: File(
+                f"{at.name}:{text.file.path}",
                 at,
-                path=file.path,
+                path=text.file.path,
                 content=with_secrets(text.content, passwords),
-                mode=file.mode,
-                owner=file.owner,
-                group=file.group,
-                validate=file.validate,
-                reload=file.reload,
+                mode=text.file.mode,
+                owner=text.file.owner,
+                group=text.file.group,
+                validate=text.file.validate,
+                reload=text.file.reload,
                 opts=at.options(self),
             )
-            for file, text in zip(service.files, rendered.files, strict=True)
+            for text in rendered.files
+            if not text.file.absent
         }
         self.units = tuple(
             Unit(
                 f"{at.name}:{unit.unit}",
                 at,
                 unit=unit.unit,
-                restart_on=[files[path].digest for path in unit.restart_on],
+                restart_on=[files[path].digest for path in unit.restart_on if path in files],
                 opts=at.options(self, *files.values(), *after),
             )
             for unit in service.units

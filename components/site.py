@@ -14,7 +14,8 @@ from model.configuration import read_environment, stack_file_name, with_pulumi_v
 from model.environment import Environment
 from model.errors import ConfigurationError, Fault, UnderstudyError
 from model.placement import Placement, file_name, read_placement
-from model.service import Service, read_service
+from model.service import Service
+from model.service_reader import read_service
 from model.topology import Store
 
 
@@ -124,14 +125,14 @@ def _unknown_passwords(environment: Environment, services: Mapping[str, tuple[Re
     known = {store.name for store in built_stores(environment)}
     return [
         Fault(
-            file=f"services/{rendered.service.name}/{file.source}",
+            file=f"services/{rendered.service.name}/{text.file.source}",
             key=f"for {machine}",
             found=f"the password of the store {store}, whose machines exist",
             allowed=f"{machine} as an existing machine too, or passwords of stores that are built",
         )
         for machine, found in services.items()
         for rendered in found
-        for file, text in zip(rendered.service.files, rendered.files, strict=True)
+        for text in rendered.files
         for store in sorted(marks(text.content) - known)
     ]
 

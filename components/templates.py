@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jinja2
@@ -12,7 +12,7 @@ import pulumi
 
 from model.environment import Environment
 from model.errors import Fault
-from model.service import EngineSettings, Service
+from model.service import CommandCheck, EngineSettings, PageCheck, Service, ServiceFile
 from model.topology import Backup, Heartbeat, Machine, Store
 
 _MARK = re.compile(r"@@password of ([a-z][a-z0-9-]*)@@")
@@ -45,29 +45,20 @@ class StoreView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderedFile:
-    """What a file on a machine is to contain, marks included."""
+    """What a file on a machine is to contain, marks included; nothing where it is to be absent."""
 
-    path: str
+    file: ServiceFile
     content: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RenderedCheck:
-    """A page to ask for."""
-
-    name: str
-    url: str
-    text: str
-    status: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RenderedService:
-    """A service's texts for one machine; files and checks in the service's own order."""
+    """A service's texts for one machine; files, pages and checks in the service's own order."""
 
     service: Service
     files: tuple[RenderedFile, ...]
-    checks: tuple[RenderedCheck, ...]
+    pages: tuple[PageCheck, ...]
+    checks: tuple[CommandCheck, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,20 +105,30 @@ class Renderer:
         """Return the service's texts for a machine."""
         values = self._values(machine=machine)
         place = f"services/{service.name}/service.yaml"
+        pages = tuple(
+            replace(
+                page,
+                url=self._text(place, f"checks.{page.name}.url", page.url, values),
+                text=self._text(place, f"checks.{page.name}.text", page.text, values),
+            )
+            for page in service.pages
+        )
         checks = tuple(
-            RenderedCheck(
-                name=check.name,
-                url=self._text(place, f"checks.{check.name}.url", check.url, values),
-                text=self._text(place, f"checks.{check.name}.text", check.text, values),
-                status=check.status,
+            replace(
+                check,
+                command=tuple(
+                    self._text(place, f"checks.{check.name}.command.{index}", word, values)
+                    for index, word in enumerate(check.command)
+                ),
+                prints=self._text(place, f"checks.{check.name}.prints", check.prints, values),
             )
             for check in service.checks
         )
         files = tuple(
-            RenderedFile(path=file.path, content=self._source(service.name, file.source, values))
+            RenderedFile(file=file, content="" if file.absent else self._source(service.name, file.source, values))
             for file in service.files
         )
-        return RenderedService(service=service, files=files, checks=checks)
+        return RenderedService(service=service, files=files, pages=pages, checks=checks)
 
     def engine(self, store: Store) -> RenderedEngine:
         """Return how the store's engine is set up; with nothing of the site's own where it has no such service."""

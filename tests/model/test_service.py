@@ -1,0 +1,74 @@
+"""A service.yaml: what may stand in it, and what is said of what may not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from components.strict_yaml import parse
+from model.errors import ConfigurationError, Fault
+from model.service import CommandCheck, PageCheck, Rollout, Service
+from model.service_reader import read_service
+
+CASES = yaml.safe_load((Path(__file__).parents[1] / "cases/services.yaml").read_text(encoding="utf-8"))
+FILE = "services/web/service.yaml"
+VALID: str = CASES["valid"]
+
+
+def read(text: str) -> Service:
+    values, faults = parse(FILE, text)
+    assert not faults
+    return read_service(FILE, "web", values)
+
+
+def faults_of(text: str) -> tuple[Fault, ...]:
+    with pytest.raises(ConfigurationError) as caught:
+        read(text)
+    return caught.value.faults
+
+
+def test_a_whole_service() -> None:
+    service = read(VALID)
+    assert not service.mirrored
+    assert dict(service.variables) == {"port": 80, "name": "web", "loud": True}
+    assert service.packages == ("nginx", "libstdc++6")
+    assert service.files[0].validate == ("a", "-c", "{}")
+    assert [file.absent for file in service.files] == [False, True]
+    assert service.units[0].restart_on == ("/etc/a.conf", "/etc/old.conf")
+    assert service.pages == (PageCheck(name="front", url="http://{{ machine.address }}/", text="ok", status=204),)
+    assert service.checks == (
+        CommandCheck(name="runs", command=("systemctl", "is-active", "a.service"), prints="active"),
+    )
+    assert service.confirm_seconds == 300
+    assert service.rollout == Rollout(first=("app2",), at_once=2)
+    assert service.engine is not None
+    assert service.engine.settings == (("work_mem", "4MB"), ("port", "5432"))
+    assert service.sources() == ("a.conf.j2", "a.sql")
+
+
+def test_what_nobody_says() -> None:
+    service = read("description: nothing\n")
+    assert (service.confirm_seconds, service.rollout) == (120, Rollout(first=1, at_once=0))
+    assert service.mirrored
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key", "found", "allowed"),
+    [case[1:] for case in CASES["faults"]],
+    ids=[c[0] for c in CASES["faults"]],
+)
+def test_a_fault(old: str, new: str, key: str, found: str, allowed: str) -> None:
+    assert old in VALID
+    faults = faults_of(VALID.replace(old, new, 1))
+    told = {(fault.file, fault.key, fault.found): fault.allowed for fault in faults}
+    assert (FILE, key, found) in told
+    assert allowed in told[FILE, key, found]
+
+
+def test_faults_come_together() -> None:
+    faults = faults_of(
+        VALID.replace("path: /etc/a.conf", "path: x").replace("postgresql", "y").replace("5min", "never")
+    )
+    assert {fault.key for fault in faults} >= {"files.0.path", "store.engine", "confirm_within"}
