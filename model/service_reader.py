@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 from model import units
@@ -189,18 +190,15 @@ def _read_check(place: Place, value: object) -> PageCheck | CommandCheck:
 
 def _read_rollout(place: Place, value: object) -> Rollout:
     keys = read_keys(place, value, required=(), optional=("first", "at_once"))
-    first: int | tuple[str, ...] | None = keys.read("first", _read_first)
-    return Rollout(
-        first=Rollout().first if first is None else first,
-        at_once=keys.read("at_once", read_count, least=1, most=_MOST_MACHINES) or 0,
-    )
+    first = keys.read("first", _read_first) or Rollout()
+    return replace(first, at_once=keys.read("at_once", read_count, least=1, most=_MOST_MACHINES) or 0)
 
 
-def _read_first(place: Place, value: object) -> int | tuple[str, ...] | None:
+def _read_first(place: Place, value: object) -> Rollout | None:
     if isinstance(value, list):
-        return read_list(place, value, lambda item, name: read_name(item, name, "machine"))
+        return Rollout(first=read_list(place, value, lambda item, name: read_name(item, name, "machine")))
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_MACHINES:
-        return value
+        return Rollout(first=value)
     place.fault(value, f"how many machines, from 0 to {_MOST_MACHINES}, or a list of their names")
     return None
 
