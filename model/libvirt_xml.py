@@ -162,6 +162,29 @@ def replacing_xslt(xml: str) -> str:
     return _text(sheet, checked=False)
 
 
+def replaced_by(xslt: str) -> str:
+    """Return the document that a stylesheet of `replacing_xslt` puts in the place of any other, to be read by a person.
+
+    Another text, such as that of a value that is not known yet, gives nothing.
+
+    >>> print(replaced_by(replacing_xslt('<a><b c="{d}">e</b></a>')))
+    <a>
+      <b c="{d}">e</b>
+    </a>
+    """
+    if not xslt.startswith("<"):
+        return ""
+    sheet = parsed(xslt)
+    document = next((child for template in sheet.iterfind(f"{{{_XSL}}}template") for child in template), None)
+    if document is None:
+        return ""
+    for element in document.iter():
+        for key, value in element.attrib.items():
+            element.set(key, value.replace("{{", "{").replace("}}", "}"))
+    ET.indent(document)
+    return _text(document, checked=False)
+
+
 def domain_arguments(spec: DomainSpec) -> dict[str, Any]:
     """Return what the plugin's ``Domain`` is given beside its disks: what it later reads back from the real domain.
 

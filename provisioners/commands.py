@@ -62,6 +62,33 @@ def scripted(script: str, *arguments: str) -> Argv:
     return ("bash", "-c", _text(script), f"understudy-{script}", *arguments)
 
 
+def typed_with(argv: Sequence[str], content: str, then: str = "") -> str:
+    r"""Return a command with its standard input as a person types both, word for word.
+
+    Args:
+        argv: the command.
+        content: whole lines that a person can read; the last line's end may be missing, and is added.
+        then: a word that is printed when it went well; empty for none.
+
+    Raises:
+        ValueError: the content has characters that do not survive being typed.
+
+    >>> print(typed_with(("virsh", "define", "/dev/stdin"), "<a/>", "done"))
+    virsh define /dev/stdin <<'END' && echo done
+    <a/>
+    END
+    <BLANKLINE>
+    """
+    lines = content.removesuffix("\n").split("\n")
+    if not all(line.isprintable() for line in lines):
+        raise ValueError("a text with characters that cannot be typed")
+    end = "END"
+    while end in lines:
+        end += "_"
+    success = f" && {command_line(('echo', then))}" if then else ""
+    return "\n".join([f"{command_line(argv)} <<'{end}'{success}", *lines, end, ""])
+
+
 def psql_word(text: str) -> str:
     r"""Return an argument of one of psql's own commands, such as ``\set``, that means exactly this text.
 
