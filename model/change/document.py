@@ -134,14 +134,14 @@ def markdown(document: Document) -> str:
         *_before(document),
         "## The change",
         "",
-        _how(document),
+        how(document),
         "",
     ]
     for number, part in enumerate(document.parts, start=1):
         lines += _part(number, part)
     if document.own:
         lines += _chapter("What Understudy itself does in the same update; nobody types it", document.own, listed=True)
-    lines += ["## The way back", "", _HOW_BACK, ""]
+    lines += ["## The way back", "", HOW_BACK, ""]
     for part in reversed(document.parts):
         lines += _way_back(part)
     return "\n".join(lines).rstrip("\n") + "\n"
@@ -183,11 +183,12 @@ def _secrets(document: Document) -> list[str]:
 def _before(document: Document) -> list[str]:
     lines = ["## Before you begin", ""]
     for number, step in enumerate(document.before, start=1):
-        lines += [f"{step.name}:", "", *fenced(step.command, f"sh before do {number}"), "", *_prints(step)]
+        lines += [f"{step.name}:", "", *fenced(step.command, f"sh before do {number}"), "", prints(step), ""]
     return lines
 
 
-def _how(document: Document) -> str:
+def how(document: Document) -> str:
+    """Return what whoever types it must know."""
     count = len(document.parts)
     parts = "1 part" if count == 1 else f"{count} parts, in this order"
     return (
@@ -197,7 +198,7 @@ def _how(document: Document) -> str:
     )
 
 
-_HOW_BACK = (
+HOW_BACK = (
     "The parts that were begun, the last one first. Each may be typed again if it is not certain that it was done."
 )
 
@@ -211,15 +212,16 @@ def _part(number: int, part: Part) -> list[str]:
         if step.place == "person":
             lines += [step.command, ""]
             continue
-        lines += [*fenced(step.command, f"sh {part.name} do {index}"), "", *_prints(step)]
+        lines += [*fenced(step.command, f"sh {part.name} do {index}"), "", prints(step), ""]
     return [*lines, *(line for note in part.notes for line in (note, ""))]
 
 
-def _prints(step: Step) -> list[str]:
+def prints(step: Step) -> str:
+    """Return what is to be expected of a step, in words."""
     asked = [f"It waits for `{name}`: type it, then Enter." for name in step.secrets]
     took = [f"It takes {duration(step.seconds)}."] if step.seconds else []
     printed = [f"Last, it prints `{step.prints}`."] if step.prints else ["It prints nothing of importance."]
-    return [" ".join([*asked, *took, *printed]), ""]
+    return " ".join([*asked, *took, *printed])
 
 
 def _way_back(part: Part) -> list[str]:
@@ -228,5 +230,5 @@ def _way_back(part: Part) -> list[str]:
         if step.place == "person":
             lines += [step.command, ""]
         else:
-            lines += [*fenced(step.command, f"sh {part.name} undo {index}"), "", *_prints(step)]
+            lines += [*fenced(step.command, f"sh {part.name} undo {index}"), "", prints(step), ""]
     return lines if part.undo else [*lines, "There is nothing to take back.", ""]

@@ -38,6 +38,12 @@ def report_html(values: Mapping[str, Any], drills: Sequence[Drill] = (), unreada
         UnderstudyError: the values describe no document.
     """
     document = document_from(values)
+    parts = _header(document, drills), _main(document, drills, unreadable), _data(values, drills, unreadable)
+    return framed(f"{document.stack}: report", joined(*parts))
+
+
+def framed(title: str, body: Markup, more_style: str = "") -> str:
+    """Return a whole page around its body: it fetches nothing, and runs nothing."""
     head = element(
         "head",
         element("meta", charset="utf-8"),
@@ -45,13 +51,10 @@ def report_html(values: Mapping[str, Any], drills: Sequence[Drill] = (), unreada
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", name="color-scheme", content="light dark"),
         element("link", rel="icon", href="data:,"),
-        element("title", f"{document.stack}: report"),
-        element("style", Markup(_STYLE)),
+        element("title", title),
+        element("style", Markup(_STYLE + more_style)),
     )
-    body = element(
-        "body", _header(document, drills), _main(document, drills, unreadable), _data(values, drills, unreadable)
-    )
-    return f"<!doctype html>\n{element('html', head, body, lang='en')}\n"
+    return f"<!doctype html>\n{element('html', head, element('body', body), lang='en')}\n"
 
 
 def page_data(page: str) -> tuple[dict[str, Any], list[Any], int] | None:

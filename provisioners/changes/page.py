@@ -1,0 +1,99 @@
+"""The change document as one page: nothing from outside, good on a phone and on paper. Pure."""
+
+from __future__ import annotations
+
+import html
+
+from model.change import Step
+from model.change.document import HOW_BACK, Document, Part, duration, how, prints, where
+from provisioners.report.markup import Markup, element, joined
+from provisioners.report.page import framed
+
+_MORE = """
+pre { margin: .5rem 0; padding: .75rem 1rem; background: var(--card); border: 1px solid var(--rule);
+  border-radius: 8px; font: .875rem/1.45 var(--mono); white-space: pre-wrap; overflow-wrap: anywhere; }
+ol, .facts { padding-left: 1.5rem; }
+li { margin: .25rem 0 1rem; }
+.added { color: var(--good); }
+.gone { color: var(--bad); }
+.gate { padding: .75rem 1rem; border: 1px solid var(--bad); border-radius: 8px; background: var(--bad-soft);
+  color: var(--bad); }
+@media print { pre { break-inside: avoid-page; } }
+"""
+
+
+def page(document: Document) -> str:
+    """Return the page."""
+    header = element(
+        "header",
+        element("p", "Change", class_="kicker"),
+        element("h1", document.title),
+        element("p", f"{document.identifier} of {document.stack}, written {document.written}", class_="muted"),
+    )
+    main = element(
+        "main",
+        *([element("p", document.gate, class_="gate")] if document.gate else []),
+        _chapter("Why", element("p", document.why)),
+        _chapter("Risk", element("p", document.risk)),
+        _chapter("When", element("p", document.when)),
+        _chapter("What users will notice", _listed(document.notice or ("Nothing.",))),
+        _chapter("Whom it needs", _listed(document.needs)),
+        *([_chapter("Secrets to fill in", _secrets(document))] if document.secrets else []),
+        _chapter("Before you begin", _steps(document.before)),
+        _chapter("The change", element("p", how(document)), *(_part(part) for part in document.parts)),
+        *([_chapter("What Understudy itself does; nobody types it", _listed(document.own))] if document.own else []),
+        _chapter("The way back", element("p", HOW_BACK), *(_way_back(part) for part in reversed(document.parts))),
+    )
+    return framed(f"{document.title}: change {document.identifier}", joined(header, main), more_style=_MORE)
+
+
+def _chapter(title: str, *children: Markup) -> Markup:
+    return element("section", element("h2", title), *children)
+
+
+def _listed(lines: tuple[str, ...]) -> Markup:
+    return element("ul", *(element("li", line) for line in lines), class_="facts")
+
+
+def _secrets(document: Document) -> Markup:
+    return _listed(tuple(f"{name}: {place}" for name, place in document.secrets))
+
+
+def _code(text: str) -> Markup:
+    """Return commands word for word: a page's own way of joining lines and spaces would change them."""
+    return element("pre", element("code", Markup(html.escape(text, quote=False))))
+
+
+def _steps(steps: tuple[Step, ...]) -> Markup:
+    return element("ol", *(_step(step) for step in steps))
+
+
+def _step(step: Step) -> Markup:
+    if step.place == "person":
+        return element("li", element("strong", step.name), element("p", step.command))
+    told = element("p", prints(step), class_="muted")
+    return element("li", element("strong", step.name), _code(step.command), told)
+
+
+def _part(part: Part) -> Markup:
+    return element(
+        "section",
+        element("h3", part.name),
+        element("p", f"{part.effect} Typed {where(part)}."),
+        *([_differences(part.differences)] if part.differences else []),
+        _steps(part.steps),
+        *(element("p", note) for note in part.notes),
+    )
+
+
+def _differences(lines: tuple[str, ...]) -> Markup:
+    kinds = {"+": "added", "-": "gone"}
+    marked = (element("span", Markup(html.escape(line + "\n")), class_=kinds.get(line[:1])) for line in lines)
+    return element("pre", element("code", *marked))
+
+
+def _way_back(part: Part) -> Markup:
+    if not part.undo:
+        return element("section", element("h3", part.name), element("p", "There is nothing to take back."))
+    took = element("p", f"Takes {duration(part.undo_seconds)}. Typed {where(part)}.")
+    return element("section", element("h3", part.name), took, _steps(part.undo))
