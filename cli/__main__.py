@@ -1,4 +1,7 @@
-"""The command `understudy`: one subcommand for each module here that has `add_arguments` and `run`."""
+"""The command `understudy`: one subcommand for each module here that has `add_arguments` and `run`.
+
+A folder is a subcommand with verbs of its own, its modules: `understudy change word` is `cli/change/word.py`.
+"""
 
 from __future__ import annotations
 
@@ -16,51 +19,65 @@ HERE = Path(__file__).parent
 
 def _summary(source: Path) -> str | None:
     """Return the first line of a subcommand's text, None for another module; nothing is imported."""
-    tree = ast.parse(source.read_text(encoding="utf-8"))
+    group = source / "__init__.py"
+    tree = ast.parse((group if group.is_file() else source).read_text(encoding="utf-8"))
     functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
-    return (ast.get_docstring(tree) or "").partition("\n")[0] if {"add_arguments", "run"} <= functions else None
+    is_command = group.is_file() or {"add_arguments", "run"} <= functions
+    return (ast.get_docstring(tree) or "").partition("\n")[0] if is_command else None
 
 
-def commands() -> dict[str, str]:
-    """Return the subcommands, each with one line about it."""
-    summaries = {source.stem.replace("_", "-"): _summary(source) for source in sorted(HERE.glob("[a-z]*.py"))}
+def commands(folder: Path = HERE) -> dict[str, str]:
+    """Return the subcommands, or the verbs of one of them, each with one line about it."""
+    sources = sorted([*folder.glob("[a-z]*.py"), *(path.parent for path in folder.glob("[a-z]*/__init__.py"))])
+    summaries = {source.stem.replace("_", "-"): _summary(source) for source in sources}
     return {name: summary for name, summary in summaries.items() if summary is not None}
 
 
-def _overview() -> argparse.ArgumentParser:
+def _overview(folder: Path, program: str) -> argparse.ArgumentParser:
+    about = "A stage that mirrors prod." if folder == HERE else _summary(folder)
     parser = argparse.ArgumentParser(
-        prog="understudy", description="A stage that mirrors prod.", epilog="Each command explains itself with --help."
+        prog=program, description=about, epilog="Each command explains itself with --help."
     )
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, summary in commands().items():
+    for name, summary in commands(folder).items():
         subparsers.add_parser(name, help=summary.replace("%", "%%"), add_help=False)
     return parser
 
 
-def _module_name(arguments: Sequence[str]) -> str:
-    """Return the module of the subcommand, or nothing. Only that one is looked at: the usual call must not wait."""
+def _source(folder: Path, arguments: Sequence[str]) -> Path | None:
+    """Return the subcommand's module or folder. Only that one is looked at: the usual call must not wait."""
     name = arguments[0].replace("-", "_") if arguments else ""
-    source = HERE / f"{name}.py"
-    return name if name.isidentifier() and source.is_file() and _summary(source) is not None else ""
+    if not name.isidentifier() or name.startswith("_"):
+        return None
+    found = folder / name
+    if (found / "__init__.py").is_file():
+        return found
+    found = folder / f"{name}.py"
+    return found if found.is_file() and _summary(found) is not None else None
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], folder: Path = HERE, module: str = "cli", program: str = "understudy") -> int:
     """Run one subcommand and return its exit code: 0 well, 1 a fault that is explained, 2 a wrong call."""
-    name = _module_name(arguments)
-    if not name:
-        _overview().parse_args(arguments[:1])
+    source = _source(folder, arguments)
+    if source is None:
+        _overview(folder, program).parse_args(arguments[:1])
         return 2
-    module = importlib.import_module(f"cli.{name}")
+    module, program = f"{module}.{source.stem}", f"{program} {arguments[0]}"
+    if source.is_dir():
+        return main(arguments[1:], source, module, program)
+    return _run(module, program, arguments[1:])
+
+
+def _run(name: str, program: str, arguments: Sequence[str]) -> int:
+    module = importlib.import_module(name)
     parser = argparse.ArgumentParser(
-        prog=f"understudy {arguments[0]}",
-        description=module.__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog=program, description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     module.add_arguments(parser)
     try:
-        return int(module.run(parser.parse_args(arguments[1:])))
+        return int(module.run(parser.parse_args(arguments)))
     except UnderstudyError as error:
-        print(f"understudy {arguments[0]}: {error}", file=sys.stderr)
+        print(f"{program}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)

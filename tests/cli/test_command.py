@@ -41,11 +41,40 @@ def test_each_command_explains_itself(name: str) -> None:
     assert commands()[name].rstrip(".") in " ".join(done.stdout.split())
 
 
-@pytest.mark.parametrize("name", ["fly", "files", "arguments", "__main__", "../cli/place", "place.py", "-s"])
+@pytest.mark.parametrize(
+    "name", ["fly", "files", "arguments", "__main__", "__pycache__", "../cli/place", "place.py", "-s"]
+)
 def test_what_is_no_command_is_refused(name: str) -> None:
     done = understudy(name)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
+
+
+def test_a_folder_is_a_command_with_verbs(tmp_path: Path) -> None:
+    group = tmp_path / "cli" / "paint"
+    group.mkdir(parents=True)
+    (group / "__init__.py").write_text('"""Paints."""\n')
+    (group / "again.py").write_text(
+        '"""Paint it again."""\n'
+        "def add_arguments(parser): parser.add_argument('colour')\n"
+        "def run(arguments): print(arguments.colour); return 0\n"
+    )
+    (group / "brush.py").write_text('"""No verb."""\n')
+    assert commands(group) == {"again": "Paint it again."}
+    code = (
+        f"import sys, cli; cli.__path__.append({str(tmp_path / 'cli')!r}); from pathlib import Path\n"
+        f"from cli.__main__ import main; sys.exit(main(sys.argv[1:], Path({str(tmp_path / 'cli')!r})))"
+    )
+
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", code, *arguments]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+
+    assert call("paint", "again", "red").stdout == "red\n"
+    assert "usage: understudy paint again [-h] colour" in call("paint", "again", "--help").stdout
+    assert "Paint it again." in call("paint", "--help").stdout
+    assert [call("paint", verb).returncode for verb in ("brush", "again", "", "__init__")] == [2, 2, 2, 2]
+    assert "usage: understudy paint" in call("paint").stderr
 
 
 def test_a_wrong_argument_is_a_wrong_call() -> None:
