@@ -14,11 +14,12 @@ from cli.arguments import add_stack, project_directory, short_stack
 from cli.files import load_environment, read_lock, write_lock
 from cli.place import lines, place
 from cli.pulumi_state import PulumiState
-from components.files import backend_url, stack_files
+from components.files import backend_url, read_package_lock, stack_files
 from model import names
 from model.environment import Environment
 from model.errors import UnderstudyError
 from model.placement import Placement, file_name
+from model.placing import built_machines
 from model.state import Recorded, recorded, without_cut_off
 from provisioners import this_computer
 
@@ -60,10 +61,12 @@ def _prepare(directory: Path, stack: str, verb: str) -> None:
     """Raise where a file has faults; place the stack; see that the machines can be built."""
     if verb not in CHECKED:
         return
-    placement = ensure_placed(directory, load_environment(directory, stack))
+    environment = load_environment(directory, stack)
+    placement = ensure_placed(directory, environment)
     if verb == "up" and placement.machines:
         _refuse_foreign_network(placement, stack)
         ensure_image(placement, stack)
+        ensure_packages(directory, environment)
 
 
 def _is_mirror(directory: Path, stack: str) -> bool:
@@ -123,6 +126,23 @@ def ensure_image(placement: Placement, stack: str) -> None:
             todo=f"Run `./run understudy place --again -s {stack}`: the machines will be built anew.",
         )
     build.ensure(say)
+
+
+def ensure_packages(directory: Path, environment: Environment) -> None:
+    """See that the packages that machines are to install are on this computer; fetch them where they are not.
+
+    Raises:
+        UnderstudyError: one can't be had any more, or is another file than the lock fixes.
+    """
+    running = {name for machine in built_machines(environment.topology.machines) for name in machine.services}
+    locks = [lock for name in sorted(running) if (lock := read_package_lock(directory, name))]
+    wanted = [package for lock in locks for package in lock.packages]
+    if not wanted:
+        return
+    from provisioners import packages
+
+    if packages.missing(wanted):
+        packages.archive().ensure(wanted, say)
 
 
 def clear(state: PulumiState, owner: str, *, mirrored: bool) -> None:

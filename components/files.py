@@ -9,7 +9,8 @@ from pathlib import Path
 
 from components.strict_yaml import parse
 from model.configuration import StackFile
-from model.errors import Fault, UnderstudyError
+from model.errors import ConfigurationError, Fault, UnderstudyError
+from model.packages import PackageLock, lock_file, read_lock
 from model.readers import MISSING, show
 from model.rules import ENGINES
 
@@ -95,6 +96,21 @@ def backend_url(environment: Mapping[str, str]) -> str:
     except (OSError, ValueError, AttributeError):
         return ""
     return current if isinstance(current, str) else ""
+
+
+def read_package_lock(directory: Path, service: str) -> PackageLock | None:
+    """Return what a service's lock of packages says, None where there is none.
+
+    Raises:
+        ConfigurationError: with everything that is wrong with it.
+    """
+    name = lock_file(service)
+    if not (directory / name).is_file():
+        return None
+    values, faults = parse(name, read_text(directory / name))
+    if faults:
+        raise ConfigurationError(faults)
+    return read_lock(name, values)
 
 
 def service_names(directory: Path) -> frozenset[str]:

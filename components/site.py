@@ -13,7 +13,9 @@ from model import names
 from model.configuration import read_environment, stack_file_name, with_pulumi_values
 from model.environment import Environment
 from model.errors import ConfigurationError, Fault, UnderstudyError
+from model.packages import PackageLock, lock_fault
 from model.placement import Placement, file_name, read_placement
+from model.readers import meant, one_of, show
 from model.service import Service
 from model.service_reader import read_service
 from model.topology import Store
@@ -59,7 +61,9 @@ def read_site(directory: Path, stack: str, backend_url: str, config: Mapping[str
     if environment is None:
         raise ConfigurationError(tuple(faults))
     sources = read_sources(directory, services)
-    renderer = Renderer(environment=environment, services=services, sources=sources, faults=faults)
+    locks = read_package_locks(directory, services, faults)
+    faults += _unknown_canaries(environment, services)
+    renderer = Renderer(environment=environment, services=services, sources=sources, locks=locks, faults=faults)
     rendered = _rendered(environment, services, renderer)
     engines = {store.name: renderer.engine(store) for store in built_stores(environment)}
     faults += _unknown_passwords(environment, rendered)
@@ -112,6 +116,38 @@ def read_services(directory: Path) -> dict[str, Service]:
     if faults:
         raise ConfigurationError(tuple(faults))
     return services
+
+
+def read_package_locks(directory: Path, services: Mapping[str, Service], faults: list[Fault]) -> dict[str, PackageLock]:
+    """Return the locks of those services that name packages, and note what is wrong with any."""
+    locks: dict[str, PackageLock] = {}
+    for service in services.values():
+        with _noting(faults):
+            lock = files.read_package_lock(directory, service.name)
+            if fault := lock_fault(service, lock):
+                faults.append(fault)
+            elif lock:
+                locks[service.name] = lock
+    return locks
+
+
+def _unknown_canaries(environment: Environment, services: Mapping[str, Service]) -> list[Fault]:
+    """A canary that is no machine of the service would be skipped, and the change begin with all."""
+    running = {
+        name: {machine.name for machine in environment.topology.machines if name in machine.services}
+        for name in services
+    }
+    return [
+        Fault(
+            file=f"services/{name}/service.yaml",
+            key="rollout.first",
+            found=show(machine),
+            allowed=f"{one_of(running[name])}{meant(machine, running[name])}",
+        )
+        for name, service in services.items()
+        for machine in (service.rollout.first if isinstance(service.rollout.first, tuple) else ())
+        if running[name] and machine not in running[name]
+    ]
 
 
 def built_stores(environment: Environment) -> tuple[Store, ...]:

@@ -9,9 +9,12 @@ from typing import Any
 
 import jinja2
 import pulumi
+from jinja2 import meta
 
+from model.change.digest import service_digest
 from model.environment import Environment
 from model.errors import Fault
+from model.packages import Package, PackageLock
 from model.service import CommandCheck, EngineSettings, PageCheck, Service, ServiceFile
 from model.topology import Backup, Heartbeat, Machine, Store
 
@@ -53,9 +56,17 @@ class RenderedFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderedService:
-    """A service's texts for one machine; files, pages and checks in the service's own order."""
+    """A service's texts for one machine; files, pages and checks in the service's own order.
+
+    Args:
+        digest: of the service as Git has it, before an environment's own values are filled in.
+        needs_stores: its texts speak of stores: it has no use before those of its machine are there.
+    """
 
     service: Service
+    digest: str
+    needs_stores: bool
+    packages: tuple[Package, ...]
     files: tuple[RenderedFile, ...]
     pages: tuple[PageCheck, ...]
     checks: tuple[CommandCheck, ...]
@@ -93,12 +104,14 @@ class Renderer:
     Args:
         services: the site's services by name.
         sources: the text of each file of a service, by ``service/file``.
+        locks: the locks of those services that have packages.
         faults: where what could not be rendered is noted.
     """
 
     environment: Environment
     services: Mapping[str, Service]
     sources: Mapping[str, str]
+    locks: Mapping[str, PackageLock]
     faults: list[Fault]
 
     def service(self, machine: Machine, service: Service) -> RenderedService:
@@ -128,7 +141,23 @@ class Renderer:
             RenderedFile(file=file, content="" if file.absent else self._source(service.name, file.source, values))
             for file in service.files
         )
-        return RenderedService(service=service, files=files, pages=pages, checks=checks)
+        lock = self.locks.get(service.name, PackageLock())
+        return RenderedService(
+            service=service,
+            digest=service_digest(service, self.sources, lock.digests()),
+            needs_stores=any(self._speaks_of_stores(f"{service.name}/{source}") for source in service.sources()),
+            packages=lock.packages,
+            files=files,
+            pages=pages,
+            checks=checks,
+        )
+
+    def _speaks_of_stores(self, source: str) -> bool:
+        text = self.sources.get(source, "") if source.endswith(".j2") else ""
+        try:
+            return "stores" in meta.find_undeclared_variables(_JINJA.parse(text))
+        except jinja2.TemplateSyntaxError:
+            return False  # it is noted where the text is rendered
 
     def engine(self, store: Store) -> RenderedEngine:
         """Return how the store's engine is set up; with nothing of the site's own where it has no such service."""

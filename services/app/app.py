@@ -109,6 +109,8 @@ def handler(database: Database, machine: str) -> type[BaseHTTPRequestHandler]:
                 if self.path == "/health":
                     database.rows("SELECT 1")
                     self._answer(200, "text/plain", "ok\n")
+                elif self.path == "/alive":
+                    self._answer(200, "text/plain", "alive\n")
                 elif self.path == "/":
                     self._answer(200, "text/html; charset=utf-8", page(database, machine))
                 else:

@@ -52,3 +52,23 @@ def test_a_machine_without_a_place_is_told(make_site: MakeSite, project: Path) -
     more = "    app3:\n      address: 10.20.0.23\n      vcpus: 1\n      memory: 512MiB\n    db1:"
     with pytest.raises(UnderstudyError, match="no place for app3"):
         make_site("stage", {"Pulumi.prod.yaml": {"    db1:": more}})
+
+
+def test_packages_without_their_lock_are_told_the_command(make_site: MakeSite, project: Path) -> None:
+    (project / "services/cron/packages.lock.yaml").unlink()
+    with pytest.raises(
+        ConfigurationError, match=r"packages.lock.yaml: .*no such file.*`./run understudy packages cron`"
+    ):
+        make_site("stage")
+
+
+def test_a_lock_for_other_packages_is_told(make_site: MakeSite) -> None:
+    edits = {"services/cron/service.yaml": {"packages: [cron]": "packages: [cron, at]"}}
+    with pytest.raises(ConfigurationError, match=r"wanted: found for cron, while service.yaml names cron, at"):
+        make_site("stage", edits)
+
+
+def test_a_canary_that_is_no_machine_of_the_service_is_told(make_site: MakeSite) -> None:
+    edits = {"services/app/service.yaml": {"files:": "rollout: {first: [app3]}\nfiles:"}}
+    with pytest.raises(ConfigurationError, match=r'rollout.first: found "app3"; allowed: one of app1, app2'):
+        make_site("stage", edits)
