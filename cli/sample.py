@@ -106,7 +106,11 @@ def _from_here(directory: Path, environment: Environment, store: Store, backup: 
     faults: list[Fault] = []
     services = read_services(directory)
     sources = read_sources(directory, services)
-    init = Renderer(environment=environment, services=services, sources=sources, faults=faults).engine(store).init
+    init = (
+        Renderer(environment=environment, services=services, locks={}, sources=sources, faults=faults)
+        .engine(store)
+        .init
+    )
     if faults:
         raise ConfigurationError(tuple(faults))
     place, door = Path(tempfile.mkdtemp(prefix="us-")), Here()
