@@ -120,12 +120,13 @@ def _read(access: Access) -> HostFacts:
     connection = Connection(name=access.host, address=access.host, port=access.port, user=access.user, jump=access.jump)
     print(f"{access.host}: reading ...", file=sys.stderr)
     with connect(connection, "", lambda _: None, _PATIENCE_SECONDS) as shell:
-        facts = read_host(access, lambda argv: _run(shell, argv))
+        facts = read_host(access, lambda argv: run_there(shell, argv))
     print(f"{access.host}: read", file=sys.stderr)
     return facts
 
 
-def _run(shell: Shell, argv: tuple[str, ...]) -> Result:
+def run_there(shell: Shell, argv: tuple[str, ...]) -> Result:
+    """Run a question's command, whatever its exit code; one that takes too long is left."""
     try:
         return shell.run(argv, check=False, timeout_seconds=SECONDS)
     except CommandFailed as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TypeVar
 
@@ -104,15 +104,22 @@ def _ports(listeners: tuple[Listener, ...], processes: frozenset[str]) -> list[i
     )
 
 
+def clusters(
+    questions: Questions, listeners: tuple[Listener, ...], sockets: tuple[Socket, ...]
+) -> tuple[postgresql.Cluster, ...]:
+    """Return the PostgreSQL servers of a machine, those that Debian's tools know and those that only listen."""
+    found = {cluster.port: cluster for cluster in questions.ask(postgresql.CLUSTERS, (), quiet=True)}
+    directories = postgresql.socket_directories(sockets)
+    for port in {*_ports(listeners, _POSTGRES), *directories}:
+        known = found.get(port, postgresql.Cluster(port=port))
+        found[port] = replace(known, running=True, socket_directory=directories.get(port, ""))
+    return tuple(cluster for _, cluster in sorted(found.items()))
+
+
 def _postgresql(
     questions: Questions, listeners: tuple[Listener, ...], sockets: tuple[Socket, ...]
 ) -> tuple[Server, ...]:
-    clusters = {cluster.port: cluster for cluster in questions.ask(postgresql.CLUSTERS, (), quiet=True)}
-    directories = postgresql.socket_directories(sockets)
-    for port in {*_ports(listeners, _POSTGRES), *directories}:
-        known = clusters.get(port, postgresql.Cluster(port=port))
-        clusters[port] = replace(known, running=True, socket_directory=directories.get(port, ""))
-    return tuple(_postgresql_server(questions, cluster) for _, cluster in sorted(clusters.items()))
+    return tuple(_postgresql_server(questions, cluster) for cluster in clusters(questions, listeners, sockets))
 
 
 def _postgresql_server(questions: Questions, cluster: postgresql.Cluster) -> Server:
@@ -158,16 +165,22 @@ def _placed(questions: Questions, server: Server) -> Server:
     return replace(server, mount=filesystems[0].mount if filesystems else "")
 
 
+def mariadb_sockets(
+    listeners: tuple[Listener, ...], sockets: tuple[Socket, ...], units: Iterable[str]
+) -> tuple[str, ...]:
+    """Return the sockets of a machine's MariaDB or MySQL servers; an empty one stands for the usual place."""
+    own = [socket.path for socket in sockets if _MARIADB & set(socket.processes)]
+    paths = tuple(path for path in own if not path.endswith("mysqlx.sock"))  # another protocol of MySQL
+    named = any(unit.partition("@")[0].partition(".")[0] in ("mariadb", "mysql", "mysqld") for unit in units)
+    return paths or (("",) if named or _ports(listeners, _MARIADB) else ())
+
+
 def _mariadb(
     questions: Questions, listeners: tuple[Listener, ...], sockets: tuple[Socket, ...], units: tuple[Unit, ...]
 ) -> tuple[Server, ...]:
-    named = any(unit.name.partition("@")[0].partition(".")[0] in ("mariadb", "mysql", "mysqld") for unit in units)
     ports = _ports(listeners, _MARIADB)
-    own = [socket.path for socket in sockets if _MARIADB & set(socket.processes)]
-    paths = [path for path in own if not path.endswith("mysqlx.sock")]  # another protocol of MySQL
-    if not paths and not named and not ports:
-        return ()
-    return tuple(_mariadb_server(questions, path, ports[0] if ports else 3306) for path in paths or [""])
+    paths = mariadb_sockets(listeners, sockets, (unit.name for unit in units))
+    return tuple(_mariadb_server(questions, path, ports[0] if ports else 3306) for path in paths)
 
 
 def _mariadb_server(questions: Questions, socket: str, port: int) -> Server:

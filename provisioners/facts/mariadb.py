@@ -46,7 +46,7 @@ class Identity:
     flavour: str
 
 
-def _rows(output: str, columns: int) -> Iterator[list[str]]:
+def rows_of(output: str, columns: int) -> Iterator[list[str]]:
     r"""Give the rows of ``--batch`` output, whose tabs and line ends are escaped.
 
     Raises:
@@ -80,7 +80,7 @@ def parse_server(output: str) -> Identity:
     Raises:
         ValueError: the output is not such an answer.
     """
-    ((version, port, directory),) = _rows(output, 3)
+    ((version, port, directory),) = rows_of(output, 3)
     flavour = "" if "mariadb" in version.lower() else "mysql"
     return Identity(
         version=major_version(version), port=int(port), data_directory=directory.rstrip("/"), flavour=flavour
@@ -93,7 +93,7 @@ def parse_sizes(output: str) -> tuple[Database, ...]:
     Raises:
         ValueError: the output is not such an answer.
     """
-    return tuple(Database(name=name, owner="", size_bytes=int(float(size))) for name, size in _rows(output, 2))
+    return tuple(Database(name=name, owner="", size_bytes=int(float(size))) for name, size in rows_of(output, 2))
 
 
 def parse_tables(output: str) -> tuple[Table, ...]:
@@ -110,7 +110,7 @@ def parse_tables(output: str) -> tuple[Table, ...]:
             filled=rows not in ("0", "NULL"),
             moments=tuple(moment for moment in moments.split(",") if moment),
         )
-        for schema, name, rows, moments in _rows(output, 4)
+        for schema, name, rows, moments in rows_of(output, 4)
     )
 
 
@@ -120,7 +120,7 @@ def parse_grants(output: str) -> tuple[tuple[str, str], ...]:
     >>> parse_grants("my\\\\_shop\tshop\n")
     (('my_shop', 'shop'),)
     """
-    return tuple((database.replace("\\_", "_"), user) for database, user in _rows(output, 2) if user)
+    return tuple((database.replace("\\_", "_"), user) for database, user in rows_of(output, 2) if user)
 
 
 def parse_replica(output: str) -> Upstream | None:

@@ -59,10 +59,27 @@ def parse_listeners(output: str) -> tuple[Listener, ...]:
     Args:
         output: of ``ss -tlnp``; the header and the notation of addresses differ between versions.
     """
+    return _bound(output, "LISTEN")
+
+
+_EPHEMERAL = 32768
+"""From here on ports are given out for the moment. Source: Linux, net.ipv4.ip_local_port_range."""
+
+
+def parse_datagram_listeners(output: str) -> tuple[Listener, ...]:
+    """Return the UDP ports that stay open.
+
+    Args:
+        output: of ``ss -ulnp``.
+    """
+    return tuple(each for each in _bound(output, "UNCONN") if each.port < _EPHEMERAL)
+
+
+def _bound(output: str, state: str) -> tuple[Listener, ...]:
     found = []
     for line in output.splitlines():
         words = line.split()
-        if len(words) < 5 or words[0] != "LISTEN":
+        if len(words) < 5 or words[0] != state:
             continue
         address, _, port = words[3].rpartition(":")
         address = address.strip("[]").partition("%")[0].strip("[]")
@@ -92,4 +109,5 @@ def parse_sockets(output: str) -> tuple[Socket, ...]:
 ADDRESSES = Fact(name="addresses", argv=("ip", "-oneline", "address", "show"), parse=parse_addresses)
 HOSTS = Fact(name="known hosts", argv=("cat", "/etc/hosts"), parse=parse_hosts)
 LISTENERS = Fact(name="listening ports", argv=("ss", "-tlnp"), parse=parse_listeners, user=ROOT)
+DATAGRAM_LISTENERS = Fact(name="listening ports", argv=("ss", "-ulnp"), parse=parse_datagram_listeners, user=ROOT)
 SOCKETS = Fact(name="local sockets", argv=("ss", "-xlnp"), parse=parse_sockets, user=ROOT)

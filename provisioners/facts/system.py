@@ -63,6 +63,51 @@ def parse_units(output: str) -> tuple[Unit, ...]:
     return tuple(units)
 
 
+def parse_kernel(output: str) -> tuple[str, str]:
+    r"""Return the kernel's release and the processor's architecture.
+
+    Raises:
+        ValueError: the output is not two words.
+
+    >>> parse_kernel("6.1.0-18-cloud-amd64 x86_64\n")
+    ('6.1.0-18-cloud-amd64', 'x86_64')
+    """
+    release, architecture = output.split()
+    return release, architecture
+
+
+# Whose login or connection it is, is no part of a configuration.
+_MOMENTARY = re.compile(r"(user|user-runtime-dir|session|ssh|sshd|run-.*)@|(run|session)-|systemd-fsck@|init\.scope")
+
+
+def parse_unit_files(output: str) -> dict[str, str]:
+    """Return whether each unit is started at boot, by its name: ``enabled``, ``masked``, ``static`` and so on.
+
+    Args:
+        output: of ``systemctl list-unit-files``.
+    """
+    rows = (line.split() for line in output.splitlines())
+    return {row[0]: row[1] for row in rows if len(row) > 1 and "." in row[0] and not _MOMENTARY.match(row[0])}
+
+
+def parse_running(output: str) -> dict[str, str]:
+    """Return what each unit does that does anything: ``running``, ``listening``, ``waiting``, ``failed`` and so on.
+
+    Args:
+        output: of ``systemctl list-units``; what has done its work and ended is left out: it depends on the moment.
+    """
+    rows = (line.replace("●", " ").replace("*", " ").split() for line in output.splitlines())
+    wanted = {"running", "listening", "waiting", "failed", "auto-restart"}
+    return {row[0]: row[3] for row in rows if len(row) > 3 and row[3] in wanted and not _MOMENTARY.match(row[0])}
+
+
+_KINDS = "--type=service,socket,timer,path"
+_PLAIN = ("--no-legend", "--no-pager", "--plain", "--full")
+KERNEL = Fact(name="kernel", argv=("uname", "--kernel-release", "--machine"), parse=parse_kernel)
+UNIT_FILES = Fact(
+    name="units", argv=("systemctl", "list-unit-files", _KINDS, *_PLAIN), parse=parse_unit_files, codes=(0, 1)
+)
+RUNNING = Fact(name="units", argv=("systemctl", "list-units", "--all", _KINDS, *_PLAIN), parse=parse_running)
 HOSTNAME = Fact(name="host name", argv=("uname", "-n"), parse=parse_name)
 FQDN = Fact(name="long host name", argv=("hostname", "--fqdn"), parse=parse_name)
 RELEASE = Fact(name="distribution", argv=("cat", "/etc/os-release"), parse=parse_release)

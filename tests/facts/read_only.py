@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import dropwhile
 from pathlib import Path
 
 import yaml
@@ -25,6 +26,9 @@ def _rest(words: Sequence[str], pattern: Sequence[str]) -> list[str] | None:
     """Return the words after those that the pattern takes, None where it does not match."""
     rest = list(words)
     for expected in pattern:
+        if expected.startswith("</"):
+            rest = list(dropwhile(lambda word: word.startswith("/"), rest))
+            continue
         if expected.endswith(">*"):
             return []
         if not rest or (rest[0] != expected and not re.fullmatch(r"<\w+>", expected)):

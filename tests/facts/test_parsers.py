@@ -31,6 +31,8 @@ def parser(name: str) -> Callable[[str], Any]:
 def plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, tuple):
         return [plain(item) for item in value]
     return str(value) if isinstance(value, IPv4Address | IPv4Interface | IPv6Address | IPv6Interface) else value

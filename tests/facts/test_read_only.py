@@ -9,7 +9,7 @@ import pytest
 
 import provisioners.facts
 from model.topology import Access
-from provisioners.facts import disks, mariadb, postgresql, system
+from provisioners.facts import disks, mariadb, portrait_mariadb, portrait_postgresql, postgresql, system, tree
 from provisioners.facts.ask import as_user, complete
 from provisioners.facts.fact import Fact, Question
 from tests.facts.read_only import is_read_only
@@ -42,6 +42,14 @@ def every_fact() -> list[Question]:
         postgresql.followers(CLUSTER),
         postgresql.databases(CLUSTER),
         postgresql.tables(CLUSTER, ODD),
+        portrait_postgresql.server(CLUSTER),
+        portrait_postgresql.settings(CLUSTER),
+        portrait_postgresql.rules(CLUSTER),
+        portrait_postgresql.inside(CLUSTER, ODD),
+        *(portrait_mariadb.settings("/tmp/x; rm", flavour) for flavour in ("", "mysql")),
+        portrait_mariadb.databases("/tmp/x; rm"),
+        tree.entries(),
+        tree.entries(("/srv/app; rm", "-delete", "/usr/local/lib/app/app.py")),
     ]
     return found + made
 
@@ -77,6 +85,10 @@ def test_every_command_only_reads(question: Question, access: Access) -> None:
         ("sudo", "-n", "--", "tee", "/etc/hosts"),
         ("env", "LD_PRELOAD=/tmp/x.so", "uname", "-n"),
         ("sh", "-c", "uname -n"),
+        ("find", "-P", "/etc", "-delete"),
+        tuple("-delete" if word == "/etc" else word for word in tree.entries().argv),
+        tuple("shred" if word == "sha256sum" else word for word in tree.entries().argv),
+        ("sysctl", "--all", "--write", "vm.swappiness=1"),
         mariadb.query("DELETE FROM orders"),
         mariadb.query("SELECT 1; DROP TABLE orders"),
         mariadb.query("SELECT 1 INTO OUTFILE '/tmp/x'"),

@@ -1,0 +1,169 @@
+"""Compares prod and its stage machine by machine, and says how alike they are: 0 to 1, with each difference named.
+
+Nothing is changed on either. Differences that may be are excused: by what a stage is, or by your own `mirror.yaml`
+(excuses: a list of key, reason, and where wanted area, machine, until). The exit code is 1 where a machine, or a part
+of it, could not be compared: the figure then proves nothing. With --json it is 0; `complete` says so there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cli.adopt import run_there
+from cli.arguments import add_stack, project_directory, short_stack
+from cli.files import load_environment, read_lock
+from cli.pulumi_state import PulumiState
+from components.files import read_text
+from components.site import read_services
+from components.strict_yaml import parse
+from model.connection import Connection
+from model.environment import Environment
+from model.errors import ConfigurationError, UnderstudyError
+from model.mirror import Known, Mirror, Portrait, built_in, compare_all, in_lines, in_record, read_excuses, unreachable
+from model.mirror.excuse import FILE, Excuse
+from model.service import Service
+from model.topology import Access, Machine
+from model.way_in import way_in
+from provisioners.facts.ask import Asking
+from provisioners.facts.portrait import paint
+from provisioners.shell import connect
+
+_PATIENCE_SECONDS = 20.0
+_AT_ONCE = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """How a machine is asked: who logs in, the connection, and the private key; empty for the user's own."""
+
+    access: Access
+    connection: Connection
+    key: str = ""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `understudy mirror`."""
+    add_stack(parser)
+    parser.add_argument("--json", action="store_true", help="print the comparison as a record")
+    parser.add_argument("--excused", action="store_true", help="name the excused differences too, with their reasons")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Compare, and say what came of it."""
+    mirror = compared(project_directory(arguments.cwd), short_stack(arguments.stack))
+    if arguments.json:
+        print(json.dumps(in_record(mirror), indent=2, ensure_ascii=False))
+        return 0
+    print("\n".join(in_lines(mirror, excused=arguments.excused)))
+    return 0 if mirror.complete else 1
+
+
+def compared(directory: Path, stack: str) -> Mirror:
+    """Return how alike a stack and the one that it mirrors are.
+
+    Raises:
+        ConfigurationError: with every fault of the files.
+        UnderstudyError: the stack mirrors no other.
+    """
+    stage = load_environment(directory, stack)
+    if not stage.mirror_of:
+        wanted = "a stack that mirrors another (`understudy:mirror`)"
+        raise UnderstudyError(where=f"stack {stack}", found="it mirrors no other", wanted=wanted)
+    prod = load_environment(directory, stage.mirror_of)
+    services = read_services(directory)
+    excuses = (*_own_excuses(directory), *_known_excuses(directory, prod, stage, services))
+    paths = {machine.name: _paths(machine, services) for machine in prod.topology.machines}
+    with ExitStack() as states:
+        ways = [_ways(directory, environment, states) for environment in (prod, stage)]
+        with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+            sides = [
+                [
+                    pool.submit(_portrait, machine, way[machine.name], paths[machine.name])
+                    for machine in prod.topology.machines
+                ]
+                for way in ways
+            ]
+            pairs = [(ours.result(), theirs.result()) for ours, theirs in zip(*sides, strict=True)]
+    return compare_all(pairs, excuses, datetime.now(UTC).date())
+
+
+def _own_excuses(directory: Path) -> tuple[Excuse, ...]:
+    path = directory / FILE
+    if not path.is_file():
+        return ()
+    values, faults = parse(FILE, read_text(path))
+    if faults:
+        raise ConfigurationError(faults)
+    return read_excuses(values)
+
+
+def _known_excuses(
+    directory: Path, prod: Environment, stage: Environment, services: Mapping[str, Service]
+) -> tuple[Excuse, ...]:
+    placement = read_lock(directory, stage.stack)
+    addresses = {each.name: str(each.control_address) for each in placement.machines} if placement else {}
+    engines = {store.engine for store in prod.topology.stores}
+    excuses: list[Excuse] = []
+    for machine in prod.topology.machines:
+        known = Known(
+            prod=machine,
+            stage=stage.topology.machine(machine.name),
+            services=[services[name] for name in (*machine.services, *sorted(engines)) if name in services],
+            control_address=addresses.get(machine.name, ""),
+        )
+        excuses += built_in(known)
+    return tuple(excuses)
+
+
+def _paths(machine: Machine, services: Mapping[str, Service]) -> tuple[str, ...]:
+    return tuple(file.path for name in machine.services if name in services for file in services[name].files)
+
+
+def _ways(directory: Path, environment: Environment, states: ExitStack) -> dict[str, Way | str]:
+    """Return how each machine is asked, or why it cannot be."""
+    built = any(machine.existing is None for machine in environment.topology.machines)
+    state = states.enter_context(PulumiState(directory, environment.stack, secrets=True)) if built else None
+    ways: dict[str, Way | str] = {}
+    for machine in environment.topology.machines:
+        try:
+            ways[machine.name] = _way(machine, environment.stack, state)
+        except UnderstudyError as error:
+            ways[machine.name] = str(error)
+    return ways
+
+
+def _way(machine: Machine, stack: str, state: PulumiState | None) -> Way:
+    if machine.existing is not None:
+        access = machine.existing
+        # Commands run as who logs in: the questions themselves say which of them need sudo.
+        connection = Connection(
+            name=machine.name, address=access.host, port=access.port, user=access.user, jump=access.jump
+        )
+        return Way(access=access, connection=connection)
+    assert state is not None
+    exported: dict[str, Any] = state.exported
+    connection, key = way_in(exported, stack, machine.name)
+    access = Access(host=connection.address, port=connection.port, user=connection.user, sudo=connection.sudo)
+    return Way(access=access, connection=connection, key=key)
+
+
+def _portrait(machine: Machine, way: Way | str, paths: tuple[str, ...]) -> Portrait:
+    if isinstance(way, str):
+        return unreachable(machine.name, way)
+    try:
+        with connect(way.connection, way.key, lambda _: None, _PATIENCE_SECONDS) as shell:
+            asking = Asking(way.access, lambda argv: run_there(shell, argv))
+            portrait = paint(machine.name, machine.address, asking.answer, paths)
+    except UnderstudyError as error:
+        return unreachable(machine.name, str(error))
+    print(f"{machine.name}: read at {way.connection.address}", file=sys.stderr)
+    return portrait
