@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from components.strict_yaml import parse
 from model.connection import Connection
 from model.environment import Environment
 from model.errors import ConfigurationError, UnderstudyError
+from model.facts import Unread
 from model.mirror import Known, Mirror, Portrait, built_in, compare_all, in_lines, in_record, read_excuses, unreachable
 from model.mirror.excuse import FILE, Excuse
 from model.service import Service
@@ -163,7 +164,15 @@ def _portrait(machine: Machine, way: Way | str, paths: tuple[str, ...]) -> Portr
         with connect(way.connection, way.key, lambda _: None, _PATIENCE_SECONDS) as shell:
             asking = Asking(way.access, lambda argv: run_there(shell, argv))
             portrait = paint(machine.name, machine.address, asking.answer, paths)
+            portrait = replace(portrait, unread=(*portrait.unread, *_without_root(asking.refused, way.access)))
     except UnderstudyError as error:
         return unreachable(machine.name, str(error))
     print(f"{machine.name}: read at {way.connection.address}", file=sys.stderr)
     return portrait
+
+
+def _without_root(refused: str, access: Access) -> tuple[Unread, ...]:
+    """Where root's view is not to be had, what is missing would look as if it were not there."""
+    if access.user != "root" and not access.sudo:
+        refused = f"{access.user} is not root, and `sudo: true` is not set"
+    return tuple(Unread(fact=area, reason=refused) for area in ("files", "ports") if refused)

@@ -136,9 +136,12 @@ def _packages(questions: Questions) -> Iterator[Reading]:
 
 def _files(questions: Questions, paths: Sequence[str]) -> Iterator[Reading]:
     nothing: dict[str, tree.Entry] = {}
-    for path, entry in questions.ask(tree.entries(paths), nothing).items():
-        if entry.unread:
-            questions.unread.append(Unread(fact="files", reason=f"{path}: its content could not be read"))
+    found = questions.ask(tree.entries(paths), nothing)
+    closed = [path for path, entry in found.items() if entry.unread]
+    if closed:
+        reason = f"the content of {len(closed)} could not be read, such as {_printable(closed[0])}"
+        questions.unread.append(Unread(fact="files", reason=reason))
+    for path, entry in found.items():
         yield Reading(area="files", key=path, value=_entry(entry), digest=entry.digest)
 
 

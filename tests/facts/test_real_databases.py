@@ -8,15 +8,18 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
 
 from model.facts import Server, Table, Upstream
+from model.mirror import Reading
 from model.topology import Access
 from provisioners.facts import mariadb, postgresql
 from provisioners.facts.ask import Asking, read_host
 from provisioners.facts.gather import gather
+from provisioners.facts.portrait import paint
 from provisioners.outcome import Result
 from tests.doubles.sshd import free_port
 
@@ -246,3 +249,60 @@ def test_a_session_of_mariadb_cannot_write(socket: str) -> None:
     result = run(mariadb.query("CREATE TABLE my_shop.mine (x int)", socket))
     assert result.code != 0
     assert b"READ ONLY" in result.stderr
+
+
+def painted() -> dict[tuple[str, str], Reading]:
+    portrait = paint("here", IPv4Address("10.0.0.1"), Asking(HERE, run).answer)
+    assert not [each for each in portrait.unread if "database" in each.fact]
+    return {(reading.area, reading.key): reading for reading in portrait.readings}
+
+
+def test_a_portrait_has_what_the_servers_have(pair: Pair) -> None:
+    pair.sql(pair.primary, "CREATE EXTENSION pg_trgm; CREATE COLLATION german (provider=icu, locale='de')", "shop")
+    pair.sql(pair.primary, "ALTER ROLE shop IN DATABASE shop SET search_path = 'zqxjkv'")
+    pair.sql(pair.primary, "ALTER SYSTEM SET work_mem = '7MB'; ")
+    pair.sql(pair.primary, "SELECT pg_reload_conf()")
+    try:
+        found = painted()
+        here = f"postgresql {pair.primary}"
+        databases = {key: reading for (area, key), reading in found.items() if area == "databases"}
+        assert databases[f"{here} server"].value == "runs"
+        assert databases[f"{here} version"].value.startswith("15.")
+        assert databases[f"{here} is a replica"].value == "false"
+        assert databases[f"postgresql {pair.replica} is a replica"].value == "true"
+        assert databases[f"{here} checksums"].value == "on"
+        assert databases[f"{here} role shop"].value == "login"
+        assert databases[f"{here} role postgres"].value == "superuser login replication createdb createrole"
+        assert databases[f"{here} settings of role shop in shop"].digest
+        assert databases[f"{here} database shop"].value.startswith("UTF8 ")
+        assert "owner shop" in databases[f"{here} database shop"].value
+        assert (databases[f"{here} size of shop"].amount or 0) > 5_000_000
+        assert databases[f"{here} shop extension pg_trgm"].value == "1.6"
+        assert f"{here} postgres extension pg_trgm" not in databases
+        assert databases[f"{here} shop collation german"].value
+        assert databases[f"{here} who may connect (pg_hba)"].value.endswith(" rules")
+        settings = {key: reading for (area, key), reading in found.items() if area == "database settings"}
+        assert settings[f"{here} work_mem"].value == "7168"
+        assert settings[f"{here} archive_command"].value == ""
+        assert settings[f"{here} archive_command"].digest != settings[f"{here} restore_command"].digest
+        assert len(settings) > 300
+        assert "zqx" not in repr(found)
+        assert "jkv" not in repr(found)
+    finally:
+        pair.sql(pair.primary, "ALTER SYSTEM RESET work_mem")
+        pair.sql(pair.primary, "DROP EXTENSION pg_trgm; DROP COLLATION german", "shop")
+        pair.sql(pair.primary, "ALTER ROLE shop IN DATABASE shop RESET search_path")
+
+
+def test_a_portrait_has_what_mariadb_has(socket: str) -> None:
+    succeed("mysql", f"--socket={socket}", "--execute=SET GLOBAL init_connect = \"SET @a = 'zqxjkv'\"")
+    found = painted()
+    names = [name for name in ("mariadb", "mariadb 2") if ("databases", f"{name} database my_shop") in found]
+    (name,) = names
+    assert found["databases", f"{name} version"].value == "mariadb 10.11"
+    assert found["databases", f"{name} database my_shop"].value == "latin1 latin1_swedish_ci"
+    assert (found["databases", f"{name} size of my_shop"].amount or 0) > 0
+    assert found["database settings", f"{name} innodb_buffer_pool_size"].value == str(16 << 20)
+    assert found["database settings", f"{name} init_connect"].value == ""
+    assert found["database settings", f"{name} init_connect"].digest
+    assert "zqx" not in repr(found)
