@@ -54,7 +54,7 @@ def described(directory: Path, stack: str) -> Topology:
 
 
 @contextmanager
-def _home(machines: Running, place: Path) -> Iterator[None]:
+def home(machines: Running, place: Path) -> Iterator[None]:
     """Make the machines' keys the user's own."""
     folder = place / ".ssh"
     folder.mkdir(mode=0o700, parents=True)
@@ -85,7 +85,7 @@ def adopted(machines: Running, place: Path) -> tuple[Topology, str]:
     """
     hosts = [f"{each.user}@{each.address}:{each.port}" for each in machines.connections]
     file = machines.directory / "Pulumi.adopted.yaml"
-    with _home(machines, place):
+    with home(machines, place):
         assert main(["adopt", "-C", str(machines.directory), "--output", file.name, "--force", *hosts]) == 0
     text = file.read_text(encoding="utf-8")
     document = yaml.safe_load(text)
