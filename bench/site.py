@@ -33,7 +33,7 @@ class Site:
             capture_output=True,
         )
         for name in filter(None, listed.stdout.decode().split("\0")):
-            if name.startswith(("tests/", ".git/")) or name.endswith(".lock.yaml") or not (ROOT / name).is_file():
+            if name.startswith(("tests/", ".git/", "Placement.")) or not (ROOT / name).is_file():
                 continue
             target = directory / name
             target.parent.mkdir(parents=True, exist_ok=True)

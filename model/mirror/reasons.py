@@ -134,7 +134,7 @@ def _of_services(known: Known) -> Iterator[Excuse]:
         reason = f"services/{service.name} is not mirrored"
         paths = {file.path for file in service.files}
         units = {unit.unit for unit in service.units} | {path.rpartition("/")[2] for path in paths}
-        for area, keys in (("files", paths), ("units", units)):
+        for area, keys in (("files", paths), ("units", units), ("packages", set(service.packages))):
             for key in sorted(keys):
                 yield Excuse(machine=known.prod.name, area=area, key=_literal(key), reason=reason, only="prod")
 
