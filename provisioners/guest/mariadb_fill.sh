@@ -15,7 +15,9 @@ die() {
     echo "$1" >&2
     exit 1
 }
-sql() { mariadb --no-defaults --socket="$socket" --user=root --batch --skip-column-names --binary-mode "$@"; }
+# A statement in which an error is may have megabytes; older clients do not show it, and do not know the option.
+sql() { mariadb --no-defaults --socket="$socket" --user=root --batch --skip-column-names --binary-mode \
+    --loose-skip-print-query-on-error "$@"; }
 told() { printf '@check\t%s\t%s\t%s\t%s\n' "$1" "$2" "$(awk "BEGIN { print $EPOCHREALTIME - $3 }")" \
     "$(printf '%s' "$4" | grep -v '^$' | head -n 3 | tr '\n\t' '  ' | cut -c1-600 || true)"; }
 check() {
@@ -62,7 +64,7 @@ reading() {
     while kill -0 "$reader" 2>/dev/null; do
         at=$(sed -n 's/^pos:[[:space:]]*//p' "/proc/$reader/fdinfo/0" 2>/dev/null || true)
         if [ -n "$at" ] && [ "$size" -gt 0 ]; then printf '@percent\t%s\n' "$((at * 100 / size))" >&3; fi
-        sleep 0.5
+        sleep 0.2
     done
     wait "$reader"
 }
@@ -71,14 +73,38 @@ fill_mysqldump() {
     *.gz) reading "$repository/$DUMP" gzip -dc | sql "$DATABASE" ;;
     *) reading "$repository/$DUMP" sql "$DATABASE" ;;
     esac
+    # The dump of a whole server brings prod's own accounts. Root stays the one that only root on this machine can be.
+    sql <<<"FLUSH PRIVILEGES; CREATE OR REPLACE USER root@localhost IDENTIFIED VIA unix_socket;
+        GRANT ALL PRIVILEGES ON *.* TO root@localhost WITH GRANT OPTION;"
+    definers | sql
+}
+# A view, trigger, routine or event works only if the account is there that it is defined by, which the dump of one
+# database does not bring. Prints SQL that makes those accounts, with which nobody can log in.
+definers() {
+    sql --raw <<<"
+        WITH found AS (
+            SELECT definer, table_schema AS place FROM information_schema.views
+            UNION SELECT definer, trigger_schema FROM information_schema.triggers
+            UNION SELECT definer, routine_schema FROM information_schema.routines
+            UNION SELECT definer, event_schema FROM information_schema.events),
+        account AS (SELECT definer, place, SUBSTRING_INDEX(definer, '@', -1) AS host FROM found),
+        quoted AS (SELECT host, LEFT(definer, CHAR_LENGTH(definer) - CHAR_LENGTH(host) - 1) AS name,
+            CONCAT('\`', REPLACE(place, '\`', '\`\`'), '\`') AS place FROM account)
+        SELECT CONCAT('CREATE USER IF NOT EXISTS ', QUOTE(name), '@', QUOTE(host), ' ACCOUNT LOCK; ',
+            'GRANT ALL PRIVILEGES ON ', place, '.* TO ', QUOTE(name), '@', QUOTE(host), ';')
+        FROM quoted WHERE host <> '' AND NOT EXISTS
+            (SELECT * FROM mysql.global_priv AS known WHERE known.user = quoted.name AND known.host = quoted.host);"
 }
 readable() {
     local said
-    said=$(mariadb-check --no-defaults --socket="$socket" --user=root --all-databases --check 2>&1) || {
+    said=$(mariadb-check --no-defaults --socket="$socket" --user=root --all-databases --check \
+        --process-views=YES 2>&1) || {
         printf '%s' "$said"
         return 1
     }
-    said=$(printf '%s\n' "$said" | grep -Ev '[[:space:]]OK$|^note[[:space:]]*:' || true)
+    # A table of which there is more to say than OK has a line of its own before what is said; a note is no fault.
+    said=$(printf '%s\n' "$said" | awk '/[[:space:]]OK$/ || /^[Nn]ote *:/ { next }
+        /^([Ee]rror|[Ww]arning|info|status) *:/ { print table ": " $0; next } { table = $0 }')
     printf '%s' "$said"
     [ -z "$said" ]
 }

@@ -31,6 +31,7 @@ from provisioners.stores.mariadb_texts import (
     table_questions,
 )
 from provisioners.stores.postgresql import MOST_SQL
+from provisioners.stores.seeding import OTHER_PASSWORD
 from provisioners.stores.storage import Tree
 from provisioners.stores.transfer import TextFile, environment, put_files
 
@@ -106,20 +107,26 @@ def settle(shell: Shell, inputs: Values, say: Say, *, serving: bool) -> None:
     running = shell.run(("systemctl", "is-active", "--quiet", "--", UNIT), check=False).code == 0
     if changed or not running:
         shell.run(("systemctl", "restart", "--", UNIT), timeout_seconds=3600)
-    owner = inputs["owner_role"]
-    kept = shell.run(_SQL, stdin=kept_hash_sql(owner).encode()).text.strip()
-    if kept != password_hash(inputs["owner_password"]):
-        shell.run(_SQL, stdin=roles_sql(owner, inputs["database"], inputs["owner_password"]).encode())
+    if not _has_password(shell, inputs):
+        roles = roles_sql(inputs["owner_role"], inputs["database"], inputs["owner_password"])
+        shell.run(_SQL, stdin=roles.encode())
+
+
+def _has_password(shell: Shell, inputs: Values) -> bool:
+    kept = shell.run(_SQL, stdin=kept_hash_sql(inputs["owner_role"]).encode()).text
+    return kept == password_hash(inputs["owner_password"])
 
 
 def drifted(shell: Shell, inputs: Values, lie: Lie) -> dict[str, Any]:
-    """Return the inputs that are really other than wanted: settings, and whether it runs."""
+    """Return the inputs that are really other than wanted: settings, the password, and whether it runs."""
     real = settings_in(shell.run(("cat", "--", SETTINGS_PATH), check=False).text)
     wanted = settings_in(_settings(inputs))
     found: dict[str, Any] = {}
     if real != wanted:
         other = {name: real.get(name, "(removed)") for name in {*real, *wanted} if real.get(name) != wanted.get(name)}
         found["settings"] = {**(inputs.get("settings") or {}), **other}
+    if lie.active and not _has_password(shell, inputs):
+        found["owner_password"] = OTHER_PASSWORD
     if "running" in inputs:
         found["running"] = lie.active
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 
 from provisioners.commands import sql_name, sql_text
@@ -21,6 +22,7 @@ ExecStart=/usr/sbin/mariadbd
 ExecStartPost=
 RuntimeDirectory=mysqld
 """
+_PLAIN = re.compile(r"[A-Za-z0-9_./:,@%+*-]*")
 HARMLESS = {"event_scheduler": "OFF", "skip_slave_start": "ON"}
 """For restored data: nothing in it acts by itself."""
 
@@ -29,18 +31,34 @@ def server_settings(settings: Mapping[str, str], forced: Mapping[str, str]) -> s
     """Return the server's configuration: the site's own settings, and what holds whatever it says."""
     usual = {"bind_address": "0.0.0.0"}  # noqa: S104  # the fence decides who reaches it
     fixed = {"datadir": f"{ROOT}/current", "socket": "/run/mysqld/mysqld.sock", **forced}
-    lines = [f"{name} = {value}\n" for name, value in {**usual, **settings, **fixed}.items()]
+    lines = [f"{name} = {_quoted(value)}\n" for name, value in {**usual, **settings, **fixed}.items()]
     return f"# Written by Understudy; edit services/mariadb/ instead.\n[mariadbd]\n{''.join(lines)}"
 
 
 def settings_in(text: str) -> dict[str, str]:
     """Return the settings of a file that `server_settings` wrote, also where somebody edited it.
 
-    >>> settings_in("[mariadbd]\\nport = 3306\\n# a\\n")
-    {'port': '3306'}
+    >>> settings_in('[mariadbd]\\nport = 3306\\n# a\\ninit_connect = "SET @a = \\\\"#\\\\""\\n')
+    {'port': '3306', 'init_connect': 'SET @a = "#"'}
     """
     lines = (line.partition("=") for line in text.splitlines() if line.strip() and line[0] not in "#[;")
-    return {name.strip(): value.strip() for name, _, value in lines}
+    return {name.strip(): _unquoted(value.strip()) for name, _, value in lines}
+
+
+def _quoted(value: str) -> str:
+    """Return a setting's value as an option file has it.
+
+    Source: MariaDB 10.11, mysys/my_default.c (search_default_file_with_ext, find_end_comment).
+    """
+    if _PLAIN.fullmatch(value):
+        return value
+    return '"{}"'.format(value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n"))
+
+
+def _unquoted(value: str) -> str:
+    if len(value) < 2 or value[0] != '"' or value[-1] != '"':
+        return value
+    return re.sub(r"\\(.)", lambda found: "\n" if found[1] == "n" else found[1], value[1:-1])
 
 
 def private_settings(place: str) -> str:
@@ -71,18 +89,23 @@ def password_hash(password: str) -> str:
 
 
 def roles_sql(owner: str, database: str, password: str) -> str:
-    """Return SQL that makes the owner, if missing, with this password and all rights on the database."""
+    """Return SQL that makes the owner, if missing, with this password and all rights on the database.
+
+    Where a dump brought it with other hosts too, each of these accounts gets the password: the nearest host wins.
+    """
     role = f"{sql_text(owner)}@'%'"
-    return (
-        f"CREATE USER IF NOT EXISTS {role};\n"
-        f"ALTER USER {role} IDENTIFIED VIA mysql_native_password USING {sql_text(password_hash(password))};\n"
-        f"GRANT ALL PRIVILEGES ON {sql_name(database)}.* TO {role};\n"
-    )
+    return f"""CREATE USER IF NOT EXISTS {role};
+SET @hash = {sql_text(password_hash(password))};
+SET @accounts = (SELECT GROUP_CONCAT(CONCAT(QUOTE(user), '@', QUOTE(host),
+    ' IDENTIFIED VIA mysql_native_password USING ', QUOTE(@hash))) FROM mysql.user WHERE user = {sql_text(owner)});
+EXECUTE IMMEDIATE CONCAT('ALTER USER ', @accounts, ' ACCOUNT UNLOCK');
+GRANT ALL PRIVILEGES ON {sql_name(database)}.* TO {role};
+"""  # noqa: S608  # quoted by sql_text and sql_name
 
 
 def kept_hash_sql(owner: str) -> str:
-    """Return SQL that prints what is kept of the owner's password."""
-    return f"SELECT authentication_string FROM mysql.user WHERE user = {sql_text(owner)} AND host = '%';\n"  # noqa: S608
+    """Return SQL that prints what is kept of the owner's passwords, one a line."""
+    return f"SELECT DISTINCT authentication_string FROM mysql.user WHERE user = {sql_text(owner)};\n"  # noqa: S608
 
 
 def database_sql(database: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from provisioners.commands import scripted
 from provisioners.outcome import Say
 from provisioners.shell import Shell
+from provisioners.stores import seeding
 from provisioners.stores.landing import BORN_EMPTY, Ground, Lie
 from provisioners.stores.postgresql_texts import (
     HARMLESS,
@@ -94,17 +95,27 @@ def settle(shell: Shell, inputs: Mapping[str, Any], say: Say, *, serving: bool =
 
 def set_passwords(shell: Shell, inputs: Mapping[str, Any]) -> None:
     """Give the owner and the replication role their passwords, where they have others."""
-    version, owner = inputs["version"], inputs["owner_role"]
-    wanted = [inputs["owner_password"], *filter(None, [inputs.get("replication_password")])]
-    kept = shell.run(psql(version), stdin=verifiers_sql(owner).encode()).text.splitlines()
-    if len(kept) >= len(wanted) and all(map(has_password, kept, wanted)):
+    if all(_passwords_kept(shell, inputs).values()):
         return
-    made = [scram_verifier(password, secrets.token_bytes(16)) for password in wanted]
-    shell.run(psql(version), stdin=roles_sql(owner, made[0], made[1] if len(made) > 1 else "").encode())
+    made = [scram_verifier(password, secrets.token_bytes(16)) for password in _passwords(inputs).values()]
+    roles = roles_sql(inputs["owner_role"], made[0], made[1] if len(made) > 1 else "")
+    shell.run(psql(inputs["version"]), stdin=roles.encode())
+
+
+def _passwords(inputs: Mapping[str, Any]) -> dict[str, str]:
+    names = ("owner_password", *filter(inputs.get, ["replication_password"]))
+    return {name: inputs[name] for name in names}
+
+
+def _passwords_kept(shell: Shell, inputs: Mapping[str, Any]) -> dict[str, bool]:
+    """Return for each password that is wanted whether it is the one that the server has."""
+    kept = shell.run(psql(inputs["version"]), stdin=verifiers_sql(inputs["owner_role"]).encode()).text.splitlines()
+    wanted = _passwords(inputs)
+    return {name: len(kept) > at and has_password(kept[at], wanted[name]) for at, name in enumerate(wanted)}
 
 
 def drifted(shell: Shell, inputs: Mapping[str, Any], lie: Lie) -> dict[str, Any]:
-    """Return the inputs that are really other than wanted: settings, rules, and whether it runs."""
+    """Return the inputs that are really other than wanted: settings, rules, passwords, and whether it runs."""
     version = inputs["version"]
     wanted = settings_in(server_settings(version, inputs.get("settings") or {}, forced_settings(inputs)))
     replicas = inputs.get("replica_addresses") or ()
@@ -119,6 +130,8 @@ def drifted(shell: Shell, inputs: Mapping[str, Any], lie: Lie) -> dict[str, Any]
         found["settings"] = {**site, **other}
     if rules != list(inputs.get("hba") or ()):
         found["hba"] = rules
+    if lie.active:
+        found |= {name: seeding.OTHER_PASSWORD for name, same in _passwords_kept(shell, inputs).items() if not same}
     if "running" in inputs:
         found["running"] = lie.active
     return found

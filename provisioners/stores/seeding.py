@@ -74,6 +74,8 @@ RULES: Mapping[str, Rule] = {
     "host_uri": optional(TEXT),
 }
 """Inputs of every store that can be filled from a backup."""
+OTHER_PASSWORD = "(another one)"
+"""What is read back as a password that somebody changed."""
 WAYS = frozenset({"project_directory", "domain", "host_uri"})
 """Inputs that only say how a backup gets to the machine; their change alone is no difference."""
 

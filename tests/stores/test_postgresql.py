@@ -154,6 +154,10 @@ def test_drift_is_seen_and_mended(machine: StoreMachine, restored: tuple[dict[st
     for name, line in (("postgresql.conf", "work_mem = 9MB\n"), ("pg_hba.conf", "host all all all trust\n")):
         with (directory / name).open("a") as file:
             file.write(line)
+    machine.sql("ALTER ROLE shop PASSWORD 'typed by hand'")
+    real = KIND.read("db1:shop", inputs, outputs, Said())
+    assert real is not None
+    assert changed(inputs, real)["owner_password"] == "(another one)"
     machine.shell("systemctl", "stop", "postgresql@15-main.service")
     real = KIND.read("db1:shop", inputs, outputs, Said())
     assert real is not None
