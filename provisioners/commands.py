@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import itertools
 import re
 import secrets
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -15,6 +17,9 @@ Argv = tuple[str, ...]
 _SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
 _UNQUOTABLE = frozenset("\n\r\0")
 _GUEST = Path(__file__).parent / "guest"
+_PIECE = 80_000
+_LONGEST_LINE = 2000
+"""Source: termios(3): a terminal cuts a typed line after 4095 bytes."""
 
 
 def command_line(argv: Sequence[str]) -> str:
@@ -50,7 +55,8 @@ def limited(argv: Sequence[str], *, seconds: float) -> Argv:
 
 
 @cache
-def _text(script: str) -> str:
+def guest_script(script: str) -> str:
+    """Return the text of one of our fixed scripts in ``provisioners/guest``."""
     return (_GUEST / f"{script}.sh").read_text(encoding="utf-8")
 
 
@@ -59,7 +65,7 @@ def scripted(script: str, *arguments: str) -> Argv:
 
     Values are arguments or standard input, never part of the script.
     """
-    return ("bash", "-c", _text(script), f"understudy-{script}", *arguments)
+    return ("bash", "-c", guest_script(script), f"understudy-{script}", *arguments)
 
 
 def typed_with(argv: Sequence[str], content: str, then: str = "") -> str:
@@ -191,3 +197,75 @@ def _mark(path: str) -> str:
 
 def _entry(path: str) -> str:
     return hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+
+def word(text: str) -> str:
+    """Return one word of a shell's text that means exactly this.
+
+    Raises:
+        ValueError: it has a zero byte.
+
+    >>> word("a b")
+    "'a b'"
+    """
+    return command_line((text,))
+
+
+def words(texts: Iterable[str]) -> str:
+    """Return several words of a shell's text; an empty text for none.
+
+    >>> words(["a b", "c"])
+    "'a b' c"
+    """
+    return " ".join(word(text) for text in texts)
+
+
+def written(path: str, content: bytes) -> tuple[str, ...]:
+    """Return texts for a shell that, one after the other, write exactly these bytes to a file.
+
+    What a terminal passes on unharmed is shown as it is, in a quoted here-document; everything else in base64. Each
+    text is short enough to be an argument, quoted once more.
+
+    Source: Linux, include/uapi/linux/binfmts.h, MAX_ARG_STRLEN: 128 KiB for one argument.
+
+    >>> print(written("/etc/a b", b"x $HOME\\n")[0])
+    cat >'/etc/a b' <<'END'
+    x $HOME
+    END
+    >>> print(written("a", b"no end of line")[0])
+    base64 -d >a <<'END'
+    bm8gZW5kIG9mIGxpbmU=
+    END
+    """
+    pieces = _shown_pieces(content)
+    program = "cat" if pieces is not None else "base64 -d"
+    if pieces is None:
+        step = _PIECE // 4 * 3
+        pieces = [
+            base64.encodebytes(content[at : at + step]).decode("ascii") for at in range(0, max(1, len(content)), step)
+        ]
+    ends = (f"END{count or ''}" for count in itertools.count())
+    end = next(end for end in ends if f"\n{end}\n".encode() not in b"\n" + content)
+    return tuple(
+        f"{program} {'>>' if count else '>'}{word(path)} <<'{end}'\n{piece}{end}" for count, piece in enumerate(pieces)
+    )
+
+
+def _shown_pieces(content: bytes) -> list[str] | None:
+    """Return a content in pieces of whole lines, or None where a terminal would not pass it on unharmed."""
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    lines = text.split("\n")
+    if lines.pop() or any(not line.isprintable() or len(line.encode()) > _LONGEST_LINE for line in lines):
+        return None
+    pieces, room = [""], _PIECE
+    for line in lines:
+        size = len(word(line).encode()) + 1
+        if room < size:
+            pieces.append("")
+            room = _PIECE
+        pieces[-1] += f"{line}\n"
+        room -= size
+    return pieces

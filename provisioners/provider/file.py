@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from model.connection import connection_of_url
 from model.errors import UnderstudyError
+from provisioners.changes.seen import SHOWN_BYTES, seen
 from provisioners.commands import back, scripted
 from provisioners.outcome import CommandFailed, Say, last_lines
 from provisioners.provider.inputs import ACCOUNT, COMMON, MODE, PATH, REACH, TEXT, UNIT, WORDS, Rule, failures, optional
@@ -19,7 +19,6 @@ from provisioners.shell import Shell
 
 ORIGINALS = "/var/lib/understudy-guest/originals"
 """On the machine, for root alone: what was at each path before us."""
-_SHOWN_BYTES = 1 << 20
 
 _EMPTY_OR_UNIT = Rule(good=lambda value: value == "" or UNIT.good(value), allowed=UNIT.allowed)
 _RULES: Mapping[str, Rule] = {
@@ -70,7 +69,7 @@ class File:
         """Return what is really there, also where somebody changed it by hand; imports ``ssh://user@host/path``."""
         path = inputs["path"] if inputs else connection_of_url(identifier)[1]
         with reading(inputs, identifier, say) as shell:
-            found, reach = seen(shell.run(scripted("show", path, str(_SHOWN_BYTES + 1))).stdout), reach_of(shell)
+            found, reach = seen(shell.run(scripted("show", path, str(SHOWN_BYTES + 1))).stdout), reach_of(shell)
         if found is None:
             return None
         wanted = inputs or {**reach, "path": path}
@@ -129,55 +128,3 @@ def _reload(shell: Shell, inputs: Values) -> None:
         done = shell.run(("systemctl", "try-reload-or-restart", "--", unit), check=False)
         if done.code != 0:
             raise not_right(shell, unit, status(shell, unit), done.stderr, wanted=True)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """What is at a path: a file, or something else that its ``mode`` then names."""
-
-    mode: str
-    owner: str
-    group: str
-    numbers: tuple[str, str]
-    size: int
-    content: bytes
-
-    def content_beside(self, wanted: str | None) -> str:
-        """Return the content as text; the wanted one's very text only where it is the same byte for byte."""
-        if wanted is not None and self.content == wanted.encode("utf-8", "surrogatepass"):
-            return wanted
-        shown = self.content[:_SHOWN_BYTES].decode("utf-8", "backslashreplace")
-        if self.size > _SHOWN_BYTES:
-            return f"{shown}\n… {self.size} bytes in all\n"
-        return shown if shown != wanted else f"{shown}\n(not UTF-8)\n"
-
-    def beside(self, wanted: Mapping[str, Any]) -> Values:
-        """Return mode, owner and group, in the wanted ones' notation where they are the same."""
-        owner, group = wanted.get("owner"), wanted.get("group")
-        same_owner = (owner or "root") in (self.owner, self.numbers[0])
-        same_group = (group or "root") in (self.group, self.numbers[1])
-        found = {
-            "mode": (wanted.get("mode"), (wanted.get("mode") or "0644") == self.mode, self.mode),
-            "owner": (owner, same_owner, self.owner),
-            "group": (group, same_group, self.group),
-        }
-        real = {key: (want if same else is_there) for key, (want, same, is_there) in found.items()}
-        return {key: value for key, value in real.items() if value is not None}
-
-
-def seen(output: bytes) -> Seen | None:
-    """Return what the script ``show`` printed, or None where nothing is there.
-
-    >>> seen(b"absent\\n")
-    >>> seen(b"file 644 root root 0 0 3\\nabc").mode
-    '0644'
-    """
-    head, _, rest = output.partition(b"\n")
-    words = head.decode("utf-8", "replace").split(" ")
-    if words == ["absent"]:
-        return None
-    if words[0] == "file":
-        _, mode, owner, group, user, team, size = words
-        return Seen(mode=mode.zfill(4), owner=owner, group=group, numbers=(user, team), size=int(size), content=rest)
-    kind = f"symbolic link to {rest.decode('utf-8', 'replace').strip()}" if words == ["link"] else " ".join(words)
-    return Seen(mode=f"({kind})", owner="root", group="root", numbers=("0", "0"), size=0, content=b"")

@@ -20,6 +20,7 @@ def kinds() -> Mapping[str, Kind]:
     from provisioners.provider.filesystem import Filesystem
     from provisioners.provider.http_check import HttpCheck
     from provisioners.provider.secrets import Password, SshKeypair
+    from provisioners.provider.service import Service
     from provisioners.provider.unit import Unit
     from provisioners.report.kind import Report
     from provisioners.stores import files, mariadb, postgresql
@@ -36,6 +37,7 @@ def kinds() -> Mapping[str, Kind]:
         PostgresReplica(),
         *(SeededStore(engine) for engine in (postgresql, mariadb, files)),
         Report(),
+        Service(),
         SshKeypair(),
         Template(),
         Unit(),

@@ -1,6 +1,8 @@
 #!/bin/bash
 # Stands for systemctl, systemd-run and journalctl: notes its arguments, and remembers units as files.
-# A unit named in /etc/fake-broken fails to start; one in /etc/fake-missing is not found; /etc/fake-simple: Type=simple.
+# A unit named in /etc/fake-broken fails to start; one in /etc/fake-missing is not found; /etc/fake-simple: Type=simple;
+# one whose first line in /etc/fake-needs names a file and a text fails to start unless the file has that text.
+# A timer with OnActiveSec= really runs its service's command after that time, and again as OnUnitInactiveSec= says.
 state=/run/fake-systemd
 mkdir -p "$state"
 printf '%s %s\n' "${0##*/}" "$(printf '%s ' "$@" | tr '\n' ' ')" >>"$state/calls"
@@ -14,43 +16,109 @@ systemd-run)
     exit 0
     ;;
 esac
+
+fails() {
+    local file text
+    [ ! -e "/etc/fake-broken/$1" ] || return 0
+    [ -e "/etc/fake-needs/$1" ] || return 1
+    read -r file text <"/etc/fake-needs/$1"
+    ! grep -qF -- "$text" "$file" 2>/dev/null
+}
+
+known() {
+    local place
+    for place in "/etc/systemd/system/$1" "$state/$1.active" "$state/$1.enabled" "$state/$1.failed"; do
+        [ ! -e "$place" ] || return 0
+    done
+    return 1
+}
+
+seconds() { sed -n "s/^$2=\([0-9]*\)s$/\1/p" "/etc/systemd/system/$1"; }
+
+run_timer() {
+    local first again token=$$
+    first=$(seconds "$1" OnActiveSec) again=$(seconds "$1" OnUnitInactiveSec)
+    echo "$token" >"$state/$1.token"
+    (
+        exec 9>&- </dev/null >/dev/null 2>&1
+        sleep "$first"
+        while [ "$(cat "$state/$1.token" 2>/dev/null)" = "$token" ] && [ -n "$first" ]; do
+            command=$(sed -n 's/^ExecStart=//p' "/etc/systemd/system/${1%.timer}.service")
+            $command >>"$state/${1%.timer}.log" 2>&1
+            sleep "${again:-86400}"
+        done
+    ) &
+}
+
 verb=$1
-for unit in "$@"; do :; done
-case $verb in
-start | restart)
-    if [ -e "/etc/fake-broken/$unit" ]; then
-        : >"$state/$unit.failed"
-        rm -f "$state/$unit.active"
-        echo "Job for $unit failed." >&2
-        exit 1
-    fi
-    rm -f "$state/$unit.failed"
-    : >"$state/$unit.active"
-    ;;
-try-reload-or-restart)
-    if [ -e "/etc/fake-broken/$unit" ]; then
-        echo "Job for $unit failed." >&2
-        exit 1
-    fi
-    ;;
-stop) rm -f "$state/$unit.active" ;;
-enable) : >"$state/$unit.enabled" ;;
-disable)
-    rm -f "$state/$unit.enabled"
-    case " $* " in *" --now "*) rm -f "$state/$unit.active" ;; esac
-    ;;
-is-active) [ -e "$state/$unit.active" ] ;;
-is-enabled) [ -e "$state/$unit.enabled" ] && echo enabled || echo disabled ;;
-show)
-    load=loaded active=inactive sub=dead enabled=disabled result=success
-    type=notify
-    [ ! -e "/etc/fake-simple/$unit" ] || type=simple
-    [ ! -e "/etc/fake-missing/$unit" ] || load=not-found
-    [ ! -e "$state/$unit.active" ] || active=active sub=running
-    [ ! -e "$state/$unit.failed" ] || active=failed sub=failed result=exit-code
-    [ ! -e "$state/$unit.enabled" ] || enabled=enabled
-    case $* in *NeedDaemonReload*) printf 'NeedDaemonReload=no\n' ;; esac
-    printf 'LoadState=%s\nActiveState=%s\nSubState=%s\nUnitFileState=%s\nResult=%s\nType=%s\n' \
-        "$load" "$active" "$sub" "$enabled" "$result" "$type"
-    ;;
-esac
+shift
+units=() now=0 shown='' value=0
+for word in "$@"; do
+    case $word in
+    --now) now=1 ;;
+    --property=*) shown=${word#--property=} ;;
+    --value) value=1 ;;
+    -*) ;;
+    *) units+=("$word") ;;
+    esac
+done
+code=0
+for unit in "${units[@]}"; do
+    case $verb in
+    start | restart)
+        if fails "$unit"; then
+            : >"$state/$unit.failed"
+            rm -f "$state/$unit.active"
+            echo "Job for $unit failed." >&2
+            code=1
+            continue
+        fi
+        rm -f "$state/$unit.failed"
+        : >"$state/$unit.active"
+        case $unit in *.timer) [ ! -e "/etc/systemd/system/$unit" ] || run_timer "$unit" ;; esac
+        ;;
+    try-reload-or-restart)
+        if fails "$unit"; then
+            echo "Job for $unit failed." >&2
+            code=1
+        fi
+        ;;
+    stop) rm -f "$state/$unit.active" "$state/$unit.token" ;;
+    enable) : >"$state/$unit.enabled" ;;
+    disable)
+        rm -f "$state/$unit.enabled"
+        if [ $now = 1 ]; then rm -f "$state/$unit.active" "$state/$unit.token"; fi
+        ;;
+    is-active)
+        is=inactive
+        [ ! -e "$state/$unit.failed" ] || is=failed
+        [ ! -e "$state/$unit.active" ] || is=active
+        case " $* " in *" --quiet "*) ;; *) echo "$is" ;; esac
+        [ $is = active ] || code=3
+        ;;
+    is-enabled)
+        if ! known "$unit"; then
+            echo "Failed to get unit file state for $unit: No such file or directory" >&2
+            code=1
+        else
+            [ -e "$state/$unit.enabled" ] && echo enabled || echo disabled
+        fi
+        ;;
+    cat) known "$unit" || code=1 ;;
+    show)
+        load=loaded active=inactive sub=dead enabled=disabled result=success
+        type=notify
+        [ ! -e "/etc/fake-simple/$unit" ] || type=simple
+        [ ! -e "/etc/fake-missing/$unit" ] || load=not-found
+        [ ! -e "$state/$unit.active" ] || active=active sub=running
+        [ ! -e "$state/$unit.failed" ] || active=failed sub=failed result=exit-code
+        [ ! -e "$state/$unit.enabled" ] || enabled=enabled
+        printf 'LoadState=%s\nActiveState=%s\nSubState=%s\nUnitFileState=%s\nResult=%s\nType=%s\nNeedDaemonReload=no\n' \
+            "$load" "$active" "$sub" "$enabled" "$result" "$type" |
+            while IFS='=' read -r key is; do
+                case ,${shown:-$key}, in *,$key,*) [ $value = 1 ] && echo "$is" || echo "$key=$is" ;; esac
+            done
+        ;;
+    esac
+done
+exit $code

@@ -1,0 +1,145 @@
+"""What is really on a machine of one service: found in one round trip, and read from what that printed. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from model.errors import UnderstudyError
+from provisioners.changes.seen import SHOWN_BYTES, Seen, seen
+from provisioners.commands import Argv, scripted
+from provisioners.provider.unit import Status, status_of
+
+CONFIGS = "/root/configs"
+"""On each machine, for root alone: what was there before each change, by service and date."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """What is on a machine of one service.
+
+    Args:
+        files: what is at each path that was asked for; None where nothing is.
+        units: the state of each unit that was asked for.
+        packages: the version of each installed package that was asked for.
+        open: the directory of a change that is neither kept nor backed out; empty for none.
+        kept: the directory of the newest change that was kept; empty for none.
+        first_files: paths whose first original is remembered, and what was there: ``file``, ``link`` or ``absent``.
+        first_units: units whose first state is remembered, and that state: enabled and active, in systemd's words.
+    """
+
+    files: Mapping[str, Seen | None]
+    units: Mapping[str, Status]
+    packages: Mapping[str, str]
+    open: str = ""
+    kept: str = ""
+    first_files: Mapping[str, str]
+    first_units: Mapping[str, tuple[str, str]]
+
+    @property
+    def change(self) -> str:
+        """Return the id of the newest change that was kept; empty for none.
+
+        >>> nothing = {"files": {}, "units": {}, "packages": {}, "first_files": {}, "first_units": {}}
+        >>> Observed(kept="/root/configs/web/20261125T131415Z-0123456789ab", **nothing).change
+        '0123456789ab'
+        """
+        return self.kept.rpartition("-")[2]
+
+
+def look(inputs: Mapping[str, Any]) -> Argv:
+    """Return the command that shows what is there of a service.
+
+    Args:
+        inputs: of the kind ``understudy:index:Service``.
+    """
+    lists = paths_of(inputs), units_of(inputs), packages_of(inputs)
+    words = (item for names in lists for item in (*names, "--"))
+    return scripted("service_show", str(inputs["service"]), str(SHOWN_BYTES + 1), *tuple(words)[:-1])
+
+
+def paths_of(inputs: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the paths of a service's files, in order."""
+    return tuple(sorted(inputs.get("files") or {}))
+
+
+def units_of(inputs: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the units that a service runs or reloads, in order."""
+    return tuple(sorted({*(inputs.get("units") or {}), *filter(None, (inputs.get("reload") or {}).values())}))
+
+
+def packages_of(inputs: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the packages of a service, in order."""
+    return tuple(sorted(inputs.get("packages") or {}))
+
+
+def observed(inputs: Mapping[str, Any], output: bytes) -> Observed:
+    """Return what the command `look` printed.
+
+    Raises:
+        UnderstudyError: it was cut short.
+    """
+    reader = _Reader(output)
+    reader.expect("files")
+    files = {path: reader.file() for path in paths_of(inputs)}
+    reader.expect("units")
+    units = {unit: status_of("\n".join(reader.until("end"))) for unit in units_of(inputs)}
+    reader.expect("packages")
+    installed = (line.split(" ") for line in reader.until("open"))
+    packages = {name: version for state, name, version in installed if state == "installed"}
+    opened = "".join(reader.until("kept"))
+    kept = "".join(reader.until("first manifest"))
+    first = _table(reader.until("first units"))
+    return Observed(
+        files=files,
+        units=units,
+        packages=packages,
+        open=opened,
+        kept=kept,
+        first_files={path: kind for path, (kind, *_) in first.items() if kind != "nodir"},
+        first_units={
+            unit: (enabled, active) for unit, (enabled, active, *_) in _table(reader.until("complete")).items()
+        },
+    )
+
+
+def _table(lines: Iterable[str]) -> dict[str, list[str]]:
+    rows = (line.split("\t") for line in lines)
+    return {key: rest for key, *rest in rows if rest}
+
+
+class _Reader:
+    """Goes through what was printed, line by line or by a number of bytes."""
+
+    def __init__(self, output: bytes) -> None:
+        self._output, self._at = output, 0
+
+    def line(self) -> str:
+        end = self._output.find(b"\n", self._at)
+        if end < 0:
+            raise UnderstudyError(where="looking at a service", found="what the machine printed was cut short")
+        line = self._output[self._at : end]
+        self._at = end + 1
+        return line.decode("utf-8", "surrogateescape")
+
+    def expect(self, wanted: str) -> None:
+        if (found := self.line()) != wanted:
+            raise UnderstudyError(where="looking at a service", found=repr(found), wanted=wanted)
+
+    def until(self, end: str) -> list[str]:
+        lines = []
+        while (line := self.line()) != end:
+            lines.append(line)
+        return lines
+
+    def file(self) -> Seen | None:
+        head = self.line()
+        kind, *words = head.split(" ")
+        if kind not in ("file", "link"):
+            return seen(f"{head.removeprefix('other ')}\n".encode())
+        size = int(words[-1])
+        content = self._output[self._at : self._at + size]
+        self._at += size
+        self.expect("")
+        return seen(" ".join((kind, *words[:-1])).encode() + b"\n" + content)

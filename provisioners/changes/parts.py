@@ -1,0 +1,156 @@
+"""Which parts of a service are not as they should be on a machine. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from model.errors import UnderstudyError
+from provisioners.changes.marks import filled
+from provisioners.changes.observed import Observed, packages_of, paths_of, units_of
+from provisioners.changes.seen import Seen
+
+_UNITS = ("/etc/systemd/", "/lib/systemd/", "/usr/lib/systemd/", "/usr/local/lib/systemd/", "/run/systemd/")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What is to be changed on one machine; all in order.
+
+    Args:
+        write: paths whose content, mode or owner is another.
+        remove: paths where nothing may be, and something is.
+        give_back: paths that the service no longer has: the file or link that was there before us comes back.
+        install: packages that are not there in the wanted version.
+        earlier: those of them that are there in another one.
+        enable: units that are to start at boot, and do not.
+        restart: units that do not run, or depend on what changes.
+        reload: units that take what changes while they run.
+        leave: units that the service no longer has, and that did not run before us.
+    """
+
+    write: tuple[str, ...] = ()
+    remove: tuple[str, ...] = ()
+    give_back: tuple[str, ...] = ()
+    install: tuple[str, ...] = ()
+    earlier: tuple[str, ...] = ()
+    enable: tuple[str, ...] = ()
+    restart: tuple[str, ...] = ()
+    reload: tuple[str, ...] = ()
+    leave: tuple[str, ...] = ()
+
+    @property
+    def touched(self) -> tuple[str, ...]:
+        """Return every path that changes.
+
+        >>> Parts(write=("/b",), remove=("/a",)).touched
+        ('/a', '/b')
+        """
+        return tuple(sorted((*self.write, *self.remove, *self.give_back)))
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """Return every unit that is told something."""
+        return tuple(sorted({*self.enable, *self.restart, *self.reload, *self.leave}))
+
+    @property
+    def of_systemd(self) -> bool:
+        """Return whether systemd has to read its units anew.
+
+        >>> Parts(write=("/etc/systemd/system/a.service",)).of_systemd
+        True
+        """
+        return any(path.startswith(_UNITS) for path in self.touched)
+
+    def __bool__(self) -> bool:
+        """Return whether there is anything to do."""
+        return any(getattr(self, name) for name in self.__slots__)
+
+
+def parts(inputs: Mapping[str, Any], found: Observed) -> Parts:
+    """Return what is to be changed.
+
+    Args:
+        inputs: of the kind ``understudy:index:Service``.
+        found: what is on the machine.
+
+    Raises:
+        UnderstudyError: where a file is wanted there is something that no file may replace.
+    """
+    files, secrets = inputs.get("files") or {}, inputs.get("secrets") or {}
+    install = tuple(
+        name for name in packages_of(inputs) if found.packages.get(name) != inputs["packages"][name]["version"]
+    )
+    given_up = [path for path in sorted(found.first_files) if path not in files]
+    removed = [path for path in paths_of(inputs) if files[path].get("absent") and found.files[path]]
+    changed = Parts(
+        write=tuple(
+            path
+            for path in paths_of(inputs)
+            if not files[path].get("absent") and not _is_so(files[path], found.files[path], secrets)
+        ),
+        remove=tuple(sorted((*removed, *(path for path in given_up if found.first_files[path] == "absent")))),
+        give_back=tuple(path for path in given_up if found.first_files[path] != "absent"),
+        install=install,
+        earlier=tuple(name for name in install if name in found.packages),
+        leave=tuple(unit for unit in sorted(found.first_units) if _left(unit, inputs, found)),
+    )
+    _refuse_other_than_files(inputs, found, changed)
+    return _with_units(inputs, found, changed)
+
+
+def _is_so(wanted: Mapping[str, Any], found: Seen | None, secrets: Mapping[str, str]) -> bool:
+    if found is None:
+        return False
+    usual = {"mode": "0644", "owner": "root", "group": "root"}
+    who = {key: wanted.get(key) or usual[key] for key in usual}
+    content = filled(wanted["content"], secrets).encode("utf-8", "surrogatepass")
+    return found.content == content and found.beside(who) == who
+
+
+def _left(unit: str, inputs: Mapping[str, Any], found: Observed) -> bool:
+    enabled, active = found.first_units[unit]
+    return unit not in units_of(inputs) and enabled in ("none", "disabled") and active != "active"
+
+
+def _refuse_other_than_files(inputs: Mapping[str, Any], found: Observed, changed: Parts) -> None:
+    for path in changed.touched:
+        is_there = found.files.get(path)
+        if is_there is not None and not is_there.replaceable:
+            raise UnderstudyError(
+                where=f"{inputs['connection']['name']}: {path}",
+                found=f"there is something else: {is_there.mode.strip('()')}",
+                wanted="a file, a symbolic link, or nothing",
+                todo="Move it away, or give the file another path.",
+            )
+
+
+def _with_units(inputs: Mapping[str, Any], found: Observed, changed: Parts) -> Parts:
+    units: Mapping[str, Mapping[str, Any]] = inputs.get("units") or {}
+    touched = set(changed.touched)
+    restart = tuple(
+        unit
+        for unit in sorted(units)
+        if changed.install or touched & set(units[unit].get("restart_on") or ()) or not found.units[unit].runs
+    )
+    told = {unit for path, unit in (inputs.get("reload") or {}).items() if unit and path in touched}
+    return replace(
+        changed,
+        enable=tuple(unit for unit in sorted(units) if not found.units[unit].enabled),
+        restart=restart,
+        reload=tuple(sorted(told - set(restart))),
+    )
+
+
+def change_id(inputs: Mapping[str, Any], changed: Parts) -> str:
+    """Return the name of a change on a machine: the same inputs and the same parts have the same.
+
+    Secrets' values do not count, and neither do the time and the way to the machine.
+    """
+    aside = {"connection", "private_key", "generation", "secrets", "digest"}
+    value = {"parts": asdict(changed), **{key: inputs[key] for key in inputs if key not in aside}}
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]

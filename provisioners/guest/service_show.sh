@@ -1,0 +1,71 @@
+# Prints what is on this machine of one service, in one go. Reads only.
+# Arguments: SERVICE LIMIT, then the paths, `--`, the units, `--`, the packages.
+# Prints for each path a line with its type (for a file: mode, owner, group, uid, gid, size, and how many bytes follow)
+# and then that many bytes and a line's end; records begin and end with lines of their own. Ends with `complete`.
+set -euo pipefail
+configs=/root/configs
+service=$1 limit=$2
+shift 2
+show() {
+    local target
+    if [ -L "$1" ]; then
+        target=$(readlink -- "$1" && echo .)
+        target=${target%$'\n.'}
+        printf 'link %s\n%s\n' "$(printf %s "$target" | wc -c)" "$target"
+    elif [ -f "$1" ]; then
+        # Opened once: size and content are of the same file, and one that grows meanwhile is cut where it was.
+        exec 8<"$1"
+        local size
+        size=$(stat --dereference --format=%s -- /dev/fd/8)
+        if [ "$size" -gt "$limit" ]; then size=$limit; fi
+        stat --dereference --format="file %a %U %G %u %g %s $size" -- /dev/fd/8
+        head -c "$size" <&8
+        printf '\n'
+        exec 8<&-
+    elif [ -e "$1" ]; then
+        stat --format='other %F' -- "$1"
+    elif [ -x "${1%/*}/" ] || [ ! -e "${1%/*}/" ]; then
+        printf 'absent\n'
+    else
+        echo "$1: its directory cannot be read" >&2
+        exit 13
+    fi
+}
+printf 'files\n'
+while [ "$1" != -- ]; do
+    show "$1"
+    shift
+done
+shift
+printf 'units\n'
+units=()
+while [ "$1" != -- ]; do
+    units+=("$1")
+    shift
+done
+shift
+if [ ${#units[@]} -gt 0 ]; then
+    for unit in "${units[@]}"; do
+        systemctl show --property=LoadState,ActiveState,SubState,UnitFileState,Result,Type -- "$unit"
+        printf 'end\n'
+    done
+fi
+printf 'packages\n'
+if [ $# -gt 0 ]; then
+    dpkg-query --show --showformat='${db:Status-Status} ${Package} ${Version}\n' -- "$@" 2>/dev/null || true
+fi
+printf 'open\n'
+if [ -L "$configs/.open/$service" ]; then readlink -- "$configs/.open/$service"; fi
+printf 'kept\n'
+kept=
+for change in "$configs/$service"/[0-9]*Z-*/; do
+    state=
+    if [ -r "$change/state" ]; then read -r state <"$change/state" || true; fi
+    if [ "$state" = kept ]; then kept=$change; fi
+done
+if [ -n "$kept" ]; then printf '%s\n' "${kept%/}"; fi
+for list in manifest units; do
+    printf 'first %s\n' "$list"
+    if [ -r "$configs/$service/original/$list" ]; then cat -- "$configs/$service/original/$list"; fi
+done
+printf 'complete\n'

@@ -1,0 +1,136 @@
+"""A service on one machine, changed as one unit: everything as it should be and checked, or all as it was before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from model.errors import UnderstudyError
+from provisioners.changes import checked
+from provisioners.changes.apply import apply, forget, observe
+from provisioners.changes.marks import filled, hidden
+from provisioners.changes.observed import Observed
+from provisioners.changes.parts import parts
+from provisioners.changes.seen import Seen
+from provisioners.machine_lock import machine_lock
+from provisioners.outcome import Say
+from provisioners.provider.inputs import REACH
+from provisioners.provider.kinds import Failure, Real, Values
+from provisioners.provider.machines import changing, place, reading
+from provisioners.shell import USUAL_PATIENCE_SECONDS, connect
+
+_NOT_INSTALLED = "(not installed)"
+
+
+class Service:
+    """Kind ``understudy:index:Service``.
+
+    Inputs besides the common ones: ``service``; ``files`` (``content``, ``mode``, ``owner``, ``group``, ``absent`` by
+    path), with marks ``@@NAME@@`` for ``secrets`` (a secret value by NAME); ``validate`` (a command by path, ``{}``
+    standing for the new file); ``reload`` (a unit by path); ``packages`` (``version``, ``sha256``, and ``source``, a
+    file on this computer, by name); ``units`` (``restart_on``, paths, by unit); ``checks`` (``name``, ``command``,
+    ``prints``); ``confirm_seconds``; ``digest``, of the service as Git has it.
+
+    Outputs: ``change``, the id of the change that made it so; ``backup``, the directory on the machine with what was
+    there before that; ``steps_done``.
+    """
+
+    token = "understudy:index:Service"
+    secret_outputs: frozenset[str] = frozenset()
+    replace_on = frozenset({"service"})
+    ignored = REACH | {"validate", "reload", "checks", "confirm_seconds", "digest"}
+
+    def check(self, inputs: Mapping[str, Any]) -> tuple[Failure, ...]:
+        """Return what is wrong with the inputs."""
+        return checked.failures(inputs)
+
+    def create(self, inputs: Values, say: Say) -> tuple[str, Values]:
+        """Make it as it should be.
+
+        Raises:
+            UnderstudyError: a step failed; what was there before is back.
+        """
+        return f"{inputs['connection']['name']}:{inputs['service']}", self._make(inputs, {}, say)
+
+    def read(self, identifier: str, inputs: Values, outputs: Values, say: Say) -> Real | None:
+        """Return what is really there, line by line, in one round trip.
+
+        Raises:
+            UnderstudyError: it is asked to import something: a service is made over what is there instead.
+        """
+        if not inputs:
+            raise UnderstudyError(
+                where=identifier,
+                found="a service cannot be imported",
+                todo="Let the program describe it: what is on the machine already is left as it is.",
+            )
+        with reading(inputs, identifier, say) as shell:
+            found = observe(shell, inputs)
+        return Real(inputs=real_inputs(inputs, found), outputs=_outputs(found, outputs))
+
+    def update(self, identifier: str, old: Values, inputs: Values, outputs: Values, say: Say) -> Values:
+        """Make it as it should be; a machine where it is so already costs one round trip."""
+        return self._make(inputs, outputs, say)
+
+    def delete(self, identifier: str, inputs: Values, outputs: Values, say: Say) -> None:
+        """Put back what was there before the first change."""
+        with changing(inputs, f"backing out {inputs['service']}", say, identifier) as shell:
+            forget(shell, inputs["service"])
+
+    @staticmethod
+    def _make(inputs: Values, outputs: Values, say: Say) -> Values:
+        connection, key = place(inputs, "")
+        with connect(connection, key, say, USUAL_PATIENCE_SECONDS) as shell:
+            found = observe(shell, inputs)
+            if not found.open and not parts(inputs, found):
+                return _outputs(found, outputs)
+            with machine_lock(shell, f"changing {inputs['service']}"):
+                found = observe(shell, inputs)  # whoever had the lock before may have changed it
+                done = apply(shell, inputs, found)
+        if done is None:
+            return _outputs(found, outputs)
+        return {"change": done.backup.rpartition("-")[2], "backup": done.backup, "steps_done": done.steps_done}
+
+
+def _outputs(found: Observed, outputs: Values) -> Values:
+    """Return the outputs that tell of the newest change that was kept."""
+    return {"change": found.change, "backup": found.kept, "steps_done": outputs.get("steps_done", 0)}
+
+
+def real_inputs(inputs: Mapping[str, Any], found: Observed) -> Values:
+    """Return the inputs as the machine really is; where it is as it should be, the very same."""
+    real = dict(inputs)
+    secrets = inputs.get("secrets") or {}
+    if files := inputs.get("files"):
+        real["files"] = {path: _real_file(file, found.files[path], secrets) for path, file in files.items()}
+    if packages := inputs.get("packages"):
+        real["packages"] = {
+            name: {**package, "version": found.packages.get(name, _NOT_INSTALLED)} for name, package in packages.items()
+        }
+    if units := inputs.get("units"):
+        real["units"] = {unit: {**wanted, **_real_unit(unit, found)} for unit, wanted in units.items()}
+    return real
+
+
+def _real_file(wanted: Mapping[str, Any], is_there: Seen | None, secrets: Mapping[str, str]) -> Values:
+    if is_there is None:
+        return dict(wanted) if wanted.get("absent") else {"absent": True}
+    about = {key: value for key, value in wanted.items() if key != "absent"}
+    content = wanted.get("content")
+    if content is None or wanted.get("absent"):
+        return {**is_there.beside({}), "content": is_there.content_beside(None)}
+    whole = filled(content, secrets)
+    shown = is_there.content_beside(whole)
+    if shown == whole:
+        return {**about, **is_there.beside(wanted)}
+    shown = hidden(shown, content, secrets)
+    note = "\n(a secret's mark instead of the secret)\n" if shown == content else ""
+    return {**about, **is_there.beside(wanted), "content": shown + note}
+
+
+def _real_unit(unit: str, found: Observed) -> Values:
+    state = found.units[unit]
+    return {
+        **({} if state.runs else {"running": False}),
+        **({} if state.enabled else {"enabled": False}),
+    }

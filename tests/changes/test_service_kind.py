@@ -1,0 +1,198 @@
+"""The kind: made, looked at, changed, taken away; whatever fails, what was there before is back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from model.errors import UnderstudyError
+from provisioners.changes.apply import back_out, changes_on
+from provisioners.shell import Shell, close_all
+from tests.changes.values import (
+    CONFIG,
+    GONE,
+    SECRET,
+    SERVICE,
+    UNIT_FILE,
+    backups,
+    inputs,
+    quiet,
+    read,
+    state_of,
+    tree,
+    with_content,
+)
+from tests.doubles.sshd import Machine
+
+PLACES = ("/etc/web", "/etc/web.d", "/etc/systemd/system", "/run/fake-systemd/web.service.active")
+
+
+@pytest.fixture
+def machine() -> Iterator[Machine]:
+    """A machine where an old file of the service lies."""
+    with Machine() as running:
+        old = running.root / GONE.lstrip("/")
+        old.parent.mkdir()
+        old.write_text("old\n")
+        old.chmod(0o604)
+        os.chown(old, 1, 4)
+        yield running
+        close_all()
+
+
+def test_its_life(machine: Machine) -> None:
+    first, wanted = tree(machine, *PLACES), inputs(machine)
+    assert SERVICE.check(wanted) == ()
+    identifier, outputs = SERVICE.create(wanted, quiet)
+    assert identifier == "m1:web"
+    made = tree(machine, *PLACES)
+    assert made["etc/web/a b.conf"] == ("100640", 0, 4, f"port = 1\npassword={SECRET}\n".encode())
+    assert made["etc/systemd/system/web.service"][0] == "100644"
+    assert "etc/web.d/old" not in made
+    assert "run/fake-systemd/web.service.active" in made
+    assert not [name for name in made if "understudy" in name], "nothing of ours is left beside"
+    assert read(wanted).inputs == wanted
+    assert outputs["backup"] == f"/root/configs/web/{backups(machine)[0].name}"
+    assert outputs["backup"].endswith(f"Z-{outputs['change']}")
+    assert SERVICE.update("", wanted, wanted, outputs, quiet) == outputs
+
+    changed = with_content(wanted, CONFIG, "port = 1\nmore\n", owner="daemon")
+    later = SERVICE.update("", wanted, changed, outputs, quiet)
+    assert later["change"] != outputs["change"]
+    assert tree(machine, "/etc/web")["etc/web/a b.conf"] == ("100640", 1, 4, b"port = 1\nmore\n")
+    SERVICE.delete("", changed, later, quiet)
+    assert tree(machine, *PLACES) == first, "what was there before us, its owner and mode too"
+    SERVICE.delete("", changed, later, quiet)
+    assert tree(machine, *PLACES) == first
+    SERVICE.create(wanted, quiet)
+    assert tree(machine, *PLACES) == made
+
+
+def test_an_unchanged_machine_costs_one_round_trip(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = inputs(machine)
+    _, outputs = SERVICE.create(wanted, quiet)
+    run, count = Shell.run, [0]
+
+    def counted(self: Shell, *args: object, **more: object) -> object:
+        count[0] += 1
+        return run(self, *args, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Shell, "run", counted)
+    SERVICE.update("", wanted, {**wanted, "generation": "2"}, outputs, quiet)
+    assert count == [1]
+    read(wanted)
+    assert count == [2]
+
+
+def test_a_failed_check_backs_out_at_once_and_says_so(machine: Machine) -> None:
+    wanted = inputs(machine)
+    _, outputs = SERVICE.create(wanted, quiet)
+    made = tree(machine, *PLACES)
+    bad = with_content(
+        {**wanted, "checks": [{"name": "no", "command": ["sh", "-c", "echo bad; exit 3"]}]}, CONFIG, "x port\n"
+    )
+    with pytest.raises(UnderstudyError, match=r"m1: web: the step `check: no` failed: bad. The old .* is back"):
+        SERVICE.update("", wanted, bad, outputs, quiet)
+    assert tree(machine, *PLACES) == made
+    assert [state_of(path) for path in backups(machine)] == ["kept", "backed-out"]
+    assert not (machine.root / "root/configs/.open/web").is_symlink()
+    restarts = [call for call in machine.systemctl_calls() if "restart -- web.service" in call]
+    assert len(restarts) == 3, "once made, once changed, once taken back"
+
+
+def test_a_refused_file_is_never_in_place_and_its_secret_is_not_told(machine: Machine) -> None:
+    wanted = inputs(machine, validate={CONFIG: ["sh", "-c", 'cat "$0"; exit 1', "{}"]})
+    first = tree(machine, *PLACES)
+    with pytest.raises(UnderstudyError, match=r"`validate /etc/web/a b.conf` failed: (.|\n)*port = 1") as caught:
+        SERVICE.create(wanted, quiet)
+    assert SECRET not in str(caught.value)
+    assert "@@password of shop@@" in str(caught.value)
+    assert tree(machine, *PLACES) == first
+    assert not any("restart -- web.service" in call for call in machine.systemctl_calls())
+
+
+def test_a_unit_that_does_not_run_with_the_new_file_runs_with_the_old_one(machine: Machine) -> None:
+    needs = machine.root / "etc/fake-needs/web.service"
+    needs.parent.mkdir()
+    needs.write_text(f"{UNIT_FILE} sleep\n")
+    wanted = inputs(machine)
+    SERVICE.create(wanted, quiet)
+    made = tree(machine, *PLACES)
+    with pytest.raises(UnderstudyError, match=r"`tell systemd: web` failed: (.|\n)*the last words of the service"):
+        SERVICE.update("", wanted, with_content(wanted, UNIT_FILE, "[Service]\n"), {}, quiet)
+    assert tree(machine, *PLACES) == made
+
+
+def test_drift_is_shown_line_by_line_and_no_secret_with_it(machine: Machine) -> None:
+    wanted = inputs(machine)
+    SERVICE.create(wanted, quiet)
+    config = machine.root / CONFIG.lstrip("/")
+    config.write_text(f"port = 2\npassword={SECRET}\n")
+    config.chmod(0o600)
+    (machine.root / UNIT_FILE.lstrip("/")).unlink()
+    (machine.root / "run/fake-systemd/web.service.active").unlink()
+    real = read(wanted).inputs
+    assert real["files"][CONFIG]["content"] == "port = 2\npassword=@@password of shop@@\n"
+    assert real["files"][CONFIG]["mode"] == "0600"
+    assert real["files"][UNIT_FILE] == {"absent": True}
+    assert real["units"]["web.service"] == {**wanted["units"]["web.service"], "running": False}
+    config.write_text("port = 1\npassword=another\n")
+    assert "another" not in str(read(wanted).inputs)
+    assert read(wanted).inputs["files"][CONFIG] != wanted["files"][CONFIG]
+    config.write_text(wanted["files"][CONFIG]["content"])
+    assert read(wanted).inputs["files"][CONFIG] != wanted["files"][CONFIG], "a mark is not the secret"
+    SERVICE.update("", wanted, wanted, {}, quiet)
+    assert read(wanted).inputs == wanted
+
+
+def test_a_secret_that_changed_is_written(machine: Machine) -> None:
+    wanted = inputs(machine)
+    SERVICE.create(wanted, quiet)
+    SERVICE.update("", wanted, {**wanted, "secrets": {"password of shop": "new"}}, {}, quiet)
+    assert (machine.root / CONFIG.lstrip("/")).read_text() == "port = 1\npassword=new\n"
+
+
+def test_a_file_that_left_the_service_is_as_it_was_before_us(machine: Machine) -> None:
+    wanted = inputs(machine)
+    SERVICE.create(wanted, quiet)
+    fewer = {**wanted, "files": {CONFIG: wanted["files"][CONFIG]}, "units": {}, "checks": []}
+    SERVICE.update("", wanted, fewer, {}, quiet)
+    now = tree(machine, *PLACES)
+    assert now["etc/web.d/old"] == ("100604", 1, 4, b"old\n")
+    assert "etc/systemd/system/web.service" not in now
+    assert "run/fake-systemd/web.service.active" not in now
+    count = len(backups(machine))
+    SERVICE.update("", fewer, fewer, {}, quiet)
+    assert len(backups(machine)) == count
+
+
+def test_a_change_of_last_month_is_taken_back(machine: Machine, shell: Shell) -> None:
+    wanted = inputs(machine)
+    _, first = SERVICE.create(wanted, quiet)
+    made = tree(machine, *PLACES)
+    changed = with_content(wanted, CONFIG, "port = 1\nmore\n")
+    outputs = SERVICE.update("", wanted, changed, {}, quiet)
+    newest, oldest = changes_on(shell)
+    assert (newest.identifier, newest.state, newest.service) == (outputs["change"], "kept", "web")
+    assert oldest.directory == first["backup"]
+    config = machine.root / CONFIG.lstrip("/")
+    config.write_text("by hand\n")
+    assert "what somebody else wrote" in back_out(shell, newest)
+    assert tree(machine, *PLACES) == made
+    assert (machine.root / newest.directory.lstrip("/") / "found/etc/web/a b.conf").read_text() == "by hand\n"
+    back_out(shell, newest)
+    assert tree(machine, *PLACES) == made
+    assert changes_on(shell)[0].state == "backed-out"
+    assert read(changed).inputs != changed, "the next preview shows that Git and the machine differ"
+
+
+@pytest.mark.parametrize("wrong", ["directory", "fifo"])
+def test_what_is_no_file_is_never_replaced(machine: Machine, wrong: str) -> None:
+    path = machine.root / CONFIG.lstrip("/")
+    path.parent.mkdir()
+    path.mkdir() if wrong == "directory" else os.mkfifo(path)
+    with pytest.raises(UnderstudyError, match=rf"m1: {CONFIG}: there is something else: {wrong}"):
+        SERVICE.create(inputs(machine), quiet)
+    assert not backups(machine)
