@@ -1,7 +1,7 @@
 """The log of evidence: one signed record a line, each holding the digest of the line before it.
 
-What was changed, removed, put elsewhere or added in between is found. That records are missing at the end cannot be seen
-in the log alone: whoever remembers a later record (Git, the gate) gives it as an `Anchor`.
+What was changed, removed, put elsewhere or added in between is found. That records are missing at the end cannot be
+seen in the log alone: whoever remembers a later record (Git, the gate) gives it as an `Anchor`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ NAMESPACE = "understudy-evidence"
 NOTHING_BEFORE = "0" * 64
 KINDS = ("baseline", "rehearsal", "word", "emergency", "prod", "went-round")
 
+WHO = re.compile(r"[!-~]{1,200}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _KEYS = frozenset({"n", "kind", "at", "who", "stack", "before", "body", "signature"})
 
@@ -244,6 +245,8 @@ def _wrong(record: Record, log: Log) -> str:
     if not isinstance(record.body, dict) or record.kind not in KINDS or not _DIGEST.fullmatch(record.before):
         return f"it is no record: its kind is {record.kind!r:.40}, or its body or the digest before it is none"
     head = log.head
+    if not WHO.fullmatch(record.who):
+        return f"it is signed by {record.who!r:.60}, which is no name of a signer"
     if record.n != head.n + 1:
         return f"it says that it is record {record.n}: one was removed, added, or put elsewhere"
     if record.before != head.digest:

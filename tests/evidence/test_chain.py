@@ -106,7 +106,7 @@ def test_lines_in_another_order_twice_or_missing_are_found(order: list[int]) -> 
 
 
 def changed(number: int, **values: object) -> bytes:
-    """Return the good log with one record changed, signed anew by its signer if it is not the signature that changes."""
+    """Return the good log with one record changed, signed anew if it is not the signature that changes."""
     records = list(GOOD.records)
     record = replace(records[number - 1], **values)  # type: ignore[arg-type]
     records[number - 1] = record if "signature" in values else signed(record)
@@ -123,6 +123,7 @@ CASES: list[tuple[str, Callable[[], bytes], int, str]] = [
     ),
     ("changed, and signed anew", lambda: changed(2, body={}), 3, "does not follow record 2"),
     ("an unknown signer", lambda: changed(4, who="eve"), 4, "eve is not among"),
+    ("a signer whose name is none", lambda: changed(4, who="a\0"), 4, "no name of a signer"),
     ("signed by another than it says", lambda: changed(4, signature=signature("anna", TEXT)), 4, "another text"),
     ("for another purpose", lambda: changed(4, signature=signature("ben", TEXT, "git")), 4, "something else: 'git'"),
     ("no signature", lambda: changed(4, signature=""), 4, "signature is none"),
