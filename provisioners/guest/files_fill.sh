@@ -11,13 +11,21 @@ rm -rf -- data
 mkdir data
 phase restore
 if [ -d repository ]; then cp -a --reflink=auto -- repository/. data/; fi
+rmdir -- data/lost+found 2>/dev/null || true # the disk's own, where it came on one
 chown -R -- "$OWNER:" data
 phase checks
 before=$EPOCHREALTIME state=ok
-if [ -e sums ]; then said=$(cd data && sha256sum --check --quiet -- ../sums 2>&1) || state=bad; else said=; fi
-extra=$(cd data && find . -type f -printf '%P\n' | LC_ALL=C sort | comm -13 <(sed 's/^[^ ]*  //' ../sums 2>/dev/null | LC_ALL=C sort) - | head -n 3)
-if [ -n "$extra" ]; then state=bad said="$said; not in the backup: $extra"; fi
+# Compares the list of what is to be there with what is; each entry has a type, a name and a link's target.
+unlike() { find data ! -type d -printf '%y\t%P\t%l\0' | sort -z | comm -z "$1" list - | cut -z -f2 | sed -z -n 1,3p | tr '\0\n' ' ?'; }
+said=
+if [ -e list ]; then
+    said=$(cd data && sha256sum --check --quiet --strict -- ../sums 2>&1) || state=bad
+    extra=$(unlike -13) missing=$(unlike -23)
+    if [ -n "$missing" ]; then state=bad said="missing: $missing"$'\n'$said; fi
+    if [ -n "$extra" ]; then state=bad said="not in the backup: $extra"$'\n'$said; fi
+fi
 printf '@check\tevery file is as in the backup (SHA-256)\t%s\t%s\t%s\n' "$state" \
     "$(awk "BEGIN { print $EPOCHREALTIME - $before }")" "$(printf '%s' "$said" | head -n 3 | tr '\n\t' '  ')"
+rm -f -- sums list
 phase end
 printf '@done\n'

@@ -13,12 +13,14 @@ remove() {
 }
 for old in "$@"; do remove "$old"; done
 if [ -z "$id" ]; then exit 0; fi
+id -u -- "$account" >/dev/null
 (umask 022 && mkdir -p -- "$root")
 mkdir -p -m 0751 -- "$root/$id"
-mkdir -p -m 0700 -- "$root/$id/data"
-mkdir -p -m 0755 -- "$root/$id/repository"
-chown -- "root:$account" "$root/$id"
-chown -- "$account:$account" "$root/$id/data"
+# With its key it is known, so that it is cleared away whatever becomes of this.
 printf '%s' "$key" >"$root/$id/key.new"
 sync -- "$root/$id/key.new"
 mv -- "$root/$id/key.new" "$root/$id/key"
+mkdir -p -m 0700 -- "$root/$id/data"
+mkdir -p -m 0755 -- "$root/$id/repository"
+chown -- "$account:" "$root/$id/data"
+chown -- "root:$(stat -c %g -- "$root/$id/data")" "$root/$id"

@@ -170,7 +170,9 @@ def _whole(moment: datetime) -> datetime:
 def _digest(tree: Tree) -> str:
     digest = hashlib.sha256()
     for name in tree.names:
-        digest.update(f"{name}\0{file_digest(tree.root / name)}\n".encode())
+        digest.update(f"{name}\0{file_digest(tree.root / name)}\n".encode("utf-8", "surrogateescape"))
+    for name, target in tree.links:
+        digest.update(f"{name}\0-> {target}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 

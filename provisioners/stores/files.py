@@ -1,6 +1,7 @@
 """Plain files as an engine of stores: one directory. Satisfies `provisioners.stores.filling.Engine`.
 
-Its files keep their names, contents, modes and times; directories without files are not kept.
+Its files keep their names, contents, modes and times, and symbolic links what they say; directories without files are
+not kept.
 """
 
 from __future__ import annotations
@@ -45,10 +46,29 @@ def ground(inputs: Mapping[str, Any]) -> Ground:
 
 
 def bring(shell: Shell, filling: Filling, tree: Tree, say: Say) -> None:
-    """Bring the files, and the digest of each."""
-    sums = "".join(f"{file_digest(tree.root / name)}  {name}\n" for name in tree.names)
-    shell.put(sums.encode(), f"{filling.place}/sums")
+    """Bring the files, the digest of each, and the list of all that is to be there."""
+    sums = "".join(_sum(file_digest(tree.root / name), f"./{name}") for name in tree.names)
+    shell.put(_bytes(sums), f"{filling.place}/sums")
+    listed = [*(_bytes(f"f\t{name}\t\0") for name in tree.names), *(_bytes(f"l\t{a}\t{b}\0") for a, b in tree.links)]
+    shell.put(b"".join(sorted(listed)), f"{filling.place}/list")
     filling.seed.way.bring(shell, tree, filling.brought, say, exact=True)
+
+
+def _sum(digest: str, name: str) -> str:
+    r"""Return a line as sha256sum reads it.
+
+    Source: GNU coreutils 9.1, src/digest.c (filename_unescape).
+
+    >>> _sum("00", "a b"), _sum("00", "a\nb")
+    ('00  a b\n', '\\00  a\\nb\n')
+    """
+    escaped = name.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
+    return f"{'' if escaped == name else chr(92)}{digest}  {escaped}\n"
+
+
+def _bytes(text: str) -> bytes:
+    """Return a text that has names of files as the bytes that they are."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 def variables(inputs: Values, filling: Filling) -> Mapping[str, str]:
@@ -58,10 +78,21 @@ def variables(inputs: Values, filling: Filling) -> Mapping[str, str]:
 
 def settle(shell: Shell, inputs: Values, say: Say, *, serving: bool) -> None:  # noqa: ARG001  # the protocol has it
     """Let the name under which the files are used lead to them."""
-    directory = inputs["directory"]
-    shell.run(("ln", "--symbolic", "--force", "--no-dereference", f".{directory}/current", f"/srv/files/{directory}"))
+    shell.run(("ln", "--symbolic", "--force", "--no-target-directory", _target(inputs), _link(inputs)))
+
+
+def _link(inputs: Mapping[str, Any]) -> str:
+    return f"/srv/files/{inputs['directory']}"
+
+
+def _target(inputs: Mapping[str, Any]) -> str:
+    return f".{inputs['directory']}/current"
 
 
 def drifted(shell: Shell, inputs: Values, lie: Lie) -> dict[str, Any]:  # noqa: ARG001  # the protocol has it
-    """Return nothing: what users of the files change in them is not looked at."""
-    return {"running": True} if "running" in inputs else {}
+    """Return where the files' name leads, if elsewhere; what users of the files change in them is not looked at."""
+    found: dict[str, Any] = {"running": True} if "running" in inputs else {}
+    leads = shell.run(("readlink", "--", _link(inputs)), check=False).text
+    if leads != _target(inputs):
+        found["directory"] = f"(leads to {leads or 'nothing'})"
+    return found

@@ -44,6 +44,8 @@ def open_repository(backup: Backup, project_directory: Path) -> Repository:
     Raises:
         BadBackup: they cannot be used; the text says why.
     """
+    if backup.kind == "files" and not backup.location.startswith("s3://"):
+        return Files(Directory(project_directory / backup.location, keep_links=True))
     storage = open_storage(backup.location, backup.endpoint, backup.region, project_directory)
     if backup.kind == "pgbackrest":
         return PgBackRest(storage, backup.stanza)

@@ -34,11 +34,13 @@ class Tree:
         root: the directory that they lie in.
         names: their paths in it, sorted.
         size_bytes: of all of them.
+        links: paths of symbolic links in it, each with what it says, sorted.
     """
 
     root: Path
     names: tuple[str, ...]
     size_bytes: int
+    links: tuple[tuple[str, str], ...] = ()
 
 
 class Storage(Protocol):
@@ -57,10 +59,15 @@ class Storage(Protocol):
 
 
 class Directory:
-    """A directory, or one file, of this machine."""
+    """A directory, or one file, of this machine.
 
-    def __init__(self, path: Path) -> None:
-        self.where = str(path)
+    Args:
+        path: where it is.
+        keep_links: whether symbolic links are kept as such; otherwise files are found through them.
+    """
+
+    def __init__(self, path: Path, *, keep_links: bool = False) -> None:
+        self.where, self._keep_links = str(path), keep_links
         self._only = path.name if path.is_file() else ""
         self.root = path.parent if self._only else path
         if not path.exists():
@@ -73,11 +80,11 @@ class Directory:
             return {self._only: self._entry(self.root / self._only)}
         found: dict[str, Entry] = {}
         start = self.root / prefix.rpartition("/")[0]
-        for directory, _, files in os.walk(start, onerror=self._unreadable):
-            for file in files:
+        for directory, below, files in os.walk(start, onerror=self._unreadable):
+            for file in (*files, *below):
                 path = Path(directory, file)
                 name = path.relative_to(self.root).as_posix()
-                if name.startswith(prefix) and path.is_file():
+                if name.startswith(prefix) and (self._is_link(path) or path.is_file()):
                     found[name] = self._entry(path)
         return found
 
@@ -98,11 +105,17 @@ class Directory:
 
     def tree(self, names: Iterable[str], say: Say) -> Tree:
         """Return the files where they are; nothing is copied."""
-        listed = tuple(sorted(names))
-        return Tree(root=self.root, names=listed, size_bytes=sum((self.root / name).stat().st_size for name in listed))
+        listed = sorted(names)
+        links = tuple((name, _target(self.root / name)) for name in listed if self._is_link(self.root / name))
+        files = tuple(name for name in listed if not self._is_link(self.root / name))
+        size = sum((self.root / name).stat().st_size for name in files)
+        return Tree(root=self.root, names=files, size_bytes=size, links=links)
+
+    def _is_link(self, path: Path) -> bool:
+        return self._keep_links and path.is_symlink()
 
     def _entry(self, path: Path) -> Entry:
-        status = path.stat()
+        status = path.stat(follow_symlinks=not self._is_link(path))
         changed = datetime.fromtimestamp(status.st_mtime, UTC)
         return Entry(size_bytes=status.st_size, changed_at=changed, mark=f"{status.st_size}-{status.st_mtime_ns}")
 
@@ -112,6 +125,10 @@ class Directory:
         found = f"{error.filename or self.where} cannot be read ({error.strerror})"
         todo = "Let whoever runs this read it."
         raise BadBackup(Flaw.UNREADABLE, where=self.where, found=found, todo=todo) from error
+
+
+def _target(link: Path) -> str:
+    return os.readlink(link)  # noqa: PTH115  # a Path would tidy it up
 
 
 class Inspected(Protocol):

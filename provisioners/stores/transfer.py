@@ -78,6 +78,10 @@ def tar_chunks(tree: Tree, say: Say, *, exact: bool = False) -> Iterator[bytes]:
             if left:
                 raise UnderstudyError(where=str(tree.root / name), found="it became shorter while it was read")
             yield _padding(info.size)
+    for name, target in tree.links:
+        info = tarfile.TarInfo(name)
+        info.type, info.linkname = tarfile.SYMTYPE, target
+        yield info.tobuf(tarfile.GNU_FORMAT)
     yield bytes(2 * _BLOCK)
 
 
@@ -161,10 +165,13 @@ def make_image(tree: Tree) -> Path:
     with tempfile.TemporaryDirectory(dir=seeds) as staging:
         for name in tree.names:
             _link(tree.root / name, Path(staging) / "tree" / name)
+        for name, target in tree.links:
+            (Path(staging) / "tree" / name).parent.mkdir(parents=True, exist_ok=True)
+            (Path(staging) / "tree" / name).symlink_to(target)
         descriptor, path = tempfile.mkstemp(dir=seeds, suffix=".img")
         os.close(descriptor)
         image = Path(path)
-        blocks = (tree.size_bytes * 102 // 100 + (len(tree.names) * 4096) + (8 << 20)) // 4096
+        blocks = (tree.size_bytes * 102 // 100 + ((len(tree.names) + len(tree.links)) * 4096) + (8 << 20)) // 4096
         options = ("-q", "-F", "-t", "ext4", "-b", "4096", "-m", "0", "-O", "^has_journal,^metadata_csum", "-L", "seed")
         argv = ("mke2fs", *options, "-d", f"{staging}/tree", str(image), str(blocks))
         result = subprocess.run(argv, capture_output=True, check=False)
@@ -178,9 +185,9 @@ def _link(source: Path, target: Path) -> None:
     """Put a file into the staging directory: a second name where that is possible, else a copy."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        target.hardlink_to(source)
+        target.hardlink_to(source.resolve())
     except OSError:
-        shutil.copyfile(source, target)
+        shutil.copy2(source, target)
 
 
 def environment(**variables: str | int | Iterable[str]) -> Mapping[str, str]:
