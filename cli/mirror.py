@@ -13,19 +13,17 @@ import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from cli.adopt import run_there
 from cli.arguments import add_stack, project_directory, short_stack
 from cli.files import load_environment, read_lock
-from cli.pulumi_state import PulumiState
+from cli.ways import Way, ways
 from components.files import read_text
 from components.site import read_services
 from components.strict_yaml import parse
-from model.connection import Connection
 from model.environment import Environment
 from model.errors import ConfigurationError, UnderstudyError
 from model.facts import Unread
@@ -33,22 +31,12 @@ from model.mirror import Known, Mirror, Portrait, built_in, compare_all, in_line
 from model.mirror.excuse import FILE, Excuse
 from model.service import Service
 from model.topology import Access, Machine
-from model.way_in import way_in
 from provisioners.facts.ask import Asking
 from provisioners.facts.portrait import paint
 from provisioners.shell import connect
 
 _PATIENCE_SECONDS = 20.0
 _AT_ONCE = 16
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Way:
-    """How a machine is asked: who logs in, the connection, and the private key; empty for the user's own."""
-
-    access: Access
-    connection: Connection
-    key: str = ""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,14 +72,14 @@ def compared(directory: Path, stack: str) -> Mirror:
     excuses = (*_own_excuses(directory), *_known_excuses(directory, prod, stage, services))
     paths = {machine.name: _paths(machine, services) for machine in prod.topology.machines}
     with ExitStack() as states:
-        ways = [_ways(directory, environment, states) for environment in (prod, stage)]
+        known = [ways(directory, environment, states) for environment in (prod, stage)]
         with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
             sides = [
                 [
                     pool.submit(_portrait, machine, way[machine.name], paths[machine.name])
                     for machine in prod.topology.machines
                 ]
-                for way in ways
+                for way in known
             ]
             pairs = [(ours.result(), theirs.result()) for ours, theirs in zip(*sides, strict=True)]
     return compare_all(pairs, excuses, datetime.now(UTC).date())
@@ -127,34 +115,6 @@ def _known_excuses(
 
 def _paths(machine: Machine, services: Mapping[str, Service]) -> tuple[str, ...]:
     return tuple(file.path for name in machine.services if name in services for file in services[name].files)
-
-
-def _ways(directory: Path, environment: Environment, states: ExitStack) -> dict[str, Way | str]:
-    """Return how each machine is asked, or why it cannot be."""
-    built = any(machine.existing is None for machine in environment.topology.machines)
-    state = states.enter_context(PulumiState(directory, environment.stack, secrets=True)) if built else None
-    ways: dict[str, Way | str] = {}
-    for machine in environment.topology.machines:
-        try:
-            ways[machine.name] = _way(machine, environment.stack, state)
-        except UnderstudyError as error:
-            ways[machine.name] = str(error)
-    return ways
-
-
-def _way(machine: Machine, stack: str, state: PulumiState | None) -> Way:
-    if machine.existing is not None:
-        access = machine.existing
-        # Commands run as who logs in: the questions themselves say which of them need sudo.
-        connection = Connection(
-            name=machine.name, address=access.host, port=access.port, user=access.user, jump=access.jump
-        )
-        return Way(access=access, connection=connection)
-    assert state is not None
-    exported: dict[str, Any] = state.exported
-    connection, key = way_in(exported, stack, machine.name)
-    access = Access(host=connection.address, port=connection.port, user=connection.user, sudo=connection.sudo)
-    return Way(access=access, connection=connection, key=key)
 
 
 def _portrait(machine: Machine, way: Way | str, paths: tuple[str, ...]) -> Portrait:
