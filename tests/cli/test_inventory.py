@@ -95,7 +95,7 @@ class Desk:
         return done.stdout + (done.stderr if code else "")
 
     def listed(self, **more: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.run(str(self.script), "--list", **more))
+        found: dict[str, Any] = json.loads(self.run(str(self.script), "--list", code=0, **more))
         return found
 
 
