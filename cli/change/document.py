@@ -1,0 +1,161 @@
+"""Writes a change down: all that `pulumi up` would do, as a document that a person can type, with the way back.
+
+It says what is really on the machines now, so they are looked at. It lies in `changes/`, as Markdown and as a page,
+beside the plan to which `pulumi up --plan` keeps. No secret is in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from cli.arguments import add_stack, project_directory, short_stack
+from cli.change._previewed import previewed
+from cli.pulumi_state import PulumiState
+from model.change import Step
+from model.change.document import Document, Part, markdown
+from model.change.planned import SERVICE, Planned, messages, planned
+from model.errors import UnderstudyError
+from model.way_in import revealed, way_in
+from provisioners.changes.apply import observe
+from provisioners.changes.by_hand import in_words, part_of
+from provisioners.changes.page import page
+from provisioners.changes.written import interruptions, service_part, taken_away_part
+from provisioners.shell import connect
+
+FOLDER = "changes"
+_PATIENCE_SECONDS = 20.0
+_AT_ONCE = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What is to be said of one planned step: how it is typed, or in words that Understudy itself does it."""
+
+    part: Part | None = None
+    notice: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    words: str = ""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `understudy change document`."""
+    add_stack(parser)
+    parser.set_defaults(stack="prod")
+    parser.add_argument("--why", required=True, help="why it is done, in your own words")
+    parser.add_argument("--title", default="", help="default: what it changes")
+    parser.add_argument("--risk", default="Not said.", help="what may go wrong, and how much hangs on it")
+    parser.add_argument("--when", default="At any time.", help="when it may be done; default: %(default)s")
+    parser.add_argument("--needs", action="append", default=[], metavar="WHO", help="whom it needs; may be repeated")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the document and say where it lies; 1 where there is nothing to do."""
+    directory, stack = project_directory(arguments.cwd), short_stack(arguments.stack)
+    with TemporaryDirectory(prefix="understudy-change-") as aside:
+        plan = Path(aside) / "plan.json"
+        preview = previewed(directory, stack, f"--save-plan={plan}")
+        told = told_of(directory, stack, planned(preview))
+        if not told:
+            print(f"{stack}: nothing to change: what is in Git is there")
+            return 1
+        document = written(arguments, stack, told, messages(preview))
+        folder = directory / FOLDER / f"{document.written[:10]}-{document.identifier}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "document.md").write_text(markdown(document), encoding="utf-8")
+        (folder / "document.html").write_text(page(document), encoding="utf-8")
+        (folder / "plan.json").write_bytes(plan.read_bytes())
+    for name in ("document.md", "document.html", "plan.json"):
+        print(folder / name)
+    print(f"apply just this: ./run pulumi up -s {stack} --plan {folder.relative_to(directory) / 'plan.json'}")
+    return 0
+
+
+def told_of(directory: Path, stack: str, steps: Sequence[Planned]) -> tuple[Told, ...]:
+    """Return what is to be said of each planned step; the machines of services are looked at, side by side."""
+    if not steps:
+        return ()
+    with PulumiState(directory, stack, secrets=True) as state:
+        deployment = state.exported
+    with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+        found = pool.map(lambda step: _told(stack, deployment, step), steps)
+        return tuple(each for each in found if each is not None)
+
+
+def _told(stack: str, deployment: Mapping[str, Any], step: Planned) -> Told | None:
+    if step.kind != SERVICE:
+        part = part_of(step)
+        return Told(part=part) if part else Told(words=in_words(step))
+    machine = step.name.partition(":")[0]
+    if step.operation == "delete":
+        return Told(part=taken_away_part({**step.before, "connection": {"name": machine}}))
+    try:
+        connection, key = way_in(deployment, stack, machine)
+    except UnderstudyError:
+        return Told(words=f"{step.name} is made on a machine that is not there yet")
+    inputs = {**step.after, "connection": connection.values(), "secrets": _secrets(deployment, step)}
+    with connect(connection, key, lambda _: None, _PATIENCE_SECONDS) as shell:
+        found = observe(shell, inputs)
+    part = service_part(inputs, found)
+    if part is None:
+        return None
+    secrets = tuple(name for one in part.steps for name in one.secrets)
+    return Told(part=part, notice=interruptions(inputs, found), secrets=secrets)
+
+
+def _secrets(deployment: Mapping[str, Any], step: Planned) -> dict[str, str]:
+    """Return the secrets of a service as the state has them; a new one differs from whatever is on the machine."""
+    resources = (deployment.get("deployment") or {}).get("resources") or ()
+    mine = (each for each in resources if each.get("type") == SERVICE and each["urn"].endswith(f"::{step.name}"))
+    known = revealed((next(mine, {}).get("inputs") or {}).get("secrets") or {})
+    wanted = step.after.get("secrets")
+    names = wanted if isinstance(wanted, Mapping) else known
+    return {name: str(known.get(name, "(new)")) for name in names}
+
+
+def written(arguments: argparse.Namespace, stack: str, told: Sequence[Told], said: Iterable[str]) -> Document:
+    """Return the document."""
+    parts = tuple(each.part for each in told if each.part)
+    names = [part.name for part in parts] or ["what Understudy itself does"]
+    place = "`./run pulumi stack export --show-secrets`, at the store of that name"
+    return Document(
+        identifier=identifier(parts),
+        title=arguments.title or f"Change of {', '.join(names[:4])}{' and more' if len(names) > 4 else ''}",
+        stack=stack,
+        why=arguments.why,
+        risk=arguments.risk,
+        when=arguments.when,
+        written=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        notice=tuple(dict.fromkeys(line for each in told for line in each.notice)),
+        needs=tuple(arguments.needs) or ("Whoever types it, as root on the machines.",),
+        secrets=tuple((name, place) for name in sorted({name for each in told for name in each.secrets})),
+        before=_before(parts),
+        parts=parts,
+        own=tuple(each.words for each in told if each.words),
+        gate="\n".join(said),
+    )
+
+
+def _before(parts: Sequence[Part]) -> tuple[Step, ...]:
+    """Return what must be true first: nothing is open on any machine of a service."""
+    if not any(part.machine for part in parts):
+        return ()
+    command = "[ -z \"$(ls -A /root/configs/.open 2>/dev/null)\" ] && echo 'no change is open'\n"
+    return (Step(name="On each machine: nobody else is changing it", command=command, prints="no change is open"),)
+
+
+def identifier(parts: Sequence[Part]) -> str:
+    """Return the first 12 digits of the digest of everything that is typed.
+
+    >>> identifier(())
+    'e3b0c44298fc'
+    """
+    text = "\0".join(step.command for part in parts for step in (*part.steps, *part.undo))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
