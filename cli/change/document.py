@@ -114,7 +114,8 @@ def _secrets(deployment: Mapping[str, Any], step: Planned) -> dict[str, str]:
     """Return the secrets of a service as the state has them; a new one differs from whatever is on the machine."""
     resources = (deployment.get("deployment") or {}).get("resources") or ()
     mine = (each for each in resources if each.get("type") == SERVICE and each["urn"].endswith(f"::{step.name}"))
-    known = revealed((next(mine, {}).get("inputs") or {}).get("secrets") or {})
+    held: Mapping[str, Any] = next(mine, {"inputs": {}})
+    known = revealed((held.get("inputs") or {}).get("secrets") or {})
     wanted = step.after.get("secrets")
     names = wanted if isinstance(wanted, Mapping) else known
     return {name: str(known.get(name, "(new)")) for name in names}
