@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
@@ -83,6 +83,16 @@ def compared(directory: Path, stack: str) -> Mirror:
             ]
             pairs = [(ours.result(), theirs.result()) for ours, theirs in zip(*sides, strict=True)]
     return compare_all(pairs, excuses, datetime.now(UTC).date())
+
+
+def portraits(directory: Path, stack: str, names: Collection[str]) -> tuple[Portrait, ...]:
+    """Return what some machines of a stack are like, in the order of the topology; they are asked side by side."""
+    environment, services = load_environment(directory, stack), read_services(directory)
+    machines = [machine for machine in environment.topology.machines if machine.name in names]
+    with ExitStack() as states, ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+        ways = _ways(directory, environment, states)
+        asked = [pool.submit(_portrait, machine, ways[machine.name], _paths(machine, services)) for machine in machines]
+        return tuple(each.result() for each in asked)
 
 
 def _own_excuses(directory: Path) -> tuple[Excuse, ...]:

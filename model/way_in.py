@@ -39,6 +39,12 @@ def way_in(deployment: Mapping[str, Any], stack: str, machine: str) -> tuple[Con
     return connection_of(revealed(values["connection"])), str(revealed(values["private_key"]))
 
 
+def machine_names(deployment: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the machines that a stack has built, in order."""
+    resources = (deployment.get("deployment") or {}).get("resources") or []
+    return tuple(sorted(each["urn"].rpartition("::")[2] for each in resources if each.get("type") == _BOOT))
+
+
 def revealed(value: Any) -> Any:
     """Return a value out of a state whose secrets were exported in plain text.
 
