@@ -9,31 +9,38 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+import traceback
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from cli.arguments import add_stack, project_directory, short_stack
+from cli.drill_history import read_history, record
 from cli.drill_timer import install, remove
 from cli.files import load_environment, read_lock, write_lock
 from cli.pins import in_words, labelled_pin, open_backups, pin_lines
 from cli.preflight import ensure_placed
 from cli.pulumi_state import PulumiState
-from model.drilling import attempted, environment_checks, fault_in, holds, in_utc, restore_of
+from model.drilling import attempted, environment_checks, fault_in, holds, in_utc, refuse_changed, restore_of
 from model.environment import Environment
 from model.errors import UnderstudyError
-from model.evidence import Drill, Restore, drill_line
-from model.placement import PinnedSeed
+from model.evidence import Drill, Restore
+from model.placement import PinnedSeed, Placement
 from model.topology import Store
 
 NIGHTLY = "*-*-* 02:30:00"
 ATTEMPTS = "UNDERSTUDY_ATTEMPTS"
 """The variable that names a file where the provider notes restores that it refused."""
+_END_SECONDS = 60.0
+"""How long Pulumi may take to end when the drill is stopped."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,15 +56,40 @@ def run(arguments: argparse.Namespace) -> int:
     directory, stack = project_directory(arguments.cwd), short_stack(arguments.stack)
     if arguments.remove:
         return remove(stack)
-    environment = load_environment(directory, stack)
-    refuse_live(environment)
     if arguments.install:
+        refuse_live(load_environment(directory, stack))
         return install(directory, stack, arguments.at)
-    drill = rehearse(directory, environment)
-    record(directory, drill)
+    signal.signal(signal.SIGTERM, _stop)
+    drill = proof(directory, stack)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends by itself now, once it is written down
+    recorded = record(directory, drill)
     for line in told(drill):
         print(line)
-    return 0 if drill.ok else 1
+    return 0 if recorded and drill.ok else 1
+
+
+class Stopped(KeyboardInterrupt):
+    """Somebody asked this process to end, and nobody the processes that it started."""
+
+
+def _stop(number: int, _: object) -> None:
+    raise Stopped(f"it was stopped by {signal.Signals(number).name}")
+
+
+def proof(directory: Path, stack: str) -> Drill:
+    """Drill, and return what came of it. What could not run, for whatever reason, is red like what went wrong."""
+    began = datetime.now(UTC).replace(microsecond=0)
+    try:
+        environment = load_environment(directory, stack)
+        refuse_live(environment)
+        return rehearse(directory, environment, began)
+    except KeyboardInterrupt as error:
+        return _red(began, stack, str(error) or "it was interrupted")
+    except UnderstudyError as error:
+        return _red(began, stack, str(error))
+    except Exception as error:  # noqa: BLE001  # a full disk, a broken file, a mistake of ours: none may pass for green
+        traceback.print_exc(file=sys.stderr)
+        return _red(began, stack, f"it could not run: {type(error).__name__}: {error}")
 
 
 def refuse_live(environment: Environment) -> None:
@@ -66,8 +98,7 @@ def refuse_live(environment: Environment) -> None:
     Raises:
         UnderstudyError: it mirrors no other stack, or fills no store from a backup.
     """
-    stores = [store for store in environment.topology.stores if store.backup is not None]
-    if not environment.mirror_of or environment.settings.seed != "newest" or not stores:
+    if not environment.mirror_of or environment.settings.seed != "newest" or not filled(environment):
         raise UnderstudyError(
             where=f"stack {environment.stack}",
             found="it has data of its own, or no store that is filled from a backup",
@@ -76,41 +107,65 @@ def refuse_live(environment: Environment) -> None:
         )
 
 
-def rehearse(directory: Path, environment: Environment) -> Drill:
-    """Restore the newest snapshots and return what came of it; what goes wrong is told in it."""
-    began, started = datetime.now(UTC).replace(microsecond=0), time.monotonic()
-    stack = environment.stack
-    stores = tuple(store for store in environment.topology.stores if store.backup is not None)
-    restores: tuple[Restore, ...] = ()
+def rehearse(directory: Path, environment: Environment, began: datetime) -> Drill:
+    """Restore the newest snapshots and return what came of it.
+
+    Raises:
+        UnderstudyError: it could not even be tried.
+    """
+    started = time.monotonic()
+    before = ensure_placed(directory, environment)
+    drills = read_history(directory, environment.stack)
+    pins = tuple(newest_pin(directory, store, began, before.seeds, drills) for store in filled(environment))
+    for line in pin_lines(before.seeds, pins):
+        print(line, flush=True)
+    fault, restores = _fill(directory, environment, before, pins)
+    if fault:
+        return _red(began, environment.stack, fault, restores)
+    return _judged(began, time.monotonic() - started, environment, pins, _deployment(directory, environment.stack))
+
+
+def filled(environment: Environment) -> tuple[Store, ...]:
+    """Return the stores that are filled from a backup."""
+    return tuple(store for store in environment.topology.stores if store.backup is not None)
+
+
+def _fill(
+    directory: Path, environment: Environment, before: Placement, pins: tuple[PinnedSeed, ...]
+) -> tuple[str, tuple[Restore, ...]]:
+    """Move the pins and run `up`; return why it failed, and the restores that it refused. Then the pins go back."""
+    stack, restores = environment.stack, tuple[Restore, ...]()
+    write_lock(directory, stack, replace(before, seeds=tuple(sorted(pins, key=lambda pin: pin.store))))
+    done = False
     try:
-        before = ensure_placed(directory, environment)
-        pins = tuple(newest_pin(directory, store, began) for store in stores)
-        for line in pin_lines(before.seeds, pins):
-            print(line, flush=True)
-        write_lock(directory, stack, replace(before, seeds=tuple(sorted(pins, key=lambda pin: pin.store))))
         with tempfile.NamedTemporaryFile("r", prefix="understudy-attempts-") as attempts:
             code, printed = bring_up(directory, stack, attempts.name)
-            restores = tuple(_attempts(stores, attempts.read()))
-        with PulumiState(directory, stack) as state:
-            deployment = state.exported
-        if code != 0:
-            _put_back(directory, stack, before.seeds, deployment)
-            return _red(began, stack, fault_in(printed), restores)
-        return _judged(began, time.monotonic() - started, environment, pins, deployment)
-    except UnderstudyError as error:
-        return _red(began, stack, str(error), restores)
-    except KeyboardInterrupt:
-        return _red(began, stack, "interrupted", restores)
+            restores = tuple(_attempts(filled(environment), attempts.read()))
+        done = code == 0
+    finally:
+        if not done:
+            _put_back(directory, stack, before.seeds)
+    return "" if done else fault_in(printed) or f"`pulumi up` ended with {code}", restores
 
 
-def newest_pin(directory: Path, store: Store, began: datetime) -> PinnedSeed:
+def _deployment(directory: Path, stack: str) -> dict[str, Any]:
+    with PulumiState(directory, stack) as state:
+        return state.exported
+
+
+def newest_pin(
+    directory: Path, store: Store, began: datetime, pinned: tuple[PinnedSeed, ...], drills: tuple[Drill, ...]
+) -> PinnedSeed:
     """Return the pin on a store's newest snapshot, good or not: a bad one is what a drill is there to find.
 
     Raises:
-        UnderstudyError: the repository cannot be used, or its newest snapshot is not good.
+        UnderstudyError: the repository cannot be used, its newest snapshot is not good, or is not what it was when it
+            was pinned or drilled before.
     """
     label = open_backups(directory, store).snapshots()[-1].label
-    return replace(labelled_pin(directory, store, label), drilled_at=began)
+    pin = replace(labelled_pin(directory, store, label), drilled_at=began)
+    refuse_changed(pin, pinned, drills)
+    return pin
 
 
 def bring_up(directory: Path, stack: str, attempts: str) -> tuple[int, str]:
@@ -129,27 +184,52 @@ def bring_up(directory: Path, stack: str, attempts: str) -> tuple[int, str]:
         errors="replace",
     ) as process:
         assert process.stdout is not None
-        for line in process.stdout:
-            sys.stdout.write(line)
-            sys.stdout.flush()
-            kept.append(line)
+        try:
+            for line in process.stdout:
+                sys.stdout.write(line)
+                sys.stdout.flush()
+                kept.append(line)
+        except BaseException as error:
+            _end(process, tell=not isinstance(error, KeyboardInterrupt) or isinstance(error, Stopped))
+            raise
     return process.returncode, "".join(kept)
 
 
-def _attempts(stores: tuple[Store, ...], text: str) -> list[Restore]:
+def _end(process: subprocess.Popen[str], *, tell: bool) -> None:
+    """Let Pulumi end in order, as after Ctrl-C, of which a terminal has told it already; a second word would cut it."""
+    if tell:
+        process.send_signal(signal.SIGINT)
+    try:
+        process.wait(timeout=_END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+
+
+def _attempts(stores: tuple[Store, ...], text: str) -> Iterator[Restore]:
+    """Yield what the provider noted; a line that was cut off with it is none."""
     by_name = {store.name: store for store in stores}
-    noted = [json.loads(line) for line in text.splitlines() if line.strip()]
-    return [attempted(by_name[each["store"]], each) for each in noted if each.get("store") in by_name]
+    for line in text.splitlines():
+        with suppress(ValueError):
+            noted = json.loads(line)
+            if noted.get("store") in by_name:
+                yield attempted(by_name[noted["store"]], noted)
 
 
-def _put_back(directory: Path, stack: str, before: tuple[PinnedSeed, ...], deployment: dict[str, Any]) -> None:
-    """Let the pins say what the stores hold: those that were not filled keep their old data."""
-    lock = read_lock(directory, stack)
-    if lock is None:
+def _put_back(directory: Path, stack: str, before: tuple[PinnedSeed, ...]) -> None:
+    """Let the pins say what the stores hold: those that were not filled keep their old data.
+
+    What hinders that is only told: the drill is red for another reason, which must not be lost.
+    """
+    try:
+        lock, deployment = read_lock(directory, stack), _deployment(directory, stack)
+        if lock is None:
+            return
+        old = {pin.store: pin for pin in before}
+        pins = tuple(pin if holds(deployment, pin) else old.get(pin.store, pin) for pin in lock.seeds)
+        write_lock(directory, stack, replace(lock, seeds=pins))
+    except (UnderstudyError, OSError, ValueError) as error:
+        print(f"the pins could not be put back: {error}", file=sys.stderr)
         return
-    old = {pin.store: pin for pin in before}
-    pins = tuple(pin if holds(deployment, pin) else old.get(pin.store, pin) for pin in lock.seeds)
-    write_lock(directory, stack, replace(lock, seeds=pins))
     for pin in pins:
         print(f"store {pin.store}: the pin is on {in_words(pin)}")
 
@@ -177,23 +257,6 @@ def _judged(
         checks=environment_checks(deployment),
         fault=f"not restored: {', '.join(left)}" if left else "",
     )
-
-
-def record(directory: Path, drill: Drill) -> None:
-    """Append a drill to the stack's history, and show it in the report."""
-    folder = directory / "reports" / drill.stack
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "drills.jsonl"
-    with path.open("a", encoding="utf-8") as file:
-        file.write(f"{drill_line(drill)}\n")
-        file.flush()
-        os.fsync(file.fileno())
-    from provisioners.report.kind import refresh
-
-    try:
-        refresh(str(folder / "report.html"), str(path))
-    except UnderstudyError as error:
-        print(f"the drill is in {path}, but not in the report: {error}", file=sys.stderr)
 
 
 def told(drill: Drill) -> list[str]:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from model.evidence import Check, Restore
+from model.evidence import Check, Drill, Restore
 from model.evidence.values import from_values
 from model.placement import PinnedSeed
+from model.snapshot import BadBackup, Flaw
 from model.topology import Store
 
 STORES = tuple(f"understudy:index:{kind}" for kind in ("PostgresPrimary", "MariadbPrimary", "FilesStore"))
 _REPLICA, _PAGE = "understudy:index:PostgresReplica", "understudy:index:HttpCheck"
-_RESTORED = ("snapshot", "taken_at", "data_age_seconds", "restore_seconds", "checks", "system_identifier")
+_RESTORED = (
+    *("snapshot", "snapshot_digest", "taken_at", "data_age_seconds", "restore_seconds"),
+    *("checks", "system_identifier"),
+)
 
 
 def in_utc(moment: datetime) -> str:
@@ -42,6 +46,37 @@ def holds(deployment: Mapping[str, Any], pin: PinnedSeed) -> bool:
     drilled_at = in_utc(pin.drilled_at) if pin.drilled_at else ""
     wanted = (pin.snapshot, pin.repository_digest, drilled_at)
     return (inputs.get("snapshot"), inputs.get("snapshot_digest"), inputs.get("drilled_at") or "") == wanted
+
+
+def refuse_changed(pin: PinnedSeed, pinned: Iterable[PinnedSeed], drills: Sequence[Drill]) -> None:
+    """Refuse a snapshot whose content is no longer what it was: a snapshot is written once.
+
+    What was changed before anybody looked at it, checksums and all, cannot be told from what was written.
+
+    Args:
+        pin: what would be restored.
+        pinned: what the lock file pins; a person's word that the present content is meant.
+        drills: the history, oldest first; looked at where the lock file pins another snapshot.
+
+    Raises:
+        BadBackup: it was pinned or drilled before, with other content.
+    """
+    same = (pin.store, pin.snapshot, in_utc(pin.taken_at))
+    known = [each.repository_digest for each in pinned if (each.store, each.snapshot, in_utc(each.taken_at)) == same]
+    known += [
+        each.snapshot_digest
+        for drill in reversed(drills)
+        for each in drill.restores
+        if (each.store, each.snapshot, each.taken_at) == same and each.snapshot_digest
+    ]
+    if known and not pin.repository_digest.startswith(known[0]):
+        raise BadBackup(
+            Flaw.DAMAGED,
+            where=f"store {pin.store}: {pin.snapshot}",
+            found=f"it is not the one that was pinned or drilled before: its digest is {pin.repository_digest[:16]}…",
+            wanted=f"{known[0][:16]}…",
+            todo="If it was changed on purpose, pin it again with `understudy seed --newest`.",
+        )
 
 
 def restore_of(deployment: Mapping[str, Any], store: Store) -> Restore | None:

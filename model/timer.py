@@ -31,14 +31,15 @@ class Timer:
         return {f"{self.name}.service": self._service(), f"{self.name}.timer": self._timer()}
 
     def _service(self) -> str:
-        variables = "".join(
-            f"Environment={_word(f'{name}={value}')}\n" for name, value in sorted(self.environment.items())
-        )
+        variables = "".join(f"Environment={_quoted(f'{n}={value}')}\n" for n, value in sorted(self.environment.items()))
+        # env, since systemd refuses a program whose path has a quotation mark in it.
+        command = " ".join(("/usr/bin/env", "--", *(_word(word) for word in self.argv)))
         return (
             f"# Written by `understudy drill --install`.\n[Unit]\nDescription={_plain(self.description)}\n"
             f"After=network-online.target libvirtd.service\n\n[Service]\nType=oneshot\n"
             f"WorkingDirectory={_plain(self.directory)}\n{variables}"
-            f"ExecStart={' '.join(_word(word) for word in self.argv)}\nNice=10\nTimeoutStartSec=infinity\n"
+            f"ExecStart={command}\nNice=10\nTimeoutStartSec=infinity\n"
+            f"KillMode=mixed\nTimeoutStopSec=5min\n"
         )
 
     def _timer(self) -> str:
@@ -60,13 +61,24 @@ def _plain(text: str) -> str:
     return text.replace("%", "%%")
 
 
-def _word(text: str) -> str:
-    """Return one word of a command or an assignment, as systemd reads it.
+def _quoted(text: str) -> str:
+    """Return an assignment, in which a dollar sign means itself.
 
-    Source: systemd.service(5), "Command lines"; systemd.exec(5), ``Environment=``.
+    Source: systemd.exec(5), ``Environment=``.
+
+    >>> _quoted('50% of "$HOME"')
+    '"50%% of \\\\"$HOME\\\\""'
+    """
+    escaped = _plain(text).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _word(text: str) -> str:
+    """Return one argument of a command, in which a dollar sign would begin a variable.
+
+    Source: systemd.service(5), "Command lines".
 
     >>> _word('50% of "$HOME"')
     '"50%% of \\\\"$$HOME\\\\""'
     """
-    escaped = _plain(text).replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$")
-    return f'"{escaped}"'
+    return _quoted(text).replace("$", "$$")

@@ -41,6 +41,7 @@ class Restore:
         taken_at: when it was taken, such as ``2026-11-23T01:00:00Z``.
         data_age_seconds: how old the newest data was when it had been restored; None where that could not be told.
         restore_seconds: how long the restore took; None where it did not end.
+        snapshot_digest: of what identifies the snapshot in its repository; empty where it was not noted.
     """
 
     store: str
@@ -53,6 +54,7 @@ class Restore:
     restore_seconds: float | None = None
     checks: tuple[Check, ...] = ()
     system_identifier: str = ""
+    snapshot_digest: str = ""
 
     @property
     def green(self) -> bool:

@@ -84,7 +84,8 @@ def all_checks(document: Document) -> tuple[Check, ...]:
     return (*document.checks, *(check for restore in document.restores for check in restore.checks))
 
 
-def _verdict(document: Document) -> Markup:
+def _verdict(document: Document, drills: Sequence[Drill]) -> Markup:
+    newest = max(drills, key=lambda drill: drill.at, default=None)
     checks = all_checks(document)
     red = [check for check in checks if not check.green]
     unsure = [restore for restore in document.restores if not restore.green]
@@ -94,6 +95,8 @@ def _verdict(document: Document) -> Markup:
     if unsure:
         stores = ", ".join(restore.store for restore in unsure)
         return _banner("bad", "A restore does not count", f"{stores}: not checked, not ended, or of unknown age")
+    if newest is not None and not newest.ok:
+        return _banner("bad", "The newest drill is red", newest.fault or "Drills, below, has what was wrong.")
     if not checks:
         return _banner("unknown", "Nothing was checked", "So nothing is shown to work.")
     return _banner("good", "All that was checked works", count(len(checks), "check"))
@@ -111,7 +114,7 @@ def _header(document: Document, drills: Sequence[Drill]) -> Markup:
         element("p", "Understudy", class_="kicker"),
         element("h1", document.stack),
         element("p", " · ".join(about), class_="muted") if about else "",
-        _verdict(document),
+        _verdict(document, drills),
         _figures(document, drills),
     )
 
