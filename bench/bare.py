@@ -33,7 +33,8 @@ def seconds_to_ssh(image: ImagePaths, sizes: tuple[Size, ...], directory: Path) 
     began = time.monotonic()
     with ExitStack() as stack:
         for machine in machines:
-            guest = subprocess.Popen(qemu_arguments(image, machine), stdin=subprocess.DEVNULL)
+            command = ("setpriv", "--pdeathsig=KILL", "--", *qemu_arguments(image, machine))  # it ends with us
+            guest = subprocess.Popen(command, stdin=subprocess.DEVNULL)
             stack.callback(guest.wait)
             stack.callback(guest.kill)
         with ThreadPoolExecutor(len(machines)) as pool:

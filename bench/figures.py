@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import statistics
-import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.bare import Size, seconds_to_ssh
+from bench.room import room
 from bench.site import Site
 from images import build
 
@@ -27,6 +27,7 @@ class Figure:
         ours: seconds that Understudy took.
         by_hand: seconds of what it is compared with, in the same run; None where there is nothing to compare with.
         goal: what the ratio should be at most; None where there is none.
+        goal_beyond: how many seconds more it should be at most; None where that is no goal.
     """
 
     name: str
@@ -34,11 +35,28 @@ class Figure:
     against: str = ""
     by_hand: float | None = None
     goal: float | None = None
+    goal_beyond: float | None = None
 
     @property
     def ratio(self) -> float | None:
         """Return ours to by hand."""
         return None if self.by_hand is None else self.ours / self.by_hand
+
+    @property
+    def beyond(self) -> float | None:
+        """Return how many seconds ours took more."""
+        return None if self.by_hand is None else self.ours - self.by_hand
+
+
+def medians(runs: int, ways: Mapping[str, Callable[[], object]]) -> dict[str, float]:
+    """Return how many seconds each way takes; they are run in turn, so that a busy minute is nobody's alone."""
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(runs):
+        for name, way in ways.items():
+            began = time.monotonic()
+            way()
+            taken[name].append(time.monotonic() - began)
+    return {name: statistics.median(each) for name, each in taken.items()}
 
 
 def _only_machines(site: Site, sizes: dict[str, Size], *, warm: bool) -> None:
@@ -64,8 +82,7 @@ def boots(say: Say, runs: int = 3) -> tuple[Figure, ...]:
     """Measure `up` of one machine and of five, woken and cold, against bare boots; medians of alternating runs."""
     image = build.ensure(say)
     figures: list[Figure] = []
-    with tempfile.TemporaryDirectory(prefix="understudy-bench-") as name:
-        directory = Path(name)
+    with room(say) as directory:
         for title, sizes in (("one machine", (ONE,)), ("five machines", FIVE)):
             taken: dict[str, list[float]] = {"bare": [], "warm": [], "cold": [], "bare one": []}
             sites = {way: _site(directory / f"{len(sizes)}{way}", sizes, way == "warm") for way in ("warm", "cold")}
@@ -111,18 +128,3 @@ def _boot_figures(title: str, seconds: dict[str, float]) -> list[Figure]:
             goal=cold_goal,
         ),
     ]
-
-
-def previews(say: Say, runs: int = 3) -> tuple[Figure, ...]:
-    """Measure the preview that finds nothing to do, of the sample's whole stage."""
-    with tempfile.TemporaryDirectory(prefix="understudy-bench-") as name:
-        site = Site(Path(name))
-        say("building the stage")
-        site.pulumi("up", site.stage)
-        taken = []
-        for _ in range(runs):
-            began = time.monotonic()
-            site.pulumi("preview", site.stage, "--expect-no-changes")
-            taken.append(time.monotonic() - began)
-        site.pulumi("destroy", site.stage)
-    return (Figure(name="preview of the sample stage, nothing to do", ours=statistics.median(taken)),)

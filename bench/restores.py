@@ -7,11 +7,11 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from bench.figures import Figure
+from bench.figures import Figure, Say
+from bench.room import room
 from bench.site import Site
 from model.topology import Backup
 from model.way_in import way_in
@@ -20,7 +20,6 @@ from provisioners.stores.repository import open_repository
 from provisioners.stores.sample import Here, grow, short_lived_server
 from provisioners.stores.transfer import Way
 
-Say = Callable[[str], None]
 MEBIBYTES = 2400
 """So much that a restore by hand takes about a minute on a machine without hardware virtualisation."""
 _BACKUP = {"kind": "pgbackrest", "path": "samples/large", "stanza": "shop"}
@@ -28,23 +27,20 @@ _BACKUP = {"kind": "pgbackrest", "path": "samples/large", "stanza": "shop"}
 
 def restores(say: Say, runs: int = 2, mebibytes: int = MEBIBYTES) -> tuple[Figure, ...]:
     """Measure both in turn, on one machine of the stage; medians."""
-    with tempfile.TemporaryDirectory(prefix="understudy-bench-") as name:
-        site = Site(Path(name))
+    with room(say) as directory:
+        site = Site(directory)
         say(f"making a repository of {mebibytes} MiB")
         make_repository(site.directory / _BACKUP["path"], mebibytes)
         _one_machine(site)
         ours, by_hand = [], []
-        try:
-            for turn in range(runs):
-                say(f"the restore: turn {turn + 1} of {runs}")
-                if turn == 0:
-                    site.pulumi("up", site.stage)
-                else:
-                    site.run("understudy", "drill", "-s", site.stage)
-                ours.append(_seconds(site))
-                by_hand.append(_typed(site))
-        finally:
-            site.end(site.stage)
+        for turn in range(runs):
+            say(f"the restore: turn {turn + 1} of {runs}")
+            if turn == 0:
+                site.pulumi("up", site.stage)
+            else:
+                site.run("understudy", "drill", "-s", site.stage)
+            ours.append(_seconds(site))
+            by_hand.append(_typed(site))
     figure = Figure(
         name=f"the restore of {mebibytes} MiB, with bringing the backup to the machine",
         ours=statistics.median(ours),

@@ -21,11 +21,20 @@ class Site:
 
     Args:
         directory: an empty directory.
+        name: of a site that is in the directory already, with whatever it has.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self.directory, self.name = directory, f"t{uuid4().hex[:5]}"
+    def __init__(self, directory: Path, name: str = "") -> None:
+        self.directory, self.name = directory, name or f"t{uuid4().hex[:5]}"
         self.stage, self.prod = f"{self.name}-stage", f"{self.name}-prod"
+        self.environment = {key: os.environ[key] for key in _SHARED if key in os.environ}
+        self.environment |= {key: value for key, value in os.environ.items() if key.startswith("PIP_") or "CERT" in key}
+        self.environment["XDG_STATE_HOME"] = str(directory / ".state")
+        if not name:
+            self._copy()
+
+    def _copy(self) -> None:
+        directory = self.directory
         listed = subprocess.run(
             ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
             cwd=ROOT,
@@ -42,9 +51,6 @@ class Site:
         (directory / "Pulumi.stage.yaml").rename(directory / f"Pulumi.{self.stage}.yaml")
         self.configure(self.stage, mirror=self.prod)
         self.configure(self.prod, protect=False)
-        self.environment = {key: os.environ[key] for key in _SHARED if key in os.environ}
-        self.environment |= {key: value for key, value in os.environ.items() if key.startswith("PIP_") or "CERT" in key}
-        self.environment["XDG_STATE_HOME"] = str(directory / ".state")
 
     def configure(self, stack: str, **values: Any) -> None:
         """Set values of a stack's file."""
@@ -103,6 +109,10 @@ class Site:
     def ssh(self, stack: str, machine: str, *argv: str, code: int | None = 0) -> str:
         """Run a command on a machine."""
         return self.run("understudy", "ssh", "-s", stack, machine, "--", *argv, code=code)
+
+    def has_begun(self, stack: str) -> bool:
+        """Return whether there is a state of the stack: then there may be machines."""
+        return any(self.directory.glob(f".state/understudy/state/.pulumi/stacks/*/{stack}.json"))
 
     def end(self, *stacks: str) -> None:
         """Destroy these stacks, whatever state they are in."""

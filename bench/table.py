@@ -1,12 +1,20 @@
-"""The table of figures as Markdown; pure."""
+"""The tables of figures as Markdown; pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import date
 
 from bench.figures import Figure
 
-_BEGIN, _END = "<!-- bench:begin -->", "<!-- bench:end -->"
+
+def caption(when: date, cores: int, accelerator: str) -> str:
+    """Return when and on what something was measured.
+
+    >>> caption(date(2026, 11, 25), 2, "tcg")
+    'Measured on 2026-11-25, on 2 cores, machines with TCG:'
+    """
+    return f"Measured on {when.isoformat()}, on {cores} cores, machines with {accelerator.upper()}:"
 
 
 def table(figures: Iterable[Figure]) -> str:
@@ -14,7 +22,7 @@ def table(figures: Iterable[Figure]) -> str:
     rows = ["| what | seconds | against | seconds | ratio | goal |", "|---|---:|---|---:|---:|---:|"]
     rows += [
         f"| {each.name} | {each.ours:.1f} | {each.against or '–'} | {_number(each.by_hand, 1)} "
-        f"| {_number(each.ratio, 2)} | {_number(each.goal, 1)} |"
+        f"| {_number(each.ratio, 2)} | {_goal(each)} |"
         for each in figures
     ]
     return "\n".join(rows)
@@ -24,12 +32,24 @@ def _number(value: float | None, digits: int) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
 
-def replaced(readme: str, text: str) -> str:
-    """Return the README with this table between its marks.
+def _goal(figure: Figure) -> str:
+    if figure.goal_beyond is None:
+        return _number(figure.goal, 1)
+    return f"{figure.goal_beyond:.1f} s beyond; it is {figure.beyond or 0:.1f}"
 
-    >>> replaced("a\\n<!-- bench:begin -->\\nold\\n<!-- bench:end -->\\nb", "new")
-    'a\\n<!-- bench:begin -->\\nnew\\n<!-- bench:end -->\\nb'
+
+def replaced(readme: str, part: str, text: str) -> str:
+    """Return the README with this text between the marks of one part; all else stays.
+
+    Raises:
+        ValueError: the README has no such marks.
+
+    >>> replaced("a\\n<!-- bench:boots -->\\nold\\n<!-- bench:boots end -->\\nb", "boots", "new")
+    'a\\n<!-- bench:boots -->\\nnew\\n<!-- bench:boots end -->\\nb'
     """
-    before, _, rest = readme.partition(_BEGIN)
-    _, _, after = rest.partition(_END)
-    return f"{before}{_BEGIN}\n{text}\n{_END}{after}"
+    begin, end = f"<!-- bench:{part} -->", f"<!-- bench:{part} end -->"
+    before, begun, rest = readme.partition(begin)
+    _, ended, after = rest.partition(end)
+    if not begun or not ended:
+        raise ValueError(f"README.md has no {begin} … {end}")
+    return f"{before}{begin}\n{text}\n{end}{after}"

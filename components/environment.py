@@ -9,7 +9,7 @@ from typing import Any
 import pulumi
 from pulumi import ResourceOptions
 
-from components.backends import libvirt
+from components.backends import Backend, libvirt
 from components.checks import Checks
 from components.machine import Machine
 from components.network import Network
@@ -26,6 +26,7 @@ class Environment(pulumi.ComponentResource):
     Args:
         site: everything that it is to be.
         directory: the project's.
+        backend: where the machines run.
 
     Attributes:
         outputs: what the stack shows in the end.
@@ -33,9 +34,9 @@ class Environment(pulumi.ComponentResource):
 
     outputs: Mapping[str, Any]
 
-    def __init__(self, site: Site, directory: Path) -> None:
+    def __init__(self, site: Site, directory: Path, backend: Backend[Any] = libvirt) -> None:
         super().__init__("understudy:components:Environment", site.environment.stack)
-        self._site, self._inside = site, ResourceOptions(parent=self)
+        self._site, self._backend, self._inside = site, backend, ResourceOptions(parent=self)
         machines = self._build_machines()
         seeds = {
             store.name: Seed(store, site, machines, directory, self._inside) for store in built_stores(site.environment)
@@ -54,11 +55,11 @@ class Environment(pulumi.ComponentResource):
         built = [machine for machine in self._site.environment.topology.machines if machine.existing is None]
         if not built:
             return {}
-        network = Network("network", libvirt, self._site, self._inside)
+        network = Network("network", self._backend, self._site, self._inside)
         comment = f"understudy {self._site.environment.stack}"
         controller = SshKeypair("controller", comment=comment, opts=self._inside)
         return {
-            machine.name: Machine(machine, libvirt, self._site, network.ground, controller, self._inside)
+            machine.name: Machine(machine, self._backend, self._site, network.ground, controller, self._inside)
             for machine in built
         }
 

@@ -32,6 +32,7 @@ PACKAGES: Mapping[str, frozenset[str]] = {
     "images": frozenset(),
     "cli": frozenset({"yaml"}),
     "bench": frozenset({"yaml"}),
+    "bench/nothing": frozenset({"grpc", "pulumi"}),
     "services": frozenset({"psycopg2"}),  # in the machine's image
 }
 """Packages that are not the standard library's, by the longest folder that has a line of its own."""

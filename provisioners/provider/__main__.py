@@ -18,7 +18,7 @@ _LARGEST_MESSAGE = 400 * 1024 * 1024
 """Source: pulumi, sdk/go/common/util/rpcutil/serve.go."""
 
 
-def main() -> None:
+def main(provider: type[Provider] = Provider) -> None:
     """Serve until the engine ends."""
     address = next((argument for argument in sys.argv[1:] if not argument.startswith("-")), "")
     if not address:
@@ -26,7 +26,7 @@ def main() -> None:
     engine = Engine(address)
     executor = ThreadPoolExecutor(_CALLS, thread_name_prefix="call")
     server = grpc.server(executor, options=(("grpc.max_receive_message_length", _LARGEST_MESSAGE),))
-    provider_pb2_grpc.add_ResourceProviderServicer_to_server(Provider(kinds(), engine), server)
+    provider_pb2_grpc.add_ResourceProviderServicer_to_server(provider(kinds(), engine), server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     print(port, flush=True)

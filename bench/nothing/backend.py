@@ -1,0 +1,40 @@
+"""The place that creates nothing; only ``bench`` gives it to the program, no configuration can name it."""
+
+from __future__ import annotations
+
+import pulumi
+from pulumi import Output
+
+from components.backends import Built, Keys
+from components.resources import Reached
+from components.site import Site
+from model.connection import Connection
+from model.topology import Machine
+
+
+def build_ground(site: Site, parent: pulumi.Resource) -> None:
+    """Build nothing."""
+
+
+def build_machine(site: Site, ground: None, machine: Machine, keys: Keys, parent: pulumi.Resource) -> Built:
+    """Return how the machine would be reached."""
+    address = str(site.placement.machine(machine.name).control_address)
+    connection = keys.host.public_key.apply(
+        lambda key: Connection(name=machine.name, address=address, host_key=" ".join(key.split()[:2])).values()
+    )
+    return Built(
+        reached=Reached(
+            name=machine.name,
+            connection=connection,
+            private_key=keys.controller.private_key,
+            generation="1",
+            anchor=keys.host,
+        ),
+        host="nowhere",
+        control_address=address,
+        domain="",
+        host_uri="",
+        started=Output.from_input("cold"),
+        reason=Output.from_input("it was not started"),
+        boot_seconds=Output.from_input(0.0),
+    )
