@@ -1,4 +1,4 @@
-"""A stack of a hundred machines that exist in its state only, and a program of as many resources for the engine alone."""
+"""A stack of a hundred machines that exist in its state only; and as many resources for the engine alone."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ _CONTROL = IPv4Network("198.18.7.0/24")
 _FIRST = IPv4Address("10.20.0.100")
 _PLUGIN = "provisioners/provider/pulumi-resource-understudy"
 _OURS, _ANSWERING = "-m provisioners.provider ", "-m bench.nothing.provider "
+_IMPORT = "import pulumi\n"
 _BUILT, _BUILT_NOWHERE = "Environment(site, directory)", "Environment(site, directory, nowhere)"
 
 
@@ -95,7 +96,11 @@ class Hundred:
         lock = yaml.safe_dump(as_values(placement(values["machines"])), sort_keys=False)
         (site.directory / file_name(site.prod)).write_text(lock)
         _edit(site.directory / "__main__.py", _BUILT, _BUILT_NOWHERE)
-        _edit(site.directory / "__main__.py", "import pulumi\n", "import pulumi\nfrom bench.nothing import backend as nowhere\n")
+        _edit(
+            site.directory / "__main__.py",
+            "import pulumi\n",
+            "import pulumi\nfrom bench.nothing import backend as nowhere\n",
+        )
 
     def _make(self) -> tuple[int, int]:
         """Make the state, and return how many components and resources are in it."""

@@ -40,18 +40,8 @@ class Checks(pulumi.ComponentResource):
     ) -> None:
         super().__init__("understudy:components:Checks", name, None, opts)
         self._machines, self._data = machines, data
-        own = {
-            f"{machine}-{rendered.service.name}-{check.name}": self._ask(
-                f"{machine}-{rendered.service.name}-{check.name}",
-                machine,
-                {"url": check.url, "expect_status": check.status, "expect_text": check.text},
-                after,
-            )
-            for machine, services in site.services.items()
-            for rendered in services
-            for check in rendered.pages
-        }
-        checks, before = dict(own), (*after, *own.values())
+        checks = self._ask_own(site, after)
+        before = tuple(checks.values()) or after
         for page in site.environment.topology.pages:
             if page.via in machines:
                 checks[page.name] = self._ask(page.name, page.via, self._page(page), before)
@@ -61,6 +51,25 @@ class Checks(pulumi.ComponentResource):
             for name, check in checks.items()
         )
         self.register_outputs({})
+
+    def _ask_own(self, site: Site, after: tuple[pulumi.Resource, ...]) -> dict[str, HttpCheck]:
+        """Ask for each service's own pages: all others after the first, which waits for everything.
+
+        If each waited for everything, a hundred machines would make ten thousand dependencies, each of which costs
+        time in every preview.
+        """
+        own: dict[str, HttpCheck] = {}
+        pages = (
+            (machine, rendered.service.name, page)
+            for machine, services in site.services.items()
+            for rendered in services
+            for page in rendered.pages
+        )
+        for machine, service, page in pages:
+            name = f"{machine}-{service}-{page.name}"
+            inputs = {"url": page.url, "expect_status": page.status, "expect_text": page.text}
+            own[name] = self._ask(name, machine, inputs, tuple(own.values())[:1] or after)
+        return own
 
     def _ask(self, name: str, machine: str, inputs: Mapping[str, Any], after: tuple[pulumi.Resource, ...]) -> HttpCheck:
         at = self._machines[machine].built.reached

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import jinja2
@@ -201,7 +202,7 @@ class Renderer:
 
     def _text(self, file: str, key: str, text: str, values: Mapping[str, object]) -> str:
         try:
-            return _JINJA.from_string(text).render(values)
+            return _template(text).render(values)
         except jinja2.TemplateSyntaxError as error:
             self._note(file, key or f"line {error.lineno}", str(error.message), "a Jinja template")
         except (jinja2.TemplateError, TypeError, ValueError, AttributeError) as error:
@@ -221,6 +222,12 @@ _JINJA = jinja2.Environment(  # what it renders are configuration files, not pag
     keep_trailing_newline=True,
     autoescape=False,  # noqa: S701
 )
+
+
+@cache
+def _template(text: str) -> jinja2.Template:
+    """Return a template, read once for all the machines that it is rendered for."""
+    return _JINJA.from_string(text)
 
 
 def marks(text: str) -> set[str]:

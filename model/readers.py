@@ -202,12 +202,9 @@ def read_name(place: Place, name: object, what: str) -> str | None:
 
 def read_choice(place: Place, value: object, names: Collection[str]) -> str | None:
     """Return one of the names."""
-    return read_text(
-        place,
-        value,
-        lambda text: text in names,
-        f"{one_of(names)}{meant(value, names)}",
-    )
+    if isinstance(value, str) and value in names:
+        return value  # at once: what would be allowed otherwise takes time to say
+    return read_text(place, value, lambda text: text in names, f"{one_of(names)}{meant(value, names)}")
 
 
 def read_mib(place: Place, value: object, *, least: int) -> int | None:
