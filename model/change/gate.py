@@ -131,7 +131,7 @@ def decide(wanted: Sequence[ServiceChange], evidence: Evidence) -> tuple[tuple[P
 def refusal_text(refusals: Sequence[Refusal], evidence: Evidence) -> str:
     """Return what the gate says where it refuses: what, why, and the commands to type."""
     stack, stage = evidence.own.stack, evidence.rehearsals.stack
-    lines = [f"the gate of {stack} does not let this through; nothing was touched:"]
+    lines = ["this may not pass, and nothing is touched:"]
     for refusal in refusals:
         lines += [f"  {refusal.change.words}: {refusal.why}", f"    its digest: {refusal.change.digest}"]
     lines += [

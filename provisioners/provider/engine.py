@@ -16,6 +16,8 @@ from provisioners.outcome import Say
 _POLL_SECONDS = 0.3
 _LINE_SECONDS = 1.0
 """Where there is no terminal, each line of progress stays in the log."""
+_ANSWER_SECONDS = 10.0
+"""Progress is never worth an error."""
 
 
 class Engine:
@@ -37,17 +39,20 @@ class Engine:
                 if time.monotonic() - shown[0] < _LINE_SECONDS:
                     return
                 shown[0] = time.monotonic()
-            self._log(urn, text, engine_pb2.INFO, ephemeral=True)
+            self._stub.Log.future(_line(urn, text, engine_pb2.INFO, ephemeral=True), timeout=_ANSWER_SECONDS)
 
         return show
 
     def warn(self, urn: str, text: str) -> None:
-        """Leave a warning that stays after the update."""
-        self._log(urn, text, engine_pb2.WARNING, ephemeral=False)
+        """Leave a warning that stays after the update; the engine has it when this returns."""
+        try:
+            self._stub.Log(_line(urn, text, engine_pb2.WARNING, ephemeral=False), timeout=_ANSWER_SECONDS)
+        except grpc.RpcError:
+            return  # the engine is gone, and with it whoever would read it
 
-    def _log(self, urn: str, text: str, severity: engine_pb2.LogSeverity.ValueType, *, ephemeral: bool) -> None:
-        request = engine_pb2.LogRequest(severity=severity, message=text, urn=urn, ephemeral=ephemeral)
-        self._stub.Log.future(request, timeout=10)  # progress is never worth an error
+
+def _line(urn: str, text: str, severity: engine_pb2.LogSeverity.ValueType, *, ephemeral: bool) -> engine_pb2.LogRequest:
+    return engine_pb2.LogRequest(severity=severity, message=text, urn=urn, ephemeral=ephemeral)
 
 
 def end_with(address: str) -> None:

@@ -91,5 +91,19 @@ class Foreseeing(Protocol):
         """
 
 
+@runtime_checkable
+class Shouting(Protocol):
+    """A kind with something to say that must not be overlooked, each time that it is looked at."""
+
+    def shouts(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any], *, planned: bool) -> tuple[str, ...]:
+        """Return lines that are shown as warnings; raise nothing.
+
+        Args:
+            inputs: the program's.
+            outputs: the present outputs; empty before it is created.
+            planned: whether an update with these inputs is being planned: then also what will come of it.
+        """
+
+
 UNKNOWN: Any = object()
 """Stands in a preview for a value that only the update will know."""

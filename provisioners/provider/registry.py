@@ -18,6 +18,7 @@ def kinds() -> Mapping[str, Kind]:
     from provisioners.hypervisor.warm_start import WarmStart
     from provisioners.provider.file import File
     from provisioners.provider.filesystem import Filesystem
+    from provisioners.provider.gate import Gate
     from provisioners.provider.http_check import HttpCheck
     from provisioners.provider.secrets import Password, SshKeypair
     from provisioners.provider.service import Service
@@ -32,6 +33,7 @@ def kinds() -> Mapping[str, Kind]:
         Fence(),
         File(),
         Filesystem(),
+        Gate(),
         HttpCheck(),
         Password(),
         PostgresReplica(),

@@ -15,7 +15,7 @@ from model.errors import UnderstudyError
 from provisioners.outcome import ConnectionLost, Deadline, Say, Unreachable, pause, stop_everything
 from provisioners.provider.differences import differences
 from provisioners.provider.fate import fate
-from provisioners.provider.kinds import Failure, Foreseeing, HalfMade, Kind, Real, Values
+from provisioners.provider.kinds import Failure, Foreseeing, HalfMade, Kind, Real, Shouting, Values
 from provisioners.provider.wire import message, plain
 
 VERSION = "0.1.0"
@@ -94,7 +94,9 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     def Diff(self, request: Any, context: grpc.ServicerContext) -> provider_pb2.DiffResponse:
         """Compare the inputs in the state with the program's."""
         kind = self._kind(request.urn, context)
-        found = differences(kind, plain(request.old_inputs), plain(request.news))
+        news = plain(request.news)
+        found = differences(kind, plain(request.old_inputs), news)
+        self._shout(kind, request.urn, news, _outputs(request))
         detailed = {}
         for each in found:
             name = each.change.upper() + ("_REPLACE" if each.replaces else "")
@@ -114,6 +116,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         """Make it, or foretell it in a preview."""
         kind, inputs = self._kind(request.urn, context), plain(request.properties)
         if request.preview:
+            self._shout(kind, request.urn, inputs, {}, planned=True)
             return provider_pb2.CreateResponse(properties=self._foretold(kind, inputs, {}))
         say = self._progress.say(request.urn)
         try:
@@ -122,6 +125,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             )
         except HalfMade as error:
             self._half_made(context, kind, inputs, error)
+        self._shout(kind, request.urn, inputs, outputs)
         return provider_pb2.CreateResponse(id=identifier, properties=_state(kind, inputs, outputs))
 
     def Update(self, request: Any, context: grpc.ServicerContext) -> provider_pb2.UpdateResponse:
@@ -129,6 +133,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         kind, inputs = self._kind(request.urn, context), plain(request.news)
         old, outputs = plain(request.old_inputs), _outputs(request)
         if request.preview:
+            self._shout(kind, request.urn, inputs, outputs, planned=True)
             return provider_pb2.UpdateResponse(properties=self._foretold(kind, inputs, outputs))
         say = self._progress.say(request.urn)
         new = self._guarded(context, lambda: _persist(lambda: kind.update(request.id, old, inputs, outputs, say), say))
@@ -162,6 +167,10 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         if kind is None:
             return context.abort(grpc.StatusCode.UNIMPLEMENTED, f"{token}: there is no such kind of resource")
         return kind
+
+    def _shout(self, kind: Kind, urn: str, inputs: Values, outputs: Values, *, planned: bool = False) -> None:
+        for text in kind.shouts(inputs, outputs, planned=planned) if isinstance(kind, Shouting) else ():
+            self._progress.warn(urn, text)
 
     def _foretold(self, kind: Kind, inputs: Values, outputs: Values) -> struct_pb2.Struct:
         certain = kind.foresee(inputs, outputs) if isinstance(kind, Foreseeing) else {}
@@ -240,7 +249,8 @@ def _top(path: str) -> str:
 
 def _outputs(request: Any) -> Values:
     """Return what a resource's state holds besides its inputs."""
-    held = plain(request.olds if isinstance(request, provider_pb2.UpdateRequest) else request.properties)
+    has_olds = isinstance(request, provider_pb2.UpdateRequest | provider_pb2.DiffRequest)
+    held = plain(request.olds if has_olds else request.properties)
     inputs = request.inputs if isinstance(request, provider_pb2.ReadRequest) else request.old_inputs
     return {key: value for key, value in held.items() if key not in inputs.fields}
 
