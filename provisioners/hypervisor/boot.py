@@ -14,6 +14,7 @@ from provisioners.hypervisor import fence
 from provisioners.hypervisor.fence_rules import fences_of
 from provisioners.hypervisor.host import ToolFailed, tool
 from provisioners.hypervisor.identity import ask, identity_message
+from provisioners.hypervisor.restart import restart_words
 from provisioners.hypervisor.virsh import Absent, Virsh, VirshFailed, wait_for_state
 from provisioners.hypervisor.warm_start import forget_memory, save_path
 from provisioners.outcome import Deadline, Say
@@ -113,6 +114,13 @@ class Boot:
         if not outputs or has_unknown(inputs.get("volume_ids")):
             return {}
         return {name: outputs[name] for name in known if name in outputs}
+
+    def consequence(self, old: Values, inputs: Mapping[str, Any]) -> str:
+        """Return what the machine goes through where its description changes."""
+        identity = old.get("identity")
+        name = identity["hostname"] if isinstance(identity, Mapping) else old["domain"]
+        after = inputs.get("domain_xml")
+        return restart_words(name, old["domain_xml"], after) if isinstance(after, str) else ""
 
 
 def generation(paths: Sequence[str]) -> str:

@@ -105,5 +105,18 @@ class Shouting(Protocol):
         """
 
 
+@runtime_checkable
+class Telling(Protocol):
+    """A kind whose changes do more than their difference shows."""
+
+    def consequence(self, old: Values, inputs: Mapping[str, Any]) -> str:
+        """Return in one line what a change of the inputs will do; empty where the difference says it all.
+
+        Args:
+            old: the inputs in the state.
+            inputs: the new ones; may hold ``UNKNOWN``.
+        """
+
+
 UNKNOWN: Any = object()
 """Stands in a preview for a value that only the update will know."""

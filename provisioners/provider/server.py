@@ -15,7 +15,7 @@ from model.errors import UnderstudyError
 from provisioners.outcome import ConnectionLost, Deadline, Say, Unreachable, pause, stop_everything
 from provisioners.provider.differences import differences
 from provisioners.provider.fate import fate
-from provisioners.provider.kinds import Failure, Foreseeing, HalfMade, Kind, Real, Shouting, Values
+from provisioners.provider.kinds import Failure, Foreseeing, HalfMade, Kind, Real, Shouting, Telling, Values
 from provisioners.provider.wire import message, plain
 
 VERSION = "0.1.0"
@@ -45,6 +45,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     def __init__(self, kinds: Mapping[str, Kind], progress: Progress) -> None:
         self._kinds, self._progress = kinds, progress
+        self._told: set[tuple[str, str]] = set()
 
     # -- What the engine asks once ---------------------------------------------------------------------------------
 
@@ -92,11 +93,13 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.CheckResponse(inputs=request.news, failures=shown)
 
     def Diff(self, request: Any, context: grpc.ServicerContext) -> provider_pb2.DiffResponse:
-        """Compare the inputs in the state with the program's."""
+        """Compare the inputs in the state with the program's, and say what a difference will do."""
         kind = self._kind(request.urn, context)
-        news = plain(request.news)
-        found = differences(kind, plain(request.old_inputs), news)
-        self._shout(kind, request.urn, news, _outputs(request))
+        old, new = plain(request.old_inputs), plain(request.news)
+        found = differences(kind, old, new)
+        self._shout(kind, request.urn, new, _outputs(request))
+        if found and isinstance(kind, Telling):
+            self._tell(request.urn, self._guarded(context, lambda: kind.consequence(old, new)))
         detailed = {}
         for each in found:
             name = each.change.upper() + ("_REPLACE" if each.replaces else "")
@@ -170,6 +173,12 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     def _shout(self, kind: Kind, urn: str, inputs: Values, outputs: Values, *, planned: bool = False) -> None:
         for text in kind.shouts(inputs, outputs, planned=planned) if isinstance(kind, Shouting) else ():
+            self._progress.warn(urn, text)
+
+    def _tell(self, urn: str, text: str) -> None:
+        """Say it once: the engine compares some resources twice."""
+        if text and (urn, text) not in self._told:
+            self._told.add((urn, text))
             self._progress.warn(urn, text)
 
     def _foretold(self, kind: Kind, inputs: Values, outputs: Values) -> struct_pb2.Struct:

@@ -192,3 +192,38 @@ def test_a_machine_that_does_not_end_is_switched_off(virsh: FakeVirsh, state: st
 def test_a_machine_that_is_gone_is_shut_down_already(virsh: FakeVirsh) -> None:
     virsh.answer({"domstate a": "error: failed to get domain 'a'"})
     shut_down(Virsh(), "a", quiet)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({}, ""),
+        (
+            {"memory_mib": 2048},
+            "db1 is shut down in order and starts with 2048 MiB of memory (512 now); its disks stay",
+        ),
+        (
+            {"memory_mib": 999, "vcpus": 2},
+            "db1 is shut down in order and starts with 999 MiB of memory (512 now) and 2 vCPUs (1 now); its disks stay",
+        ),
+        ({"kernel": "/boot/new"}, "db1 is shut down in order and starts anew; its disks stay"),
+        (
+            {"system_disk": "/new.qcow2"},
+            "db1 is shut down in order and starts anew; it gets a new system disk, and its data disk stays",
+        ),
+        ({"data_disk": ""}, "db1 is shut down in order and starts anew; its system disk stays, its data disk does not"),
+        (
+            {"system_disk": "/new.qcow2", "data_disk": ""},
+            "db1 is shut down in order and starts anew; it gets new disks, and what was on the old ones is gone",
+        ),
+    ],
+)
+def test_a_preview_says_what_a_changed_machine_goes_through(
+    inputs: dict[str, Any], more: dict[str, Any], words: str
+) -> None:
+    card = CardSpec(network="n", mac="52:54:00:00:00:01")
+    usual: dict[str, Any] = {"name": "stage-db1", "uuid": UUID, "vcpus": 1, "memory_mib": 512, "control": card}
+    usual |= {"system_disk": "/system.qcow2", "data_disk": "/data.qcow2"}
+    before, after = (domain_xml(DomainSpec(**given)) for given in (usual, {**usual, **more}))
+    assert Boot().consequence({**inputs, "domain_xml": before}, {**inputs, "domain_xml": after}) == words
+    assert Boot().consequence(inputs, {**inputs, "domain_xml": UNKNOWN}) == ""

@@ -246,3 +246,22 @@ def test_secrets_are_new_each_time_and_never_imported() -> None:
     for kind in (Password(), SshKeypair()):
         with pytest.raises(UnderstudyError, match="cannot be imported"):
             kind.read("x", {}, {}, lambda _: None)
+
+
+class Telling(Toy):
+    """A kind whose changes do more than they show."""
+
+    def consequence(self, old: Values, inputs: Mapping[str, Any]) -> str:
+        return f"{old['path']} is shut down" if inputs["path"] is not UNKNOWN else ""
+
+
+def test_what_a_change_will_do_is_said_once_and_only_where_something_changes() -> None:
+    toy = Telling()
+    served, shown, context = provider(toy)
+    for new in ("a", "b", "b"):
+        request = provider_pb2.DiffRequest(urn=URN, old_inputs=message({"path": "a"}), news=message({"path": new}))
+        served.Diff(request, context)
+    assert shown.lines == ["warning: a is shut down"]
+    unknown = provider_pb2.DiffRequest(urn=URN, old_inputs=message({"path": "c"}), news=message({"path": UNKNOWN}))
+    served.Diff(unknown, context)
+    assert len(shown.lines) == 1
