@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 from cli.arguments import add_stack, project_directory, short_stack
@@ -16,11 +17,12 @@ from cli.place import lines, place
 from cli.pulumi_state import PulumiState
 from components.files import backend_url, read_package_lock, stack_files
 from model import names
+from model.configuration import stack_file_name
 from model.environment import Environment
 from model.errors import UnderstudyError
 from model.placement import Placement, file_name
 from model.placing import built_machines
-from model.state import Recorded, recorded, without_cut_off
+from model.state import Recorded, left_alone, recorded, without_cut_off
 from provisioners import this_computer
 
 CHECKED = ("up", "preview")
@@ -43,12 +45,13 @@ def run(arguments: argparse.Namespace) -> int:
         load_environment(directory, stack)
         print(f"no faults in what describes stack {stack}")
         return 0
+    mirrored = _is_mirror(directory, stack)
     if arguments.verb not in CLEARED:
-        _prepare(directory, stack, arguments.verb)
+        _prepare(directory, stack, arguments.verb, None)
         return 0
     with PulumiState(directory, stack) as state:  # Pulumi writes it out while the files are read
-        _prepare(directory, stack, arguments.verb)
-        clear(state, names.owner(stack, backend_url(os.environ)), mirrored=_is_mirror(directory, stack))
+        _prepare(directory, stack, arguments.verb, None if mirrored else state)
+        clear(state, names.owner(stack, backend_url(os.environ)), mirrored=mirrored)
     return 0
 
 
@@ -57,16 +60,37 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _prepare(directory: Path, stack: str, verb: str) -> None:
-    """Raise where a file has faults; place the stack; see that the machines can be built."""
+def _prepare(directory: Path, stack: str, verb: str, state: PulumiState | None) -> None:
+    """Raise where a file has faults; place the stack; see that the machines can be built.
+
+    A state is given where machines are about to be made, and may have existed before us.
+    """
     if verb not in CHECKED:
         return
     environment = load_environment(directory, stack)
+    if state is not None:
+        refuse_second(environment, left_alone(state.exported))
     placement = ensure_placed(directory, environment)
     if verb == "up" and placement.machines:
         _refuse_foreign_network(placement, stack)
         ensure_image(placement, stack)
         ensure_packages(directory, environment)
+
+
+def refuse_second(environment: Environment, existing: Collection[str]) -> None:
+    """Refuse to build a machine that existed before us: `existing` was dropped from its description.
+
+    Raises:
+        UnderstudyError: a machine that is to be built was left alone by the last update.
+    """
+    second = [machine.name for machine in built_machines(environment.topology.machines) if machine.name in existing]
+    if second:
+        raise UnderstudyError(
+            where=f"{stack_file_name(environment.stack)}: machines.{second[0]}",
+            found=f"no `existing` any more, but {', '.join(second)} existed at the last `up`",
+            wanted="`existing`, or no such machine: a second one of its name and address would be built",
+            todo="If a new one is to take its place: take it out of the file, run `up`, put it back, run `up` again.",
+        )
 
 
 def _is_mirror(directory: Path, stack: str) -> bool:

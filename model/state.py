@@ -72,6 +72,19 @@ def recorded(deployment: object) -> Recorded:
     )
 
 
+def left_alone(deployment: Mapping[str, Any]) -> frozenset[str]:
+    """Return the machines that existed before us, as the stack's outputs said at its last update.
+
+    >>> stack = {"type": "pulumi:pulumi:Stack", "outputs": {"machines": {"db1": {"existing": "left alone"}, "lb": {}}}}
+    >>> left_alone({"deployment": {"resources": [stack]}})
+    frozenset({'db1'})
+    """
+    resources = (deployment.get("deployment") or {}).get("resources") or ()
+    stacks = (each for each in resources if each.get("type") == "pulumi:pulumi:Stack")
+    machines = next(((each.get("outputs") or {}).get("machines") or {} for each in stacks), {})
+    return frozenset(name for name, told in machines.items() if isinstance(told, Mapping) and told.get("existing"))
+
+
 def without_cut_off(deployment: Mapping[str, Any]) -> dict[str, Any]:
     """Return a deployment in which nothing is cut off.
 

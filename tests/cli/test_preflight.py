@@ -141,6 +141,29 @@ def test_a_preview_places_and_clears_nothing(
     assert "pending_operations" in exported(nothing_to_build, "prod")
 
 
+def test_a_machine_that_existed_is_not_built_beside_itself(
+    nothing_to_build: Path, backend: Path, swept: Callable[..., Swept], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Somebody dropped `existing` from its description; only the state still knows that it was there before us."""
+    calls = swept()
+    path = backend / ".pulumi" / "stacks" / "understudy" / "prod.json"
+    state = json.loads(path.read_text(encoding="utf-8"))
+    outputs = {"machines": {"db1": {"address": "10.20.0.31", "existing": "left alone"}, "lb": {"started": "warm"}}}
+    urn = "urn:pulumi:prod::understudy::pulumi:pulumi:Stack::understudy-prod"
+    known = {"urn": urn, "custom": False, "type": "pulumi:pulumi:Stack", "outputs": outputs}
+    state["checkpoint"]["latest"] |= {"resources": [known]}
+    path.write_text(json.dumps(state), encoding="utf-8")
+    assert run(nothing_to_build, "prod", "up") == 0
+    lock = (nothing_to_build / "Placement.prod.lock.yaml").read_bytes()
+    file = nothing_to_build / "Pulumi.prod.yaml"
+    file.write_text(file.read_text().replace(", existing: true", ""))
+    assert run(nothing_to_build, "prod", "up") == 1
+    said = capsys.readouterr().err
+    assert "Pulumi.prod.yaml: machines.db1: no `existing` any more, but db1 existed at the last `up`" in said
+    assert (nothing_to_build / "Placement.prod.lock.yaml").read_bytes() == lock
+    assert len(calls) == 1
+
+
 @pytest.mark.parametrize("verb", ["destroy", "refresh"])
 def test_a_mirror_is_cleared_though_its_files_have_faults(
     nothing_to_build: Path,
