@@ -113,7 +113,11 @@ class Seed(pulumi.ComponentResource):
         following = {
             "store": store.name,
             "version": store.version,
-            "primary": {"name": store.primary, "address": str(topology.machine(store.primary).address)},
+            "primary": {
+                "name": store.primary,
+                "address": str(topology.machine(store.primary).address),
+                "port": inputs["settings"].get("port", "5432"),
+            },
             "primary_data_id": primary.data_id,
             "primary_system_identifier": primary.system_identifier,
             "replication_password": password,

@@ -40,12 +40,12 @@ class Dump:
     taken_at: datetime | None = None
 
 
-def read_pg_dump(head: bytes, tail: bytes, where: str) -> Dump:
+def read_pg_dump(head: bytes, tail: bytes | None, where: str) -> Dump:
     """Return what a dump of PostgreSQL says of itself.
 
     Args:
         head: its first bytes, `HEAD_BYTES` or all; of a dump in a directory, of its ``toc.dat``.
-        tail: its last bytes, `TAIL_BYTES` or all.
+        tail: its last bytes, `TAIL_BYTES` or all; None where they are not looked at.
         where: the file, for the error.
 
     Raises:
@@ -63,13 +63,13 @@ def read_pg_dump(head: bytes, tail: bytes, where: str) -> Dump:
         )
     if not _PLAIN.search(head):
         raise BadBackup(Flaw.DAMAGED, where=where, found="it does not begin as a dump of PostgreSQL does")
-    if not _PLAIN_END.search(tail):
+    if tail is not None and not _PLAIN_END.search(tail):
         raise BadBackup(Flaw.DAMAGED, where=where, found="it is cut short: the line `dump complete` is missing")
     version = _PLAIN_VERSION.search(head)
     return Dump(format="plain", version=version[1].decode() if version else "")
 
 
-def read_mysqldump(head: bytes, tail: bytes, where: str) -> Dump:
+def read_mysqldump(head: bytes, tail: bytes | None, where: str) -> Dump:
     """Return what a dump of MariaDB or MySQL says of itself; otherwise as `read_pg_dump`.
 
     Raises:
@@ -78,11 +78,11 @@ def read_mysqldump(head: bytes, tail: bytes, where: str) -> Dump:
     _refuse_empty(head, where)
     if not _MYSQL.search(head):
         raise BadBackup(Flaw.DAMAGED, where=where, found="it does not begin as a dump of MariaDB does")
-    end, version = _MYSQL_END.search(tail), _MYSQL_VERSION.search(head)
-    if end is None:
+    end, version = _MYSQL_END.search(tail or b""), _MYSQL_VERSION.search(head)
+    if end is None and tail is not None:
         raise BadBackup(Flaw.DAMAGED, where=where, found="it is cut short: the line `Dump completed` is missing")
     taken_at = None
-    if end[1]:
+    if end is not None and end[1]:
         taken_at = datetime.strptime(" ".join(end[1].decode().split()), "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
     return Dump(format="mysqldump", version=version[1].decode() if version else "", taken_at=taken_at)
 

@@ -128,7 +128,9 @@ class Bucket:
 
     def _forget_others(self, wanted: frozenset[Path]) -> None:
         objects = self._cache / "objects"
-        objects.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._cache.mkdir(parents=True, exist_ok=True)
+        self._cache.chmod(0o700)  # what a backup holds is nobody else's to read
+        objects.mkdir(exist_ok=True)
         for path in objects.iterdir():
             if path.with_suffix("") not in wanted:
                 path.unlink(missing_ok=True)
@@ -142,6 +144,8 @@ class Bucket:
                 with suppress(_Interrupted):
                     self._asked(lambda start=have: self._append(name, start, part))  # type: ignore[misc]
             if part.stat().st_size == entry.size_bytes:
+                os.utime(part, times=(entry.changed_at.timestamp(),) * 2)
+                part.chmod(0o644)
                 part.rename(path)
                 return
             pause(0.5 * attempt, self.where)

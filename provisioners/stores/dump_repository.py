@@ -15,31 +15,36 @@ from model.snapshot import BadBackup, Flaw, Snapshot, named
 from provisioners.outcome import Say
 from provisioners.stores.storage import Entry, Storage, Tree, file_digest, newest_inspected
 
+_PIECE = 1 << 20
+"""Each is one request where the dump lies in a bucket."""
+
 
 class Dumps:
     """One dump, or a directory with a dump for each snapshot.
 
     Args:
         storage: where it lies.
-        read: reads the head and the tail of a dump.
+        read: reads the head and the tail of a dump; the tail is None where it was not looked at.
     """
 
-    def __init__(self, storage: Storage, read: Callable[[bytes, bytes, str], dumps.Dump]) -> None:
+    def __init__(self, storage: Storage, read: Callable[[bytes, bytes | None, str], dumps.Dump]) -> None:
         self._storage, self._read = storage, read
+        self._known: dict[tuple[str, str], tuple[bytes, bytes]] = {}
         self.where, self.passed_over = storage.where, dict[str, str]()
 
     def snapshots(self) -> tuple[Snapshot, ...]:
-        """Return each dump; one that cannot be read has a fault."""
+        """Return each dump; one that cannot be read has a fault. Of a packed one only the beginning is read."""
         entries = self._storage.entries()
         if not entries:
             raise BadBackup(Flaw.EMPTY, where=self.where, found="nothing lies there", todo="Take a backup first.")
         labels = {_dump_label(name, entries) for name in entries if not name.rpartition("/")[2].startswith(".")}
-        found = [self._snapshot(label, entries) for label in sorted(labels)]
+        found = [self._snapshot(label, entries, whole=False) for label in sorted(labels)]
         return tuple(sorted(found, key=lambda snapshot: (snapshot.taken_at, snapshot.label)))
 
     def inspect(self, label: str) -> Snapshot:
-        """Return a dump that begins and ends as one does."""
-        return named(self.snapshots(), label, self.where)
+        """Return a dump that begins and ends as one does; a packed one is unpacked for that."""
+        named(self.snapshots(), label, self.where)
+        return named((self._snapshot(label, self._storage.entries(), whole=True),), label, self.where)
 
     def newest(self) -> Snapshot:
         """Return the newest whole dump."""
@@ -58,21 +63,21 @@ class Dumps:
     def format(self, label: str) -> str:
         """Return the dump's format, as `model.dumps.Dump` has it."""
         entries = self._storage.entries()
-        head, tail = self._ends(label if label in entries else _inside(label, entries))
-        return self._read(head, tail, f"{self.where}: {label}").format
+        name = label if label in entries else _inside(label, entries)
+        return self._read(*self._ends(name, entries[name], whole=False), f"{self.where}: {label}").format
 
     def path(self, label: str) -> str:
         """Return where a dump is among what `fetch` brings."""
         entries = self._storage.entries()
         return label if label in entries or f"{label}/toc.dat" in entries else "."
 
-    def _snapshot(self, label: str, entries: dict[str, Entry]) -> Snapshot:
+    def _snapshot(self, label: str, entries: dict[str, Entry], *, whole: bool) -> Snapshot:
         mine = {name: entry for name, entry in entries.items() if _dump_label(name, entries) == label}
         changed_at = max(entry.changed_at for entry in mine.values())
         said, fault = dumps.Dump(format="", version=""), ""
         try:
-            head, tail = self._ends(label if label in entries else _inside(label, entries))
-            said = self._read(head, tail, f"{self.where}: {label}")
+            name = label if label in entries else _inside(label, entries)
+            said = self._read(*self._ends(name, entries[name], whole=whole), f"{self.where}: {label}")
         except BadBackup as error:
             fault = f"{error.flaw.value}: {error.found.partition(': ')[2]}"
         return Snapshot(
@@ -84,18 +89,24 @@ class Dumps:
             fault=fault,
         )
 
-    def _ends(self, name: str) -> tuple[bytes, bytes]:
+    def _ends(self, name: str, entry: Entry, *, whole: bool) -> tuple[bytes, bytes | None]:
+        """Return the first bytes and the last; of a packed dump the last only if the ``whole`` is to be unpacked."""
         if not name.endswith(".gz"):
             head = self._storage.read(name, 0, dumps.HEAD_BYTES) or b""
             return head, self._storage.read(name, -dumps.TAIL_BYTES) or b""
-        where = f"{self.where}: {name}"
+        if (name, entry.mark) in self._known:
+            return self._known[name, entry.mark]
         try:
-            with gzip.open(_Pieces(self._storage, name)) as file:
+            with gzip.open(io.BufferedReader(_Pieces(self._storage, name), _PIECE)) as file:
                 head = tail = file.read(dumps.HEAD_BYTES)
-                while piece := file.read(1 << 20):
+                if not whole:
+                    return head, None
+                while piece := file.read(_PIECE):
                     tail = (tail + piece)[-dumps.TAIL_BYTES :]
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise BadBackup(Flaw.DAMAGED, where=where, found=f"its compression is broken ({error})") from error
+            found = f"its compression is broken ({error})"
+            raise BadBackup(Flaw.DAMAGED, where=f"{self.where}: {name}", found=found) from error
+        self._known[name, entry.mark] = head, tail
         return head, tail
 
 

@@ -16,7 +16,7 @@ from provisioners.provider.machines import changing, reading
 from provisioners.shell import Shell
 from provisioners.stores import landing, seeding
 from provisioners.stores.landing import Lie
-from provisioners.stores.postgresql_server import apply, ground, place_files, psql, server_files
+from provisioners.stores.postgresql_server import apply, ground, other_files, place_files, psql, server_files
 from provisioners.stores.postgresql_texts import (
     HARMLESS,
     REPLICATION_ROLE,
@@ -84,7 +84,7 @@ class PostgresReplica:
             follows = None
             if lie.current is not None and lie.current.has_data and lie.current.seed.get("key") == _key(inputs):
                 landing.clear(shell, where, *(place.name for place in lie.others))
-                apply(shell, inputs["version"], _settle(shell, inputs))
+                apply(shell, inputs, changed=_settle(shell, inputs))
                 follows = _follows(shell, inputs, say)
             if follows is None or not follows.green:
                 lie = _copied(shell, inputs, lie, say)
@@ -105,7 +105,9 @@ class PostgresReplica:
             lie = landing.survey(shell, ground(inputs["version"]))
             if lie.current is None or not lie.current.has_data or not lie.current.seed:
                 return None
-            found: dict[str, Any] = {"running": lie.active} if "running" in inputs else {}
+            found = other_files(shell, inputs, _forced(inputs), ())
+            if "running" in inputs:
+                found["running"] = lie.active
             if lie.current.seed.get("key") != _key(inputs):
                 found["primary_data_id"] = str(lie.current.seed.get("primary_data_id", ""))
             elif lie.active and not _streams(shell, inputs, 5).green:
@@ -142,11 +144,18 @@ def _pass_line(inputs: Mapping[str, Any]) -> str:
     return f"*:*:*:{REPLICATION_ROLE}:{password}"
 
 
+def _passfile(inputs: Mapping[str, Any]) -> str:
+    return f"{configuration_directory(inputs['version'])}/replication.pass"
+
+
+def _forced(inputs: Mapping[str, Any]) -> Mapping[str, str]:
+    information = f"{_connection_info(inputs)} passfile={_passfile(inputs)}"
+    return {**HARMLESS, "primary_conninfo": information, "hot_standby": "on"}
+
+
 def _settle(shell: Shell, inputs: Values) -> bool:
-    version = inputs["version"]
-    passfile = f"{configuration_directory(version)}/replication.pass"
-    following = {**HARMLESS, "primary_conninfo": f"{_connection_info(inputs)} passfile={passfile}", "hot_standby": "on"}
-    settings = server_settings(version, inputs.get("settings") or {}, following)
+    version, passfile = inputs["version"], _passfile(inputs)
+    settings = server_settings(version, inputs.get("settings") or {}, _forced(inputs))
     files = server_files(version, settings, access_rules(inputs.get("hba") or (), ()))
     secret = TextFile(path=passfile, text=f"{_pass_line(inputs)}\n", owner="postgres", group="postgres", mode=0o600)
     return place_files(shell, version, (*files, secret))
@@ -218,9 +227,7 @@ def _follows(shell: Shell, inputs: Values, say: Say) -> Check:
 
 
 def _streams(shell: Shell, inputs: Values, patience_seconds: int) -> Check:
-    argv = scripted(
-        "postgresql_following", str(patience_seconds), unit_name(inputs["version"]), *psql(inputs["version"])
-    )
+    argv = scripted("postgresql_following", str(patience_seconds), unit_name(inputs["version"]), *psql(inputs))
     found = shell.run(argv, check=False, timeout_seconds=patience_seconds + 60)
     word, _, lag = found.text.partition(" ")
     if found.code == 0 and word == "streaming":

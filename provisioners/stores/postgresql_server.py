@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from provisioners.commands import scripted
@@ -35,12 +35,17 @@ def ground(version: str) -> Ground:
     return Ground(root=ROOT, unit=unit_name(version), account="postgres")
 
 
-def psql(version: str, database: str = "postgres") -> tuple[str, ...]:
-    """Return the command that runs SQL from standard input on the server that serves."""
-    place = ("--host=/var/run/postgresql", f"--dbname={database}")
+def port_of(settings: Mapping[str, str] | None) -> str:
+    """Return the port that a server with these settings of the site's own has."""
+    return (settings or {}).get("port", "5432")
+
+
+def psql(inputs: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the command that runs SQL from standard input on the server that serves, in the database ``postgres``."""
+    place = ("--host=/var/run/postgresql", f"--port={port_of(inputs.get('settings'))}", "--dbname=postgres")
     plain = ("--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--set=ON_ERROR_STOP=1")
     drop = ("setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--")
-    return (*drop, f"{programs(version)}/psql", *plain, *place, "--file=-")
+    return (*drop, f"{programs(inputs['version'])}/psql", *plain, *place, "--file=-")
 
 
 def forced_settings(inputs: Mapping[str, Any]) -> Mapping[str, str]:
@@ -65,13 +70,13 @@ def place_files(shell: Shell, version: str, files: tuple[TextFile, ...]) -> bool
     return bool(put_files(shell, files, unit_name(version)))
 
 
-def apply(shell: Shell, version: str, changed: bool) -> None:
+def apply(shell: Shell, inputs: Mapping[str, Any], *, changed: bool) -> None:
     """Let the server that serves take up what changed; it restarts only where PostgreSQL says that it must."""
-    unit = unit_name(version)
+    unit = unit_name(inputs["version"])
     if shell.run(("systemctl", "is-active", "--quiet", "--", unit), check=False).code != 0:
         shell.run(("systemctl", "start", "--", unit), timeout_seconds=3600)
     elif changed:
-        shell.run(scripted("postgresql_reload", unit, *psql(version)), timeout_seconds=900)
+        shell.run(scripted("postgresql_reload", unit, *psql(inputs)), timeout_seconds=900)
 
 
 def settle(shell: Shell, inputs: Mapping[str, Any], say: Say, *, serving: bool = True) -> None:
@@ -89,7 +94,7 @@ def settle(shell: Shell, inputs: Mapping[str, Any], say: Say, *, serving: bool =
     changed = place_files(shell, version, server_files(version, settings, rules))
     if serving:
         say("settings")
-        apply(shell, version, changed)
+        apply(shell, inputs, changed=changed)
         set_passwords(shell, inputs)
 
 
@@ -99,7 +104,7 @@ def set_passwords(shell: Shell, inputs: Mapping[str, Any]) -> None:
         return
     made = [scram_verifier(password, secrets.token_bytes(16)) for password in _passwords(inputs).values()]
     roles = roles_sql(inputs["owner_role"], made[0], made[1] if len(made) > 1 else "")
-    shell.run(psql(inputs["version"]), stdin=roles.encode())
+    shell.run(psql(inputs), stdin=roles.encode())
 
 
 def _passwords(inputs: Mapping[str, Any]) -> dict[str, str]:
@@ -109,16 +114,27 @@ def _passwords(inputs: Mapping[str, Any]) -> dict[str, str]:
 
 def _passwords_kept(shell: Shell, inputs: Mapping[str, Any]) -> dict[str, bool]:
     """Return for each password that is wanted whether it is the one that the server has."""
-    kept = shell.run(psql(inputs["version"]), stdin=verifiers_sql(inputs["owner_role"]).encode()).text.splitlines()
+    kept = shell.run(psql(inputs), stdin=verifiers_sql(inputs["owner_role"]).encode()).text.splitlines()
     wanted = _passwords(inputs)
     return {name: len(kept) > at and has_password(kept[at], wanted[name]) for at, name in enumerate(wanted)}
 
 
 def drifted(shell: Shell, inputs: Mapping[str, Any], lie: Lie) -> dict[str, Any]:
     """Return the inputs that are really other than wanted: settings, rules, passwords, and whether it runs."""
+    found = other_files(shell, inputs, forced_settings(inputs), inputs.get("replica_addresses") or ())
+    if lie.active:
+        found |= {name: seeding.OTHER_PASSWORD for name, same in _passwords_kept(shell, inputs).items() if not same}
+    if "running" in inputs:
+        found["running"] = lie.active
+    return found
+
+
+def other_files(
+    shell: Shell, inputs: Mapping[str, Any], forced: Mapping[str, str], replicas: Sequence[str]
+) -> dict[str, Any]:
+    """Return settings and rules as the machine's files have them, where these are other than wanted."""
     version = inputs["version"]
-    wanted = settings_in(server_settings(version, inputs.get("settings") or {}, forced_settings(inputs)))
-    replicas = inputs.get("replica_addresses") or ()
+    wanted = settings_in(server_settings(version, inputs.get("settings") or {}, forced))
     directory = configuration_directory(version)
     shown = shell.run(("cat", "--", f"{directory}/postgresql.conf"), check=False)
     real = settings_in(shown.text)
@@ -130,8 +146,4 @@ def drifted(shell: Shell, inputs: Mapping[str, Any], lie: Lie) -> dict[str, Any]
         found["settings"] = {**site, **other}
     if rules != list(inputs.get("hba") or ()):
         found["hba"] = rules
-    if lie.active:
-        found |= {name: seeding.OTHER_PASSWORD for name, same in _passwords_kept(shell, inputs).items() if not same}
-    if "running" in inputs:
-        found["running"] = lie.active
     return found

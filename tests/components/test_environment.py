@@ -72,7 +72,7 @@ def test_services_wait_for_nothing_but_their_own_machine(stage: Graph) -> None:
 def test_the_replica_follows_the_primary(stage: Graph) -> None:
     replica = stage.one("PostgresReplica", "shop-db2")
     assert {"PostgresPrimary shop", "Filesystem db2:/srv"} <= stage.before(replica)
-    assert replica.inputs["primary"] == {"name": "db1", "address": "10.20.0.31"}
+    assert replica.inputs["primary"] == {"name": "db1", "address": "10.20.0.31", "port": "5432"}
     assert replica.inputs["primary_data_id"] == OUTPUTS["PostgresPrimary"]["data_id"]
 
 

@@ -28,10 +28,17 @@ class StoreMachine(Machine):
         """Return the inputs that every kind on a machine has."""
         return {"connection": self.connection.values(), "private_key": self.private_key, "generation": "1"}
 
-    def sql(self, text: str, database: str = "shop") -> str:
+    def sql(self, text: str, database: str = "shop", port: str = "5432") -> str:
         """Return what the server that serves answers."""
         words = ("chroot", "--userspec=postgres", str(self.root), "/usr/lib/postgresql/15/bin/psql")
-        where = ("--host=/var/run/postgresql", f"--dbname={database}", "--no-psqlrc", "-At", "--set=ON_ERROR_STOP=1")
+        where = (
+            "--host=/var/run/postgresql",
+            f"--port={port}",
+            f"--dbname={database}",
+            "--no-psqlrc",
+            "-At",
+            "--set=ON_ERROR_STOP=1",
+        )
         enter = ("nsenter", f"--pid=/proc/{self._server()}/ns/pid")
         done = subprocess.run((*enter, *words, *where, "-c", text), capture_output=True, text=True, check=True)
         return done.stdout.strip()

@@ -23,7 +23,10 @@ stop() {
 }
 ready() {
     case $unit in
-    postgresql*) /usr/lib/postgresql/15/bin/pg_isready -q -h /var/run/postgresql ;;
+    postgresql*)
+        port=$(sed -n "s/^port = '\(.*\)'/\1/p" /etc/postgresql/15/main/postgresql.conf)
+        /usr/lib/postgresql/15/bin/pg_isready -q -h /var/run/postgresql -p "${port:-5432}"
+        ;;
     mariadb*) mariadb-admin --socket=/run/mysqld/mysqld.sock ping >/dev/null 2>&1 ;;
     *) true ;;
     esac

@@ -45,8 +45,8 @@ def fill(directory: Path) -> None:
         path.write_bytes(content)
         path.chmod((0o644, 0o640, 0o755, 0o600)[at % 4])
         os.utime(path, (1_500_000_000 + at, 1_500_000_000 + at))
-    for name, target in LINKS.items():
-        (directory / name).symlink_to(target)
+    for link, target in LINKS.items():
+        (directory / link).symlink_to(target)
 
 
 def found(directory: Path) -> dict[str, Any]:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import gzip
 import os
 import shutil
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from model.errors import UnderstudyError
 from model.snapshot import BadBackup, Flaw
 from model.topology import Backup
+from provisioners.stores.bucket import Bucket
 from provisioners.stores.pgbackrest_repository import PgBackRest
 from provisioners.stores.repository import open_repository
 from tests.damage.ways import flip, largest_bundle
@@ -69,31 +67,6 @@ def test_where_none_is_good_the_newest_is_named(project: Path) -> None:
         repository.newest()
 
 
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture
-def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "test")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    client = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1")
-    client.create_bucket(Bucket="backups")
-    for path in SAMPLE.rglob("*"):
-        if path.is_file():
-            client.upload_file(str(path), "backups", f"prod/{path.relative_to(SAMPLE)}")
-    yield client
-    for each in client.list_objects_v2(Bucket="backups").get("Contents", ()):
-        client.delete_object(Bucket="backups", Key=each["Key"])
-    client.delete_bucket(Bucket="backups")
-
-
 def of_bucket(endpoint: str, **more: str) -> Backup:
     words = {"kind": "pgbackrest", "location": "s3://backups/prod", "stanza": "shop", **more}
     return Backup(**words, endpoint=endpoint, region="us-east-1")
@@ -144,6 +117,37 @@ def test_what_is_wrong_with_a_bucket_is_named(
         open_repository(of_bucket(endpoint, **more), tmp_path).newest()
     assert caught.value.flaw is flaw
     assert found in str(caught.value)
+
+
+def test_dumps_and_files_in_a_bucket(
+    endpoint: str, bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A packed dump is read to its end to tell whether it is whole; what is fetched is nobody else's to read."""
+    end = b"-- Dump completed on 2026-11-23  2:30:07\n"
+    whole = gzip.compress(MARIADB + os.urandom(90_000).hex().encode() + b"\n" + end)
+    bucket.put_object(Bucket="backups", Key="dumps/1.sql.gz", Body=whole)
+    bucket.put_object(Bucket="backups", Key="dumps/2.sql.gz", Body=whole[:-5000])
+    bucket.put_object(Bucket="backups", Key="dumps/3.sql", Body=b"")
+    dumps = open_repository(of_bucket(endpoint, kind="mysqldump", location="s3://backups/dumps", stanza=""), tmp_path)
+    asked, read = [], Bucket.read
+
+    def noted(self: Bucket, name: str, start: int = 0, size: int = -1) -> bytes | None:
+        asked.append(name)
+        return read(self, name, start, size)
+
+    monkeypatch.setattr(Bucket, "read", noted)
+    assert dumps.newest().label == "1.sql.gz"
+    assert dumps.fetch("1.sql.gz", print).names == ("1.sql.gz",)
+    assert len(asked) < 30, "a packed dump is read in large pieces, and once"
+    assert dumps.passed_over.keys() == {"2.sql.gz", "3.sql"}
+    one = of_bucket(endpoint, kind="mysqldump", location="s3://backups/dumps/1.sql.gz", stanza="")
+    assert open_repository(one, tmp_path).newest().label == "1.sql.gz"
+    files = open_repository(of_bucket(endpoint, kind="files", location="s3://backups/dumps", stanza=""), tmp_path)
+    tree = files.fetch(files.newest().label, print)
+    assert tree.names == ("1.sql.gz", "2.sql.gz", "3.sql")
+    assert (tree.root / "1.sql.gz").read_bytes() == whole
+    assert int((tree.root / "3.sql").stat().st_mtime) == int(files.newest().taken_at.timestamp())
+    assert tree.root.parent.stat().st_mode & 0o77 == 0
 
 
 def test_a_bucket_without_credentials(
