@@ -11,10 +11,11 @@ from pulumi import ResourceOptions
 
 from components.backends import Backend, libvirt
 from components.checks import Checks
+from components.gate import behind, build_gate
 from components.machine import Machine
 from components.network import Network
 from components.report import build_report
-from components.resources import SshKeypair
+from components.resources import Gate, SshKeypair
 from components.seed import Seed
 from components.service import Service
 from components.site import Site, built_stores
@@ -35,8 +36,11 @@ class Environment(pulumi.ComponentResource):
     outputs: Mapping[str, Any]
 
     def __init__(self, site: Site, directory: Path, backend: Backend[Any] = libvirt) -> None:
-        super().__init__("understudy:components:Environment", site.environment.stack)
+        self._gate: Gate | None = None
+        waiting = ResourceOptions(transformations=[behind(lambda: self._gate)])
+        super().__init__("understudy:components:Environment", site.environment.stack, None, waiting)
         self._site, self._backend, self._inside = site, backend, ResourceOptions(parent=self)
+        self._gate = build_gate(site, directory, self._inside)
         machines = self._build_machines()
         seeds = {
             store.name: Seed(store, site, machines, directory, self._inside) for store in built_stores(site.environment)

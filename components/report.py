@@ -9,6 +9,7 @@ from typing import Any
 from pulumi import Output, ResourceOptions
 
 from components.checks import Checks
+from components.gate import alarms_of
 from components.machine import Machine
 from components.resources import Report
 from components.seed import Seed
@@ -35,6 +36,7 @@ def build_report(
         restores=[_restore(site, name, seed) for name, seed in seeds.items() if seed.restored],
         checks=list(checks.results),
         notes=[accelerator_line(site)],
+        alarms=alarms_of(site, directory),
     )
     path = str(folder / "report.html")
     report = Report("report", path=path, document=document, drills_path=str(folder / "drills.jsonl"), opts=opts)

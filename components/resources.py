@@ -150,6 +150,17 @@ class Boot(_Kind):
         super().__init__(name, inputs, opts)
 
 
+class Gate(_Kind):
+    """Lets through the changes that a stage has shown to work, and no others."""
+
+    let_through: Output[dict[str, str]]
+    seen: Output[dict[str, Any]]
+    note: Output[str]
+
+    def __init__(self, name: str, *, inputs: Values, opts: ResourceOptions) -> None:
+        super().__init__(name, inputs, opts)
+
+
 class Filesystem(_Kind):
     """A file system on a disk of a machine, mounted."""
 

@@ -37,6 +37,19 @@ class Site:
     services: Mapping[str, tuple[RenderedService, ...]]
     engines: Mapping[str, RenderedEngine]
 
+    @property
+    def digests(self) -> dict[str, str]:
+        """Return the digest of each service that runs on machines that we build, engines of stores included."""
+        rendered = {each.service.name: each.digest for services in self.services.values() for each in services}
+        engines = {each.service: each.digest for each in self.engines.values() if each.service}
+        return dict(sorted((rendered | engines).items()))
+
+    @property
+    def unshared(self) -> frozenset[str]:
+        """Return the services that no mirror runs: no stage can rehearse a change of these."""
+        every = (each.service for services in self.services.values() for each in services)
+        return frozenset(service.name for service in every if not service.mirrored)
+
 
 def read_site(directory: Path, stack: str, backend_url: str, config: Mapping[str, str | None] | None) -> Site:
     """Return all that a stack is to be.

@@ -75,11 +75,18 @@ class RenderedService:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderedEngine:
-    """How a store's engine is set up."""
+    """How a store's engine is set up.
+
+    Args:
+        service: the service that says so; empty where the site has none for it.
+        digest: of that service, as of any other.
+    """
 
     settings: tuple[tuple[str, str], ...]
     hba: tuple[str, ...]
     init: str
+    service: str = ""
+    digest: str = ""
 
 
 def store_view(environment: Environment, store: Store) -> StoreView:
@@ -142,16 +149,21 @@ class Renderer:
             RenderedFile(file=file, content="" if file.absent else self._source(service.name, file.source, values))
             for file in service.files
         )
-        lock = self.locks.get(service.name, PackageLock())
         return RenderedService(
             service=service,
-            digest=service_digest(service, self.sources, lock.digests()),
+            digest=self._digest(service),
             needs_stores=any(self._speaks_of_stores(f"{service.name}/{source}") for source in service.sources()),
-            packages=lock.packages,
+            packages=self._lock(service).packages,
             files=files,
             pages=pages,
             checks=checks,
         )
+
+    def _lock(self, service: Service) -> PackageLock:
+        return self.locks.get(service.name, PackageLock())
+
+    def _digest(self, service: Service) -> str:
+        return service_digest(service, self.sources, self._lock(service).digests())
 
     def _speaks_of_stores(self, source: str) -> bool:
         text = self.sources.get(source, "") if source.endswith(".j2") else ""
@@ -164,7 +176,8 @@ class Renderer:
         """Return how the store's engine is set up; with nothing of the site's own where it has no such service."""
         for service in self.services.values():
             if service.engine and service.engine.engine == store.engine:
-                return self._engine(service.name, service.engine, store)
+                rendered = self._engine(service.name, service.engine, store)
+                return replace(rendered, service=service.name, digest=self._digest(service))
         return RenderedEngine(settings=(), hba=(), init="")
 
     def _engine(self, name: str, engine: EngineSettings, store: Store) -> RenderedEngine:

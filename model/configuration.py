@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from model import rules
+from model.change.rules import GateRules, read_gate
 from model.environment import Environment, Settings
 from model.errors import ConfigurationError, Fault
 from model.limits import limited, read_limits
@@ -27,10 +28,10 @@ from model.topology import Topology
 from model.topology_reader import OPTIONAL, REQUIRED, read_topology
 
 TOPOLOGY_KEYS = (*REQUIRED, *OPTIONAL)
-SETTING_KEYS = ("mirror", "seed", "capacity", "at_most", "image", "warm_start", "protect")
+SETTING_KEYS = ("mirror", "seed", "capacity", "at_most", "image", "warm_start", "protect", "gate")
 KEYS = (*TOPOLOGY_KEYS, *SETTING_KEYS)
 """All keys of a stack's configuration, without their prefix; the program reads each from Pulumi."""
-_OBJECT_KEYS = ("machines", "services", "stores", "pages", "at_most")
+_OBJECT_KEYS = ("machines", "services", "stores", "pages", "at_most", "gate")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +103,7 @@ def read_environment(files: Mapping[str, StackFile], stack: str, *, services: Co
         topology = _as_built(topology, mirrored=len(sections) > 1, image=next(filter(None, images), ""))
         topology = limited(topology, limits)
         _check_seed(described, topology, settings[0].seed)
+        _check_gate(described, settings[-1])
         _check_image(described.place / "stores", topology)
     if faults or topology is None:
         raise ConfigurationError(tuple(dict.fromkeys(faults)))
@@ -148,6 +150,9 @@ def _section(file: StackFile, faults: list[Fault]) -> Section:
         if mirrors and key in file.config:
             wanted = "nothing: it comes from the mirrored stack's file"
             (section.place / key).note("a description beside `mirror`", wanted)
+    if mirrors and "gate" in file.config:
+        wanted = "nothing: only a stack that mirrors nothing has a gate"
+        (section.place / "gate").fault(file.config["gate"], wanted)
     if not mirrors and "at_most" in file.config:
         wanted = "nothing: only a mirror is smaller than it is described"
         (section.place / "at_most").fault(file.config["at_most"], wanted)
@@ -163,6 +168,7 @@ def _read_settings(section: Section) -> Settings:
         capacity=section.read("capacity", read_choice, ("here",)) or "here",
         warm_start=True if warm_start is None else warm_start,
         protect="mirror" not in section.values if protect is None else protect,
+        gate=section.read("gate", read_gate) or GateRules(),
     )
 
 
@@ -179,6 +185,12 @@ def _check_seed(section: Section, topology: Topology, seed: str) -> None:
         if seed == "newest" and not has_key(section.values["stores"], store.name, "backup"):
             wanted = "where its backups are, since `seed: newest` fills it from them"
             (section.place / "stores" / store.name / "backup").fault(MISSING, wanted)
+
+
+def _check_gate(section: Section, settings: Settings) -> None:
+    if stack_file_name(settings.gate.evidence) == section.place.file:
+        wanted = "another stack than itself: one that mirrors it, and on which its changes are rehearsed"
+        (section.place / "gate" / "evidence").fault(settings.gate.evidence, wanted)
 
 
 def _check_image(place: Place, topology: Topology) -> None:

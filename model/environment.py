@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from model.change.rules import GateRules
 from model.topology import Topology
 
 
@@ -16,12 +17,14 @@ class Settings:
         seed: ``newest`` fills the stores from the newest good backup; ``empty`` leaves them empty.
         warm_start: whether machines wake from a saved template where that works.
         protect: whether what keeps data can only be destroyed after this was set to false.
+        gate: what the gate asks of a rehearsal; a mirror has none.
     """
 
     capacity: str = "here"
     seed: str = "empty"
     warm_start: bool = True
     protect: bool = False
+    gate: GateRules = field(default_factory=GateRules)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

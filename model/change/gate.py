@@ -78,12 +78,14 @@ class Evidence:
     Args:
         own: the log of the gate's own stack.
         rehearsals: the log of the stack on which changes are rehearsed.
+        unshared: services that no stage has: for these a named person's word has to do.
     """
 
     own: Log
     rehearsals: Log
     rules: GateRules
     now: datetime
+    unshared: frozenset[str] = frozenset()
 
 
 def let_through(own: Log) -> dict[str, str] | None:
@@ -169,7 +171,7 @@ def _passing(change: ServiceChange, evidence: Evidence) -> tuple[Record | None, 
     """Return the record for which a change may pass, or None and why there is none."""
     if broken := next(_broken(evidence), None):
         return None, f"{file_name(broken.stack)} is broken at record {broken.broken.n}: {broken.broken.why}"
-    record, why = _rehearsed(change.digest, evidence)
+    record, why = (_told if change.service in evidence.unshared else _rehearsed)(change.digest, evidence)
     if record is None:
         record, _ = _rehearsed(change.back, evidence)
     used = {number for number, _ in _used_emergencies(evidence.own)}
@@ -179,6 +181,18 @@ def _passing(change: ServiceChange, evidence: Evidence) -> tuple[Record | None, 
         if each.kind == "emergency" and each.body.get("change") == change.digest and each.n not in used
     )
     return record or next((each for each in emergencies if _fresh(each, evidence.now)), None), why
+
+
+def _told(digest: str, evidence: Evidence) -> tuple[Record | None, str]:
+    """Return somebody's word for a change of a service that no stage has, or None and what to do."""
+    log = evidence.rehearsals
+    told = (each for each in reversed(log.records) if each.kind == "word" and each.body.get("change") == digest)
+    why = f"no stage has this service, and nobody has said that it is good: {_word_command(digest, log)}"
+    return next(told, None), why
+
+
+def _word_command(digest: str, log: Log) -> str:
+    return f'./run understudy change word {digest} -s {log.stack} --why "..."'
 
 
 def _fresh(emergency: Record, now: datetime) -> bool:
@@ -232,7 +246,7 @@ def _unchecked(record: Record, digest: str, rehearsal: Rehearsal, log: Log) -> s
         return ""
     return (
         "it has no automatic check, and nobody has said that it is good: "
-        f'look at the stage, then ./run understudy change word {digest} -s {log.stack} --why "..."'
+        f"look at the stage, then {_word_command(digest, log)}"
     )
 
 

@@ -72,6 +72,7 @@ class Document:
     restores: tuple[Restore, ...] = ()
     checks: tuple[Check, ...] = ()
     notes: tuple[str, ...] = ()
+    alarms: tuple[str, ...] = ()
 
 
 def document_from(values: object) -> Document:
@@ -160,6 +161,7 @@ def document_values(
     restores: Sequence[Any] = (),
     checks: Sequence[Any] = (),
     notes: Collection[Any] = (),
+    alarms: Collection[str] = (),
 ) -> dict[str, Any]:
     """Return a document as plain values, in which values may be Pulumi outputs.
 
@@ -171,6 +173,7 @@ def document_values(
         restores: values of `Restore`.
         checks: values of `Check`.
         notes: one line each.
+        alarms: what must not be overlooked, one line each.
     """
     known = machines or {}
     return {
@@ -183,4 +186,5 @@ def document_values(
         "restores": list(restores),
         "checks": list(checks),
         "notes": list(notes),
+        "alarms": list(alarms),
     }

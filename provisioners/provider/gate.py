@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from model.errors import UnderstudyError
 from model.evidence.chain import Anchor, Log, Record
 from provisioners import evidence_log
 from provisioners.outcome import Say
-from provisioners.provider.inputs import PATH, Rule, failures, number
+from provisioners.provider.inputs import PATH, WORDS, Rule, failures, number, optional
 from provisioners.provider.kinds import Failure, Real, Values
 from provisioners.signing import Signer, find_signer
 
@@ -37,6 +38,7 @@ _RULES: Mapping[str, Rule] = {
     "stack": _STACK,
     "rehearsed_on": _STACK,
     "services": Rule(good=_is_services, allowed="the digest of each service, by its name"),
+    "unshared": optional(WORDS),
     "least_faithful": Rule(good=_is_share, allowed=f"a number from {LEAST_FAITHFUL} to 1"),
     "most_seed_age_seconds": number(1, MOST_SEED_AGE_SECONDS),
     "project_directory": PATH,
@@ -46,11 +48,13 @@ _RULES: Mapping[str, Rule] = {
 class Gate:
     """Kind ``understudy:index:Gate``.
 
-    Inputs: ``stack``; ``services``, the digest of each as Git has it; ``rehearsed_on``, the stack in whose log the
-    rehearsals are; ``least_faithful``; ``most_seed_age_seconds``; ``project_directory``, in which ``evidence/`` is.
+    Inputs: ``stack``; ``services``, the digest of each as Git has it; ``unshared``, those that no stage has;
+    ``rehearsed_on``, the stack in whose log the rehearsals are; ``least_faithful``; ``most_seed_age_seconds``;
+    ``project_directory``, in which ``evidence/`` is.
 
-    Outputs: ``let_through``, the digest of each service that may be there; ``seen``, the last record of each log that
-    was seen, so that a log that was cut later is found; ``note``, what is not as it should be.
+    Outputs: ``let_through``, the digest of each service that may be there; ``unshared``, as it was then; ``seen``, the
+    last record of each log that was seen, so that a log that was cut later is found; ``note``, what is not as it
+    should be.
 
     Args:
         clock: returns the present moment.
@@ -134,14 +138,20 @@ class Gate:
             evidence_log.read(directory, stack, anchors=_anchors(seen, stack))
             for stack in (inputs["stack"], inputs["rehearsed_on"])
         )
-        return Evidence(own=own, rehearsals=rehearsals, rules=_rules(inputs), now=self._clock())
+        return Evidence(
+            own=own,
+            rehearsals=rehearsals,
+            rules=_rules(inputs),
+            now=self._clock(),
+            unshared=_unshared(inputs, outputs),
+        )
 
     def _record(self, directory: Path, inputs: Values, outputs: Values, wanted: tuple[ServiceChange, ...]) -> None:
         """Record what is let through, deciding again with nobody else writing: an emergency is good only once."""
-        rehearsals = self._evidence(inputs, outputs).rehearsals
+        known = self._evidence(inputs, outputs)
 
         def decided(own: Log) -> tuple[str, dict[str, Any]]:
-            evidence = Evidence(own=own, rehearsals=rehearsals, rules=_rules(inputs), now=self._clock())
+            evidence = replace(known, own=own)
             passages, refusals = decide(wanted, evidence)
             if refusals:
                 raise UnderstudyError(where=f"gate of {own.stack}", found=refusal_text(refusals, evidence))
@@ -192,6 +202,12 @@ def _unrecorded(inputs: Mapping[str, Any]) -> list[str]:
     return []
 
 
+def _unshared(inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> frozenset[str]:
+    """Return the services for which a word has to do: no service becomes one by the very change that is looked at."""
+    known, before = outputs.get("let_through") or {}, frozenset(outputs.get("unshared") or ())
+    return before | {name for name in inputs.get("unshared") or () if name not in known}
+
+
 def _rules(inputs: Mapping[str, Any]) -> GateRules:
     return GateRules(
         least_faithful=inputs["least_faithful"],
@@ -211,5 +227,6 @@ def _outputs(inputs: Values, outputs: Values, evidence: Evidence, note: str) -> 
     return {
         "let_through": dict(inputs["services"]),
         "seen": {**(outputs.get("seen") or {}), **seen},
+        "unshared": list(inputs.get("unshared") or ()),
         "note": note,
     }

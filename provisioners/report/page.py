@@ -106,6 +106,12 @@ def _banner(state: str, words: str, more: str) -> Markup:
     return element("p", mark(state, words), element("small", more), class_=f"verdict {state}", role="status")
 
 
+def _two(alarm: str) -> tuple[str, str]:
+    """Return the first words of an alarm, which say what it is, and the rest."""
+    what, _, more = alarm.partition(": ")
+    return what, more
+
+
 def _header(document: Document, drills: Sequence[Drill]) -> Markup:
     mirror = f"Mirror of {document.mirror_of}" if document.mirror_of else ""
     about = [text for text in (mirror, document.domain, document.network) if text]
@@ -114,6 +120,7 @@ def _header(document: Document, drills: Sequence[Drill]) -> Markup:
         element("p", "Understudy", class_="kicker"),
         element("h1", document.stack),
         element("p", " · ".join(about), class_="muted") if about else "",
+        *(_banner("bad", *_two(alarm)) for alarm in document.alarms),
         _verdict(document, drills),
         _figures(document, drills),
     )

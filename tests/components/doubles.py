@@ -29,6 +29,7 @@ OUTPUTS: Mapping[str, Mapping[str, Any]] = {
     "WarmStart": {"placed": True, "reason": ""},
     "Boot": {"generation": "g1", "started": "warm", "reason": "", "boot_seconds": 7.5},
     "Filesystem": {},
+    "Gate": {"let_through": {}, "seen": {}, "note": ""},
     "File": {"digest": "d1"},
     "Unit": {"active_state": "active"},
     "PostgresPrimary": {

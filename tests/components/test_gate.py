@@ -1,0 +1,83 @@
+"""The gate in the graph: all of prod waits for it, and the report shouts what went on without a rehearsal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from model.change.digest import change_digest
+from tests.components.conftest import MakeSite
+from tests.components.doubles import run
+from tests.doubles.evidence import make_signer, put
+
+A, B = "a" * 64, "b" * 64
+
+
+def test_all_of_prod_waits_for_the_gate(make_site: MakeSite, project: Path) -> None:
+    site = make_site("prod")
+    graph = run(site, project)
+    gate = graph.one("Gate", "gate")
+    every = [item for item in graph.resources if not item.type.startswith("understudy:components:")]
+    assert len(every) > 30
+    assert {item.name for item in every if gate.urn not in item.dependencies} == {"gate"}
+    assert not gate.dependencies
+    assert gate.inputs["services"] == site.digests
+    assert set(site.digests) == {"app", "haproxy", "heartbeat", "pgbackrest", "postgresql"}
+    assert gate.inputs["unshared"] == ["heartbeat", "pgbackrest"]
+    assert (gate.inputs["rehearsed_on"], gate.inputs["least_faithful"]) == ("stage", 0.95)
+
+
+def test_a_stage_has_none_and_the_same_digests(make_site: MakeSite, project: Path) -> None:
+    stage = make_site("stage")
+    assert not run(stage, project).of("Gate")
+    prod = make_site("prod")
+    shared = {name: digest for name, digest in prod.digests.items() if name not in prod.unshared}
+    assert stage.digests == shared
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "service"),
+    [
+        ("services/haproxy/haproxy.cfg.j2", "maxconn", "# more\n    maxconn", "haproxy"),
+        ("services/postgresql/shop.sql.j2", "CREATE TABLE", "CREATE  TABLE", "postgresql"),
+    ],
+)
+def test_an_edit_changes_the_digest_of_its_service_alone(
+    make_site: MakeSite, project: Path, file: str, old: str, new: str, service: str
+) -> None:
+    before = make_site("prod").digests
+    after = make_site("prod", {file: {old: new}}).digests
+    assert {name for name in before if before[name] != after[name]} == {service}
+
+
+def test_a_prods_own_address_changes_none(make_site: MakeSite, project: Path) -> None:
+    before = make_site("prod").digests
+    assert make_site("prod", {"Pulumi.prod.yaml": {"10.20.0.21": "10.20.0.29"}}).digests == before
+
+
+def test_the_gate_asks_what_the_file_says(make_site: MakeSite, project: Path) -> None:
+    rules = "understudy:gate: {least_faithful: 0.8, most_seed_age: 36h}\n  understudy:domain"
+    gate = run(make_site("prod", {"Pulumi.prod.yaml": {"understudy:domain": rules}}), project).one("Gate", "gate")
+    assert (gate.inputs["least_faithful"], gate.inputs["most_seed_age_seconds"]) == (0.8, 36 * 3600)
+
+
+def test_the_report_shouts_until_a_rehearsal_follows(make_site: MakeSite, project: Path) -> None:
+    def alarms() -> list[str]:
+        found: list[str] = run(make_site("prod"), project).one("Report", "report").inputs["document"]["alarms"]
+        return found
+
+    assert alarms() == []
+    anna, digest = make_signer(project, "anna"), change_digest(A, B)
+    put(project, "prod", anna, "baseline", {"services": {"web": A}})
+    put(project, "prod", anna, "emergency", {"change": digest, "why": "the site is down"})
+    assert alarms() == []
+    used = {"service": "web", "from": A, "to": B, "emergency": 2}
+    put(project, "prod", anna, "prod", {"changes": {digest: used}})
+    (alarm,) = alarms()
+    assert alarm.startswith("EMERGENCY: web changes")
+    assert "the site is down" in alarm
+    assert run(make_site("stage"), project).one("Report", "report").inputs["document"]["alarms"] == []
+    path = project / "evidence/prod.jsonl"
+    path.write_bytes(path.read_bytes().replace(b"site", b"bite"))
+    assert any("broken at record" in alarm for alarm in alarms())
