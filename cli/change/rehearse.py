@@ -1,0 +1,254 @@
+"""Rehearses on a stage what Git would change of services: apply, check, back out, compare, apply again, check.
+
+The stage must be as it was before the change, and everything but services up to date. What came of it is appended to
+the stage's log of evidence, signed with your SSH key; only with such a record does prod's gate let the change through.
+The exit code is 0 where all went well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cli.arguments import add_stack, project_directory, short_stack
+from cli.change._machines import PATIENCE_SECONDS, changes_of, deployment_of
+from cli.change._previewed import previewed
+from cli.files import load_environment, read_lock
+from cli.mirror import compared, portraits
+from model.change.digest import NOTHING, change_digest
+from model.change.planned import SERVICE, Planned, planned
+from model.drilling import fault_in
+from model.errors import UnderstudyError
+from model.evidence.rehearsal import (
+    AUTOMATIC,
+    NO_CHECK,
+    Rehearsal,
+    RehearsedChange,
+    RehearsedSeed,
+    RehearsedStep,
+    rehearsal_body,
+)
+from model.mirror import Portrait, compare_all, in_record
+from model.way_in import way_in
+from provisioners import evidence_log
+from provisioners.changes.apply import back_out
+from provisioners.machine_lock import machine_lock
+from provisioners.shell import connect
+from provisioners.signing import find_signer
+
+_QUIET = frozenset({"understudy:index:Report", "understudy:index:HttpCheck"})
+"""Kinds that follow whatever changes."""
+
+
+@dataclass(slots=True)
+class Play:
+    """A rehearsal while it runs: what was done so far, and what came of it."""
+
+    directory: Path
+    stack: str
+    services: Sequence[Planned]
+    steps: list[RehearsedStep] = field(default_factory=list)
+    differences: list[str] = field(default_factory=list)
+    fault: str = ""
+
+    @property
+    def machines(self) -> tuple[str, ...]:
+        """Return the machines concerned."""
+        return tuple(sorted({step.name.partition(":")[0] for step in self.services}))
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Time a step, and note how it went."""
+        print(f"{name} …", flush=True)
+        began, ok = time.monotonic(), False
+        try:
+            yield
+            ok = True
+        finally:
+            seconds = round(time.monotonic() - began, 1)
+            self.steps.append(RehearsedStep(name=name, seconds=seconds, ok=ok))
+            print(f"{name}: {'done' if ok else 'FAILED'} in {seconds:.1f} s", flush=True)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `understudy change rehearse`."""
+    add_stack(parser)
+    parser.add_argument("--key", default="", metavar="FILE", help="the SSH key to sign with; default: your own")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Rehearse, record, and say what came of it."""
+    directory, stack = project_directory(arguments.cwd), short_stack(arguments.stack)
+    environment = load_environment(directory, stack)
+    if not environment.mirror_of:
+        wanted = "a stack that mirrors another (`understudy:mirror`)"
+        raise UnderstudyError(where=f"stack {stack}", found="it mirrors no other", wanted=wanted)
+    signer = find_signer(directory, file=arguments.key)
+    play = Play(directory, stack, to_rehearse(stack, planned(previewed(directory, stack, "--refresh"))))
+    faithful = in_record(compared(directory, stack))
+    try:
+        perform(play)
+    except UnderstudyError as error:
+        play.fault = str(error)
+    rehearsal = rehearsal_of(play, faithful, _seeds(directory, stack))
+    body = rehearsal_body(rehearsal) | ({"fault": play.fault} if play.fault else {})
+    record = evidence_log.append(directory, stack, signer, lambda _: ("rehearsal", body), say=print)
+    for line in told(rehearsal, play.fault):
+        print(line)
+    print(f"record {record.n if record else '?'} of the evidence of {stack}")
+    return 0 if rehearsal.green else 1
+
+
+def to_rehearse(stack: str, steps: Sequence[Planned]) -> tuple[Planned, ...]:
+    """Return the planned steps of services.
+
+    Raises:
+        UnderstudyError: there are none, or there are others as well.
+    """
+    services = tuple(step for step in steps if step.kind == SERVICE)
+    others = [f"{step.kind.rpartition(':')[2]} {step.name}" for step in steps if step.kind not in (SERVICE, *_QUIET)]
+    if not services:
+        raise UnderstudyError(
+            where=f"stack {stack}",
+            found="Git changes no service there",
+            wanted="a stage as it was before the change",
+            todo="If the stage has the change already, take it back first: `understudy change list`, then `back-out`.",
+        )
+    if others:
+        raise UnderstudyError(
+            where=f"stack {stack}",
+            found=f"not only services would change: {', '.join(others[:5])}",
+            todo=f"Bring it up without the services' change first (`git stash`, `./run pulumi up -s {stack}`).",
+        )
+    return services
+
+
+def perform(play: Play) -> None:
+    """Apply, check, back out, compare, apply again.
+
+    Raises:
+        UnderstudyError: one of them failed; what was done so far is in the play.
+    """
+    with play.step("look at the machines"):
+        before = _looked(play)
+    with play.step("apply and check"):
+        _up(play)
+    with play.step("back out"):
+        _back_out(play)
+    with play.step("compare with how it was"):
+        play.differences += differences(before, _looked(play))
+    with play.step("apply again and check"):
+        _up(play, "--refresh")
+
+
+def differences(before: Sequence[Portrait], after: Sequence[Portrait]) -> list[str]:
+    """Return in what the same machines differ from how they were, in words."""
+    mirror = compare_all(tuple(zip(before, after, strict=True)), (), datetime.now(UTC).date())
+    return [
+        f"{each.machine}: {each.area}: {each.key}: before {each.prod}, after the back-out {each.stage}"
+        for each in mirror.differences
+    ]
+
+
+def _looked(play: Play) -> tuple[Portrait, ...]:
+    found = portraits(play.directory, play.stack, play.machines)
+    for portrait in found:
+        if portrait.failed:
+            raise UnderstudyError(where=portrait.machine, found=portrait.failed)
+    return found
+
+
+def _up(play: Play, *options: str) -> None:
+    argv = (str(play.directory / "run"), "pulumi", "up", "-s", play.stack, "--yes", "--skip-preview")
+    kept: list[str] = []
+    with subprocess.Popen(
+        (*argv, "--non-interactive", "--color", "never", *options),
+        cwd=play.directory,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            kept.append(line)
+    if process.returncode:
+        raise UnderstudyError(where=f"stack {play.stack}", found=fault_in("".join(kept)))
+
+
+def _back_out(play: Play) -> None:
+    """Take the changes back, in the reverse order; each is the newest of its service on its machine."""
+    deployment = deployment_of(play.directory, play.stack)
+    kept = [there for there in changes_of(deployment, play.stack, play.machines) if there.change.state == "kept"]
+    for step in reversed(play.services):
+        machine, _, service = step.name.partition(":")
+        newest = next((each for each in kept if (each.machine, each.change.service) == (machine, service)), None)
+        if newest is None:
+            raise UnderstudyError(where=f"{machine}: {service}", found="it has no copy of what was there before")
+        connection, key = way_in(deployment, play.stack, machine)
+        with connect(connection, key, _say, PATIENCE_SECONDS) as shell, machine_lock(shell, "a rehearsal's back-out"):
+            back_out(shell, newest.change)
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def _seeds(directory: Path, stack: str) -> tuple[RehearsedSeed, ...]:
+    placement = read_lock(directory, stack)
+    return tuple(
+        RehearsedSeed(store=pin.store, snapshot=pin.snapshot, taken_at=f"{pin.taken_at.astimezone(UTC):%FT%TZ}")
+        for pin in (placement.seeds if placement else ())
+    )
+
+
+def rehearsal_of(play: Play, mirror: Mapping[str, Any], seeds: tuple[RehearsedSeed, ...]) -> Rehearsal:
+    """Return what the record says."""
+    return Rehearsal(
+        changes=changes(play.services),
+        green=not play.fault and not play.differences and all(step.ok for step in play.steps),
+        steps=tuple(play.steps),
+        seeds=seeds,
+        faithful=float(mirror["faithful"]),
+        differences=tuple(play.differences),
+        mirror={key: mirror[key] for key in ("complete", "differences", "unexcused")},
+    )
+
+
+def changes(services: Sequence[Planned]) -> tuple[RehearsedChange, ...]:
+    """Return the changes that planned steps of services are, each with all its machines."""
+    digest: Callable[[Mapping[str, Any]], str] = lambda values: str(values.get("digest") or NOTHING)  # noqa: E731
+    found: dict[str, list[Planned]] = {}
+    for step in services:
+        found.setdefault(change_digest(digest(step.before), digest(step.after)), []).append(step)
+    return tuple(
+        RehearsedChange(
+            digest=each,
+            service=str((steps[0].after or steps[0].before)["service"]),
+            machines=tuple(sorted(step.name.partition(":")[0] for step in steps)),
+            check=AUTOMATIC if all(step.after.get("checks") or not step.after for step in steps) else NO_CHECK,
+        )
+        for each, steps in sorted(found.items())
+    )
+
+
+def told(rehearsal: Rehearsal, fault: str) -> list[str]:
+    """Return what came of it, in a few lines."""
+    lines = [f"  {'ok ' if step.ok else 'RED'} {step.name}: {step.seconds:.1f} s" for step in rehearsal.steps]
+    lines += [f"  RED {difference}" for difference in rehearsal.differences]
+    for change in rehearsal.changes:
+        lines.append(f"change {change.digest[:12]} of {change.service} on {', '.join(change.machines)}")
+        if change.check == NO_CHECK:
+            lines.append(
+                f"  it has no check of its own: `understudy change word {change.digest[:12]} --why …` counts as one"
+            )
+    return [*lines, f"rehearsal: {'GREEN' if rehearsal.green else 'RED'}{f': {fault}' if fault else ''}"]

@@ -1,0 +1,100 @@
+"""What is rehearsed, what counts as green, and that a rehearsal that fails says where."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.change.rehearse import Play, changes, rehearsal_of, to_rehearse, told
+from model.change.digest import NOTHING, change_digest
+from model.change.planned import SERVICE, Planned
+from model.errors import UnderstudyError
+from model.evidence.rehearsal import RehearsedSeed, rehearsal_body, rehearsal_from
+
+A, B = "a" * 64, "b" * 64
+MIRROR = {"faithful": 0.97, "complete": True, "differences": 3, "unexcused": []}
+SEEDS = (RehearsedSeed(store="shop", snapshot="20261124-032202F", taken_at="2026-11-24T03:22:10Z"),)
+
+
+def service(machine: str, before: str = A, after: str = B, checks: bool = True) -> Planned:
+    """Return a planned change of the service ``web``."""
+
+    def values(digest: str) -> Mapping[str, Any]:
+        return {"service": "web", "digest": digest, "checks": [{"name": "x"}] if checks else []} if digest else {}
+
+    return Planned(operation="update", kind=SERVICE, name=f"{machine}:web", before=values(before), after=values(after))
+
+
+def other(kind: str) -> Planned:
+    return Planned(operation="update", kind=kind, name="x")
+
+
+def test_services_are_rehearsed_and_what_only_follows_them_is_no_hindrance() -> None:
+    follows = other("understudy:index:Report"), other("understudy:index:HttpCheck")
+    assert to_rehearse("stage", (service("lb"), *follows)) == (service("lb"),)
+
+
+@pytest.mark.parametrize(
+    ("steps", "words"),
+    [
+        ((), "Git changes no service there"),
+        ((other("understudy:index:Report"),), "Git changes no service there"),
+        ((service("lb"), other("libvirt:index/domain:Domain")), "not only services would change: Domain x"),
+    ],
+)
+def test_what_cannot_be_rehearsed_is_refused_with_what_to_do(steps: tuple[Planned, ...], words: str) -> None:
+    with pytest.raises(UnderstudyError, match=words) as caught:
+        to_rehearse("stage", steps)
+    assert caught.value.todo
+
+
+def test_one_change_has_all_its_machines_and_needs_a_check_on_each() -> None:
+    found = changes((service("app2"), service("app1"), service("lb", before="", checks=False)))
+    assert {each.digest: (each.machines, each.check) for each in found} == {
+        change_digest(A, B): (("app1", "app2"), "automatic"),
+        change_digest(NOTHING, B): (("lb",), "none"),
+    }
+
+
+def test_a_service_that_goes_is_a_change_to_nothing() -> None:
+    (found,) = changes((service("lb", after=""),))
+    assert (found.digest, found.service, found.check) == (change_digest(A, NOTHING), "web", "automatic")
+
+
+def play_of(**more: Any) -> Play:
+    return Play(Path("/x"), "stage", (service("lb"),), **more)
+
+
+def test_all_went_well_is_green_and_can_be_read_back() -> None:
+    play = play_of()
+    with play.step("apply and check"):
+        pass
+    rehearsal = rehearsal_of(play, MIRROR, SEEDS)
+    assert rehearsal.green
+    assert told(rehearsal, "")[-1] == "rehearsal: GREEN"
+    assert rehearsal_from(rehearsal_body(rehearsal)) == rehearsal
+
+
+def test_a_difference_after_the_back_out_is_red_and_named() -> None:
+    play = play_of()
+    play.differences.append("lb: files: /etc/a: before 1, after the back-out 2")
+    rehearsal = rehearsal_of(play, MIRROR, SEEDS)
+    assert not rehearsal.green
+    assert "  RED lb: files: /etc/a: before 1, after the back-out 2" in told(rehearsal, "")
+
+
+def test_a_step_that_fails_is_red_and_timed(capsys: pytest.CaptureFixture[str]) -> None:
+    play = play_of()
+    with pytest.raises(UnderstudyError), play.step("back out"):
+        raise UnderstudyError(where="lb", found="no")
+    assert [(step.name, step.ok) for step in play.steps] == [("back out", False)]
+    assert "back out: FAILED" in capsys.readouterr().out
+    assert not rehearsal_of(play, MIRROR, SEEDS).green
+
+
+def test_a_step_that_was_not_reached_is_not_green() -> None:
+    play = play_of(fault="stack stage: no")
+    assert not rehearsal_of(play, MIRROR, SEEDS).green
