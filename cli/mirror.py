@@ -90,8 +90,10 @@ def portraits(directory: Path, stack: str, names: Collection[str]) -> tuple[Port
     environment, services = load_environment(directory, stack), read_services(directory)
     machines = [machine for machine in environment.topology.machines if machine.name in names]
     with ExitStack() as states, ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
-        ways = _ways(directory, environment, states)
-        asked = [pool.submit(_portrait, machine, ways[machine.name], _paths(machine, services)) for machine in machines]
+        known = ways(directory, environment, states)
+        asked = [
+            pool.submit(_portrait, machine, known[machine.name], _paths(machine, services)) for machine in machines
+        ]
         return tuple(each.result() for each in asked)
 
 
