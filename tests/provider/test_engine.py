@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from model.drilling import fault_in
 from tests.doubles.pulumi import ROOT, Project, wait_until
 from tests.doubles.sshd import Machine
 
@@ -190,3 +191,26 @@ def test_a_provider_behind_a_wrapper_ends_with_the_engine() -> None:
     wrapper.kill()
     wrapper.wait()
     wrapper.stdout.close()
+
+
+def test_what_went_wrong_is_found_in_what_the_engine_prints(machine: Machine, tmp_path: Path) -> None:
+    """A drill writes it down: each error whole, and once."""
+    project = Project(tmp_path)
+    reach = {"connection": machine.connection.values(), "private_key": machine.private_key, "generation": "1"}
+
+    def fault(*urls: str) -> set[str]:
+        pages = {f"page{at}": {**reach, "url": url, "patience_seconds": 1} for at, url in enumerate(urls)}
+        outputs = ["ok", "detail", "seconds"]
+        project.resources(
+            {name: {"kind": "HttpCheck", "inputs": given, "outputs": outputs} for name, given in pages.items()}
+        )
+        return set(fault_in(project.run("up", "--yes", "--skip-preview", succeeds=False)).split("; http"))
+
+    found = fault("http://127.0.0.1:1/one", "http://127.0.0.1:1/other")
+    assert sorted(each.removeprefix("http").partition(", asked from m1: curl: (7) ")[0] for each in found) == [
+        "://127.0.0.1:1/one",
+        "://127.0.0.1:1/other",
+    ]
+    assert all(each.endswith("still after 1 s; wanted status 200") for each in found)
+    (refused,) = fault("no address")
+    assert refused.startswith("understudy:index:HttpCheck resource 'page0' has a problem: url: found 'no address'")

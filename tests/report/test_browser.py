@@ -11,14 +11,11 @@ from typing import Any
 
 import pytest
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 
 from model.evidence.records import drill_from_values
 from provisioners.report.page import report_html
+from tests.report.browser import headless, log
 from tests.report.values import PAGES, document, drill, large, restore
-
-DRIVER = "/usr/bin/chromedriver"
-CHROMIUM = "/usr/bin/chromium"
 
 LONG = "x" * 300
 
@@ -78,24 +75,8 @@ return [...document.querySelectorAll('.drawing g.machine')].flatMap(group => {
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for argument in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--no-first-run",
-        f"--user-data-dir={tmp_path_factory.mktemp('profile')}",
-    ):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    yield driver
-    driver.quit()
+    with headless(tmp_path_factory.mktemp("profile")) as chrome:
+        yield chrome
 
 
 @pytest.fixture(params=sorted(PAGES_SHOWN))
@@ -114,11 +95,6 @@ def light(browser: webdriver.Chrome, *, scheme: str = "light", width: int = 1200
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": features})
     metrics = {"width": width, "height": 800, "deviceScaleFactor": 2, "mobile": width < 600}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-
-
-def log(browser: webdriver.Chrome, kind: str) -> list[dict[str, str]]:
-    entries: list[dict[str, str]] = browser.get_log(kind)  # type: ignore[no-untyped-call]
-    return entries
 
 
 def requests(browser: webdriver.Chrome) -> list[str]:
