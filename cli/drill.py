@@ -29,7 +29,7 @@ from cli.files import load_environment, read_lock, write_lock
 from cli.pins import in_words, labelled_pin, open_backups, pin_lines
 from cli.preflight import ensure_placed
 from cli.pulumi_state import PulumiState
-from model.drilling import attempted, environment_checks, fault_in, holds, in_utc, refuse_changed, restore_of
+from model.drilling import attempted, environment_checks, fault_in, held_pin, holds, in_utc, refuse_changed, restore_of
 from model.environment import Environment
 from model.errors import UnderstudyError
 from model.evidence import Drill, Restore
@@ -216,7 +216,7 @@ def _attempts(stores: tuple[Store, ...], text: str) -> Iterator[Restore]:
 
 
 def _put_back(directory: Path, stack: str, before: tuple[PinnedSeed, ...]) -> None:
-    """Let the pins say what the stores hold: those that were not filled keep their old data.
+    """Let the pins say what the stores hold: those that were not filled anew keep their old data.
 
     What hinders that is only told: the drill is red for another reason, which must not be lost.
     """
@@ -225,7 +225,7 @@ def _put_back(directory: Path, stack: str, before: tuple[PinnedSeed, ...]) -> No
         if lock is None:
             return
         old = {pin.store: pin for pin in before}
-        pins = tuple(pin if holds(deployment, pin) else old.get(pin.store, pin) for pin in lock.seeds)
+        pins = tuple(held_pin(deployment, pin.store) or old.get(pin.store, pin) for pin in lock.seeds)
         write_lock(directory, stack, replace(lock, seeds=pins))
     except (UnderstudyError, OSError, ValueError) as error:
         print(f"the pins could not be put back: {error}", file=sys.stderr)

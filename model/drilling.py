@@ -48,6 +48,22 @@ def holds(deployment: Mapping[str, Any], pin: PinnedSeed) -> bool:
     return (inputs.get("snapshot"), inputs.get("snapshot_digest"), inputs.get("drilled_at") or "") == wanted
 
 
+def held_pin(deployment: Mapping[str, Any], store: str) -> PinnedSeed | None:
+    """Return the pin from which a store was last filled, as the state says it; None where it does not."""
+    holder = _holder(deployment, store)
+    inputs, taken_at = holder.get("inputs") or {}, (holder.get("outputs") or {}).get("taken_at")
+    if not (inputs.get("snapshot") and taken_at):
+        return None
+    drilled_at = inputs.get("drilled_at")
+    return PinnedSeed(
+        store=store,
+        snapshot=inputs["snapshot"],
+        taken_at=datetime.fromisoformat(taken_at),
+        repository_digest=inputs.get("snapshot_digest") or "",
+        drilled_at=datetime.fromisoformat(drilled_at) if drilled_at else None,
+    )
+
+
 def refuse_changed(pin: PinnedSeed, pinned: Iterable[PinnedSeed], drills: Sequence[Drill]) -> None:
     """Refuse a snapshot whose content is no longer what it was: a snapshot is written once.
 

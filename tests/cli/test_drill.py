@@ -22,6 +22,7 @@ from cli.__main__ import main
 from cli.drill_history import history_path, read_history
 from cli.files import load_environment, read_lock, write_lock
 from cli.pins import labelled_pin
+from model.drilling import in_utc
 from model.placement import Accelerator, PinnedSeed, PlacedMachine, Placement
 from provisioners.report.page import report_html
 from tests.damage.ways import cut_short, flip, largest_bundle
@@ -47,24 +48,21 @@ sys.exit(wanted["code"])
 """
 EXPORT = """#!{python}
 # Stands for `pulumi stack export`: the store holds what the lock file pinned at the last `up` that went well.
-import json, pathlib, sys, yaml
+import json, pathlib, yaml
 here = pathlib.Path(__file__).parents[1]
 kept = here / "state.json"
 if (here / "filled").exists():
-    lock = yaml.safe_load((here / "Placement.stage.lock.yaml").read_text())
-    pin = lock["seeds"]["shop"] if isinstance(lock["seeds"], dict) else lock["seeds"][0]
+    pin = yaml.safe_load((here / "Placement.stage.lock.yaml").read_text())["seeds"]["shop"]
     state = json.loads(kept.read_text())
     holder = state["deployment"]["resources"][0]
     given = {{"store": "shop", "snapshot": pin["snapshot"], "snapshot_digest": pin["repository_digest"],
-             "drilled_at": pin["drilled_at"] if isinstance(pin["drilled_at"], str)
-             else pin["drilled_at"].strftime("%Y-%m-%dT%H:%M:%SZ")}}
-    holder["inputs"], holder["outputs"] = given, {{**holder["outputs"], **given}}
+             "drilled_at": pin["drilled_at"]}}
+    holder["inputs"], holder["outputs"] = given, {{**holder["outputs"], **given, "taken_at": pin["taken_at"]}}
     kept.write_text(json.dumps(state))
     (here / "filled").unlink()
 print(kept.read_text())
 """
 RESTORED = {
-    "taken_at": "2026-11-24T03:22:10Z",
     "data_age_seconds": 60.0,
     "restore_seconds": 5.0,
     "checks": [{"name": "accepts connections", "ok": True, "detail": "15.14", "seconds": 0.1}],
@@ -134,7 +132,11 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
     )
     write_lock(tmp_path, "stage", placement)
     given = {"store": "shop", "snapshot": pin.snapshot, "snapshot_digest": pin.repository_digest, "drilled_at": ""}
-    holder = {"type": "understudy:index:PostgresPrimary", "inputs": given, "outputs": {**RESTORED, **given}}
+    holder = {
+        "type": "understudy:index:PostgresPrimary",
+        "inputs": given,
+        "outputs": {**RESTORED, **given, "taken_at": in_utc(pin.taken_at)},
+    }
     page = {
         "type": "understudy:index:HttpCheck",
         "urn": "urn:pulumi:stage::understudy::understudy:index:HttpCheck::front",
@@ -213,6 +215,17 @@ def test_a_restore_that_is_refused_is_red_and_the_pin_goes_back(
     printed = capsys.readouterr().out
     assert f"the pin is on {before.snapshot} of " in printed
     assert "RED" in printed.splitlines()[-1]
+
+
+def test_after_a_drill_that_was_killed_the_pin_goes_back_to_what_the_store_holds(stage: Stage) -> None:
+    """Its pin was never filled in, so that the lock file says what no store holds."""
+    before, lock = stage.pin(), read_lock(stage.directory, "stage")
+    assert lock is not None
+    (store,) = load_environment(stage.directory, "stage").topology.stores
+    write_lock(stage.directory, "stage", replace(lock, seeds=(labelled_pin(stage.directory, store, stage.labels[1]),)))
+    stage.up("error: it is not filled", 255)
+    assert stage.drill() == 1
+    assert stage.pin() == before
 
 
 def test_an_up_that_fails_after_the_store_was_filled_leaves_the_pin_on_what_it_holds(stage: Stage) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from model.drilling import attempted, environment_checks, fault_in, holds, restore_of
+from model.drilling import attempted, environment_checks, fault_in, held_pin, holds, restore_of
 from model.errors import UnderstudyError
 from model.placement import PinnedSeed
 from model.topology import Store
@@ -112,7 +113,15 @@ def test_the_state_holds_a_pin_only_where_all_of_it_is_the_same(inputs: dict[str
 def test_a_state_without_anything_holds_nothing(deployment: dict[str, Any]) -> None:
     assert not holds(deployment, PIN)
     assert restore_of(deployment, STORE) is None
+    assert held_pin(deployment, "shop") is None
     assert environment_checks(deployment) == ()
+
+
+def test_what_a_store_holds_is_read_back_as_the_pin_that_filled_it() -> None:
+    assert held_pin(state(), "shop") == PIN
+    assert held_pin(state(drilled_at=""), "shop") == replace(PIN, drilled_at=None)
+    assert held_pin(state(), "other") is None
+    assert held_pin(state(snapshot=""), "shop") is None
 
 
 def test_a_restore_is_read_out_of_the_state() -> None:
