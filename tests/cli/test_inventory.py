@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -47,8 +48,8 @@ def machines() -> Iterator[dict[str, Machine]]:
 class Desk:
     """A user's project, home and PATH, with a Pulumi that knows the machines."""
 
-    def __init__(self, place: Path, machines: Mapping[str, Machine], existing: Machine) -> None:
-        self.place, self.project = place, place / "a project"
+    def __init__(self, place: Path, machines: Mapping[str, Machine], existing: Machine, sockets: str) -> None:
+        self.place, self.project, self.sockets = place, place / "a project", sockets
         for service, text in {"load-balancer": "", "beat": "mirrored: false\n"}.items():
             (self.project / "services" / service).mkdir(parents=True)
             (self.project / "services" / service / "service.yaml").write_text(f"description: x\n{text}")
@@ -72,7 +73,7 @@ class Desk:
             "XDG_RUNTIME_DIR": str(place / "run time"),
             "PULUMI_BACKEND_URL": "file:///nowhere",
             "ANSIBLE_NOCOLOR": "1",
-            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(place / "cp"),
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": sockets,  # a socket's path is short
             "ANSIBLE_HOST_KEY_CHECKING": "False",  # a user's careless setting changes nothing
             "ANSIBLE_TIMEOUT": "10",
             "STACK": "stage",
@@ -100,9 +101,10 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, machines: dict[str, Machine]) -> Desk:
+def desk(tmp_path: Path, machines: dict[str, Machine]) -> Iterator[Desk]:
     machines["db1"].known_to_user(tmp_path / "home")
-    return Desk(tmp_path, machines, machines["db1"])
+    with tempfile.TemporaryDirectory(prefix="us-") as sockets:
+        yield Desk(tmp_path, machines, machines["db1"], sockets)
 
 
 def test_the_groups(desk: Desk) -> None:
@@ -152,7 +154,7 @@ def test_ansible_becomes_root_where_sudo_is_needed(desk: Desk, machines: dict[st
         place = desk.place / "other"
         place.mkdir()
         old.known_to_user(place / "home")
-        other = Desk(place, machines, old)
+        other = Desk(place, machines, old, desk.sockets)
         other.environment["HOME"] = str(place / "home")
         ssh = ["--ssh-common-args", f"-o UserKnownHostsFile={place}/home/.ssh/known_hosts -o StrictHostKeyChecking=yes"]
         variables = other.listed(STACK="prod")["_meta"]["hostvars"]["old"]
