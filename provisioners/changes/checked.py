@@ -46,6 +46,12 @@ _DIGEST = Rule(good=_matches(r"[0-9a-f]{64}"), allowed="a SHA-256 in hexadecimal
 _PACKAGE = Rule(good=_matches(r"[a-z0-9][a-z0-9+.-]*"), allowed="a package's name")  # Debian Policy 5.6.1
 _VERSION = Rule(good=_matches(r"[0-9][A-Za-z0-9.+~:-]*"), allowed="a package's version")  # Debian Policy 5.6.12
 
+
+def _every(rule: Rule) -> Rule:
+    good = lambda value: isinstance(value, list) and all(rule.good(item) for item in value)  # noqa: E731
+    return Rule(good=good, allowed=f"a list, each {rule.allowed}")
+
+
 _TOP: Mapping[str, Rule] = {
     **COMMON,
     "service": _NAME,
@@ -53,6 +59,7 @@ _TOP: Mapping[str, Rule] = {
     "digest": optional(TEXT),
     **dict.fromkeys(("files", "validate", "reload", "packages", "units", "secrets"), optional(_MAP)),
     "checks": optional(_LIST),
+    "tool": optional(_MAP),
 }
 _CONTENT = Rule(
     good=lambda value: isinstance(value, str) and len(value.encode("utf-8", "surrogatepass")) <= SHOWN_BYTES,
@@ -75,6 +82,13 @@ _SINGLE: Mapping[str, tuple[Rule, Rule]] = {
     "reload": (_PLACE, Rule(good=lambda value: value == "" or UNIT.good(value), allowed=UNIT.allowed)),
     "secrets": (_SECRET_NAME, _SECRET),
 }
+_TOOL: Mapping[str, Rule] = {
+    "kind": Rule(good=lambda value: value in ("ansible", "puppet"), allowed="ansible or puppet"),
+    "path": _PLACE,
+    "files": optional(_every(_PLACE)),
+    "packages": optional(_every(_PACKAGE)),
+    "units": optional(_every(UNIT)),
+}
 _CHECK: Mapping[str, Rule] = {"name": _LINE, "command": _COMMAND, "prints": optional(_LINE)}
 
 
@@ -90,6 +104,8 @@ def failures(inputs: Mapping[str, Any]) -> tuple[Failure, ...]:
             continue
         for name, item in value.items():
             found += _item(key, name, item, inputs)
+    if isinstance(inputs.get("tool"), Mapping):
+        found += _inside("tool", inputs["tool"], _TOOL)
     if isinstance(inputs.get("checks"), list):
         for at, check in enumerate(inputs["checks"]):
             found += _inside(f"checks[{at}]", check, _CHECK)

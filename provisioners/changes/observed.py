@@ -25,6 +25,8 @@ class Observed:
         packages: the version of each installed package that was asked for.
         open: the directory of a change that is neither kept nor backed out; empty for none.
         kept: the directory of the newest change that was kept; empty for none.
+        puppet: paths that a Puppet which runs there manages, as its own newest notes say.
+        left: what the service's own manifest or playbook left at each path that it may change; None where it never ran.
         first_files: paths whose first original is remembered, and what was there: ``file``, ``link`` or ``absent``.
         first_units: units whose first state is remembered, and that state: enabled and active, in systemd's words.
     """
@@ -34,6 +36,8 @@ class Observed:
     packages: Mapping[str, str]
     open: str = ""
     kept: str = ""
+    puppet: frozenset[str] = frozenset()
+    left: Mapping[str, str] | None = None
     first_files: Mapping[str, str]
     first_units: Mapping[str, tuple[str, str]]
 
@@ -54,7 +58,7 @@ def look(inputs: Mapping[str, Any]) -> Argv:
     Args:
         inputs: of the kind ``understudy:index:Service``.
     """
-    lists = paths_of(inputs), units_of(inputs), packages_of(inputs)
+    lists = _asked_files(inputs), units_of(inputs), _asked_packages(inputs)
     words = (item for names in lists for item in (*names, "--"))
     return scripted("service_show", str(inputs["service"]), str(SHOWN_BYTES + 1), *tuple(words)[:-1])
 
@@ -62,6 +66,27 @@ def look(inputs: Mapping[str, Any]) -> Argv:
 def paths_of(inputs: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the paths of a service's files, in order."""
     return tuple(sorted(inputs.get("files") or {}))
+
+
+def _asked_files(inputs: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(sorted({*paths_of(inputs), *touched(inputs, "files")}))
+
+
+def _asked_packages(inputs: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(sorted({*packages_of(inputs), *touched(inputs, "packages")}))
+
+
+def touched(inputs: Mapping[str, Any], kind: str) -> tuple[str, ...]:
+    """Return what a service's tool may change, in order.
+
+    Args:
+        inputs: of the kind ``understudy:index:Service``.
+        kind: ``files``, ``packages`` or ``units``.
+
+    >>> touched({"tool": {"files": ["/b", "/a"]}}, "files"), touched({}, "files")
+    (('/a', '/b'), ())
+    """
+    return tuple(sorted((inputs.get("tool") or {}).get(kind) or ()))
 
 
 def units_of(inputs: Mapping[str, Any]) -> tuple[str, ...]:
@@ -82,7 +107,7 @@ def observed(inputs: Mapping[str, Any], output: bytes) -> Observed:
     """
     reader = _Reader(output)
     reader.expect("files")
-    files = {path: reader.file() for path in paths_of(inputs)}
+    files = {path: reader.file() for path in _asked_files(inputs)}
     reader.expect("units")
     units = {unit: status_of("\n".join(reader.until("end"))) for unit in units_of(inputs)}
     reader.expect("packages")
@@ -91,6 +116,9 @@ def observed(inputs: Mapping[str, Any], output: bytes) -> Observed:
     opened = "".join(reader.until("kept"))
     kept = "".join(reader.until("first manifest"))
     first = _table(reader.until("first units"))
+    first_units = _table(reader.until("puppet"))
+    puppet = frozenset(reader.until("left"))
+    notes = reader.until("complete")
     return Observed(
         files=files,
         units=units,
@@ -98,9 +126,9 @@ def observed(inputs: Mapping[str, Any], output: bytes) -> Observed:
         open=opened,
         kept=kept,
         first_files={path: kind for path, (kind, *_) in first.items() if kind != "nodir"},
-        first_units={
-            unit: (enabled, active) for unit, (enabled, active, *_) in _table(reader.until("complete")).items()
-        },
+        first_units={unit: (enabled, active) for unit, (enabled, active, *_) in first_units.items()},
+        puppet=puppet,
+        left={path: left for path, _, left in (line.partition("\t") for line in notes[1:])} if notes else None,
     )
 
 

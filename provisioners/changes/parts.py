@@ -10,8 +10,8 @@ from typing import Any
 
 from model.errors import UnderstudyError
 from provisioners.changes.marks import filled
-from provisioners.changes.observed import Observed, packages_of, paths_of, units_of
-from provisioners.changes.seen import Seen
+from provisioners.changes.observed import Observed, packages_of, paths_of, touched, units_of
+from provisioners.changes.seen import Seen, left_as
 
 _UNITS = ("/etc/systemd/", "/lib/systemd/", "/usr/lib/systemd/", "/usr/local/lib/systemd/", "/run/systemd/")
 
@@ -30,6 +30,7 @@ class Parts:
         restart: units that do not run, or depend on what changes.
         reload: units that take what changes while they run.
         leave: units that the service no longer has, and that did not run before us.
+        tool: whether the service's manifest or playbook is applied.
     """
 
     write: tuple[str, ...] = ()
@@ -41,6 +42,7 @@ class Parts:
     restart: tuple[str, ...] = ()
     reload: tuple[str, ...] = ()
     leave: tuple[str, ...] = ()
+    tool: bool = False
 
     @property
     def touched(self) -> tuple[str, ...]:
@@ -84,12 +86,14 @@ def parts(inputs: Mapping[str, Any], found: Observed) -> Parts:
     install = tuple(
         name for name in packages_of(inputs) if found.packages.get(name) != inputs["packages"][name]["version"]
     )
-    given_up = [path for path in sorted(found.first_files) if path not in files]
-    removed = [path for path in paths_of(inputs) if files[path].get("absent") and found.files[path]]
+    known = {*files, *touched(inputs, "files"), *found.puppet}
+    given_up = [path for path in sorted(found.first_files) if path not in known]
+    ours = [path for path in paths_of(inputs) if path not in found.puppet]
+    removed = [path for path in ours if files[path].get("absent") and found.files[path]]
     changed = Parts(
         write=tuple(
             path
-            for path in paths_of(inputs)
+            for path in ours
             if not files[path].get("absent") and not _is_so(files[path], found.files[path], secrets)
         ),
         remove=tuple(sorted((*removed, *(path for path in given_up if found.first_files[path] == "absent")))),
@@ -99,7 +103,7 @@ def parts(inputs: Mapping[str, Any], found: Observed) -> Parts:
         leave=tuple(unit for unit in sorted(found.first_units) if _left(unit, inputs, found)),
     )
     _refuse_other_than_files(inputs, found, changed)
-    return _with_units(inputs, found, changed)
+    return _with_tool(inputs, found, _with_units(inputs, found, changed))
 
 
 def _is_so(wanted: Mapping[str, Any], found: Seen | None, secrets: Mapping[str, str]) -> bool:
@@ -113,7 +117,8 @@ def _is_so(wanted: Mapping[str, Any], found: Seen | None, secrets: Mapping[str, 
 
 def _left(unit: str, inputs: Mapping[str, Any], found: Observed) -> bool:
     enabled, active = found.first_units[unit]
-    return unit not in units_of(inputs) and enabled in ("none", "disabled") and active != "active"
+    ours = unit in units_of(inputs) or unit in touched(inputs, "units")
+    return not ours and enabled in ("none", "disabled") and active != "active"
 
 
 def _refuse_other_than_files(inputs: Mapping[str, Any], found: Observed, changed: Parts) -> None:
@@ -142,6 +147,29 @@ def _with_units(inputs: Mapping[str, Any], found: Observed, changed: Parts) -> P
         enable=tuple(unit for unit in sorted(units) if not found.units[unit].enabled),
         restart=restart,
         reload=tuple(sorted(told - set(restart))),
+    )
+
+
+def _with_tool(inputs: Mapping[str, Any], found: Observed, changed: Parts) -> Parts:
+    """The manifest is applied where anything changes, or what it left is no longer there."""
+    if not inputs.get("tool"):
+        return changed
+    is_there = {path: left_as(found.files[path]) for path in touched(inputs, "files")}
+    return replace(changed, tool=bool(changed) or found.left != is_there)
+
+
+def left_to_puppet(inputs: Mapping[str, Any], found: Observed) -> tuple[str, ...]:
+    """Return the service's files that a Puppet manages, and that are other than the service wants them, in order."""
+    files, secrets = inputs.get("files") or {}, inputs.get("secrets") or {}
+    return tuple(
+        path
+        for path in paths_of(inputs)
+        if path in found.puppet
+        and (
+            bool(found.files[path])
+            if files[path].get("absent")
+            else not _is_so(files[path], found.files[path], secrets)
+        )
     )
 
 

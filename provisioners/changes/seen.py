@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -65,3 +66,17 @@ def seen(output: bytes) -> Seen | None:
         return Seen(mode=mode.zfill(4), owner=owner, group=group, numbers=(user, team), size=int(size), content=rest)
     kind = f"symbolic link to {rest.decode('utf-8', 'replace').strip()}" if words == ["link"] else " ".join(words)
     return Seen(mode=f"({kind})", owner="root", group="root", numbers=("0", "0"), size=0, content=b"")
+
+
+def left_as(is_there: Seen | None) -> str:
+    """Return what is at a path as a step notes what a manifest or playbook left there.
+
+    >>> left_as(None)
+    '-'
+    """
+    if is_there is None:
+        return "-"
+    if is_there.mode.startswith("("):
+        return is_there.mode
+    user, group = is_there.numbers
+    return f"{hashlib.sha256(is_there.content).hexdigest()} {int(is_there.mode, 8):o} {user} {group}"

@@ -15,10 +15,11 @@ from model.change import Step
 from model.connection import connection_of
 from provisioners.changes import texts
 from provisioners.changes.marks import marked
-from provisioners.changes.observed import Observed
+from provisioners.changes.observed import Observed, touched
 from provisioners.changes.package_texts import bring, installing, keeping_earlier
 from provisioners.changes.parts import Parts, change_id, parts
 from provisioners.changes.texts import Change, block, fenced
+from provisioners.changes.tool import applying
 from provisioners.commands import guest_script, word, written
 
 CONFIRM_SECONDS = 120
@@ -47,8 +48,8 @@ def steps_of(inputs: Mapping[str, Any], observed: Observed) -> tuple[Step, ...]:
         *bring(inputs, changed.install, connection_of(inputs["connection"])),
         _open(change),
         *_back_out_script(change),
-        _copy(change, changed),
-        *keeping_earlier(change, changed.earlier),
+        _copy(change, changed, inputs),
+        *keeping_earlier(change, _earlier(inputs, observed, changed)),
         _arm(change, int(inputs.get("confirm_seconds") or CONFIRM_SECONDS)),
         *installing(change, inputs, changed),
         *(step for path in changed.write for step in _lay(change, path, files[path], inputs.get("secrets") or {})),
@@ -56,6 +57,7 @@ def steps_of(inputs: Mapping[str, Any], observed: Observed) -> tuple[Step, ...]:
         *_validate(change, changed, inputs.get("validate") or {}),
         *((_place(change, changed, laid),) if changed.touched else ()),
         *((_tell(change, changed),) if changed.units or changed.of_systemd else ()),
+        *((applying(change, inputs["tool"]),) if changed.tool else ()),
         *(_check(change, check["name"], check["command"], check.get("prints") or "") for check in checks),
         _keep(change, changed, inputs),
     )
@@ -90,12 +92,20 @@ def _back_out_script(change: Change) -> tuple[Step, ...]:
     )
 
 
-def _copy(change: Change, changed: Parts) -> Step:
+def _earlier(inputs: Mapping[str, Any], observed: Observed, changed: Parts) -> tuple[str, ...]:
+    also = touched(inputs, "packages") if changed.tool else ()
+    return tuple(sorted({*changed.earlier, *(name for name in also if name in observed.packages)}))
+
+
+def _copy(change: Change, changed: Parts, inputs: Mapping[str, Any]) -> Step:
     files = bool(changed.touched or changed.install)
     verbs = dict.fromkeys(changed.units, "start")
     verbs |= dict.fromkeys(changed.reload, "try-reload-or-restart")
     verbs |= {unit: "restart" for unit in changed.restart if files}
-    lines = texts.copying(changed.touched, tuple(sorted(verbs.items())), changed.install)
+    also = {kind: touched(inputs, kind) if changed.tool else () for kind in ("files", "units", "packages")}
+    verbs |= {unit: verbs.get(unit, "restart") for unit in also["units"]}
+    paths, names = sorted({*changed.touched, *also["files"]}), sorted({*changed.install, *also["packages"]})
+    lines = texts.copying(paths, tuple(sorted(verbs.items())), names)
     return _fenced(change, "copy what is there", lines)
 
 

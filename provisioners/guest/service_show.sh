@@ -68,4 +68,17 @@ for list in manifest units; do
     printf 'first %s\n' "$list"
     if [ -r "$configs/$service/original/$list" ]; then cat -- "$configs/$service/original/$list"; fi
 done
+printf 'puppet\n'
+# Notes of a Puppet that has run within two days: its agent's list, and the report that each run leaves.
+for state in /var/cache/puppet/state /var/lib/puppet/state /opt/puppetlabs/puppet/cache/state; do
+    [ -d "$state" ] || continue
+    find "$state" -maxdepth 1 -name resources.txt -mmin -2880 -exec sed -n 's|^file\[\(/.*\)\]$|\1|p' {} +
+    find "$state" -maxdepth 1 -name last_run_report.yaml -mmin -2880 \
+        -exec sed -nE 's,^  "?File\[(/.*)\]"?:$,\1,p' {} +
+done | sort -u
+printf 'left\n'
+if [ -n "$kept" ] && [ -r "$kept/tool" ]; then
+    printf 'ran\n'
+    cat -- "$kept/tool"
+fi
 printf 'complete\n'
