@@ -10,15 +10,19 @@ from provisioners.changes import checked
 from provisioners.changes.apply import apply, forget, observe
 from provisioners.changes.marks import filled, hidden
 from provisioners.changes.observed import Observed
-from provisioners.changes.parts import parts
+from provisioners.changes.parts import left_to_puppet, parts
 from provisioners.changes.seen import Seen
+from provisioners.changes.trying import tried
 from provisioners.machine_lock import machine_lock
 from provisioners.outcome import Say
 from provisioners.provider.inputs import REACH
 from provisioners.provider.kinds import Failure, Real, Values
 from provisioners.provider.machines import changing, place, reading
+from provisioners.provider.wire import has_unknown
 from provisioners.shell import USUAL_PATIENCE_SECONDS, connect
 
+_PATIENCE_SECONDS = 10.0
+_TRIED = ("connection", "private_key", "tool", "files", "secrets")
 _NOT_INSTALLED = "(not installed)"
 
 
@@ -29,10 +33,11 @@ class Service:
     path), with marks ``@@NAME@@`` for ``secrets`` (a secret value by NAME); ``validate`` (a command by path, ``{}``
     standing for the new file); ``reload`` (a unit by path); ``packages`` (``version``, ``sha256``, and ``source``, a
     file on this computer, by name); ``units`` (``restart_on``, paths, by unit); ``checks`` (``name``, ``command``,
-    ``prints``); ``confirm_seconds``; ``digest``, of the service as Git has it.
+    ``prints``); ``confirm_seconds``; ``digest``, of the service as Git has it; ``tool`` (``kind``, ``path``, and what
+    it may change: ``files``, ``packages``, ``units``), a Puppet manifest or an Ansible playbook among the files.
 
     Outputs: ``change``, the id of the change that made it so; ``backup``, the directory on the machine with what was
-    there before that; ``steps_done``.
+    there before that; ``steps_done``; ``puppet``, the files that are left to a Puppet which manages them otherwise.
     """
 
     token = "understudy:index:Service"
@@ -66,7 +71,29 @@ class Service:
             )
         with reading(inputs, identifier, say) as shell:
             found = observe(shell, inputs)
-        return Real(inputs=real_inputs(inputs, found), outputs=_outputs(found, outputs))
+            real = real_inputs(inputs, found)
+            if inputs.get("tool") and (text := tried(shell, inputs)):
+                real["tool"] = {**inputs["tool"], "would_change": text}
+        return Real(inputs=real, outputs=_outputs(inputs, found, outputs))
+
+    def shouts(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any], *, planned: bool) -> tuple[str, ...]:
+        """Return a warning for the files that Puppet manages: they are left to it."""
+        paths = [path for path in outputs.get("puppet") or () if path in (inputs.get("files") or {})]
+        text = "Puppet manages {} there, and has it another way: it is left to Puppet. Take it out of one of the two."
+        return tuple(text.format(path) for path in paths)
+
+    def consequence(self, old: Values, inputs: Mapping[str, Any]) -> str:
+        """Return what a manifest or playbook would change on the machine now; empty where a service has none."""
+        if not inputs.get("tool") or has_unknown({key: inputs.get(key) for key in _TRIED}):
+            return ""
+        connection, key = place(inputs, "")
+        kind = inputs["tool"]["kind"]
+        try:
+            with connect(connection, key, lambda _: None, _PATIENCE_SECONDS) as shell:
+                text = tried(shell, inputs)
+        except UnderstudyError as error:
+            return f"what {kind} would change could not be asked: {error}"
+        return f"{kind} would change on {connection.name}:\n{text}" if text else f"{kind} would change nothing"
 
     def update(self, identifier: str, old: Values, inputs: Values, outputs: Values, say: Say) -> Values:
         """Make it as it should be; a machine where it is so already costs one round trip."""
@@ -83,18 +110,24 @@ class Service:
         with connect(connection, key, say, USUAL_PATIENCE_SECONDS) as shell:
             found = observe(shell, inputs)
             if not found.open and not parts(inputs, found):
-                return _outputs(found, outputs)
+                return _outputs(inputs, found, outputs)
             with machine_lock(shell, f"changing {inputs['service']}"):
                 found = observe(shell, inputs)  # whoever had the lock before may have changed it
                 done = apply(shell, inputs, found)
         if done is None:
-            return _outputs(found, outputs)
-        return {"change": done.backup.rpartition("-")[2], "backup": done.backup, "steps_done": done.steps_done}
+            return _outputs(inputs, found, outputs)
+        return {
+            "puppet": list(left_to_puppet(inputs, found)),
+            "change": done.backup.rpartition("-")[2],
+            "backup": done.backup,
+            "steps_done": done.steps_done,
+        }
 
 
-def _outputs(found: Observed, outputs: Values) -> Values:
+def _outputs(inputs: Mapping[str, Any], found: Observed, outputs: Values) -> Values:
     """Return the outputs that tell of the newest change that was kept."""
-    return {"change": found.change, "backup": found.kept, "steps_done": outputs.get("steps_done", 0)}
+    puppet = list(left_to_puppet(inputs, found))
+    return {"puppet": puppet, "change": found.change, "backup": found.kept, "steps_done": outputs.get("steps_done", 0)}
 
 
 def real_inputs(inputs: Mapping[str, Any], found: Observed) -> Values:
@@ -102,7 +135,10 @@ def real_inputs(inputs: Mapping[str, Any], found: Observed) -> Values:
     real = dict(inputs)
     secrets = inputs.get("secrets") or {}
     if files := inputs.get("files"):
-        real["files"] = {path: _real_file(file, found.files[path], secrets) for path, file in files.items()}
+        real["files"] = {
+            path: file if path in found.puppet else _real_file(file, found.files[path], secrets)
+            for path, file in files.items()
+        }
     if packages := inputs.get("packages"):
         real["packages"] = {
             name: {**package, "version": found.packages.get(name, _NOT_INSTALLED)} for name, package in packages.items()
