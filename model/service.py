@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from model.tool import Tool
+
 CONFIRM_SECONDS = 120
 """How long a machine waits for the word to keep a change, unless the service says otherwise."""
 
@@ -105,6 +107,7 @@ class Service:
         mirrored: whether a stack that mirrors another runs it too.
         variables: values for its templates, and for those of other services, by name.
         packages: the Debian packages that it needs and the machine image has not.
+        tool: a Puppet manifest or an Ansible playbook, which is one of its files.
         pages: checks of the service while everything runs.
         checks: checks within each change of it.
         confirm_seconds: how long a machine waits for the word to keep a change before it takes it back by itself.
@@ -120,6 +123,7 @@ class Service:
     checks: tuple[CommandCheck, ...] = ()
     confirm_seconds: int = CONFIRM_SECONDS
     rollout: Rollout = Rollout()
+    tool: Tool | None = None
     engine: EngineSettings | None = None
 
     def sources(self) -> tuple[str, ...]:

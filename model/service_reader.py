@@ -31,6 +31,7 @@ from model.service import (
     ServiceFile,
     ServiceUnit,
 )
+from model.tool import KINDS, read_tool
 
 _SOURCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _PATH = re.compile(r"(/(?!\.\.?(/|$))[A-Za-z0-9@_+.,-]+)+")
@@ -46,7 +47,7 @@ _CONFIRM_SECONDS = (10, 3600)
 _MOST_MACHINES = 1000
 _KEYS = (
     *("description", "mirrored", "variables", "packages", "files", "units", "checks", "confirm_within", "rollout"),
-    "store",
+    *("store", "touches", *KINDS),
 )
 
 T = TypeVar("T")
@@ -66,6 +67,9 @@ def read_service(file: str, name: str, values: object) -> Service:
     place = Place(file, (), [])
     keys = read_keys(place, values, required=(), optional=_KEYS)
     files = keys.read("files", _read_items, _read_file) or ()
+    tool = read_tool(place, name, keys.values)
+    if tool is not None:  # what lies there is applied there; it may hold secrets
+        files = (*files, ServiceFile(source=tool.source, path=tool.path, mode="0600"))
     paths = [item.path for item in files]
     checks = keys.read("checks", _read_items, _read_check) or ()
     service = Service(
@@ -79,6 +83,7 @@ def read_service(file: str, name: str, values: object) -> Service:
         checks=tuple(check for check in checks if isinstance(check, CommandCheck)),
         confirm_seconds=keys.read("confirm_within", _read_seconds, *_CONFIRM_SECONDS) or CONFIRM_SECONDS,
         rollout=keys.read("rollout", _read_rollout) or Rollout(),
+        tool=tool,
         engine=keys.read("store", _read_engine),
     )
     _refuse_twice(place / "files", paths)

@@ -9,8 +9,9 @@ import yaml
 
 from components.strict_yaml import parse
 from model.errors import ConfigurationError, Fault
-from model.service import CommandCheck, PageCheck, Rollout, Service
+from model.service import CommandCheck, PageCheck, Rollout, Service, ServiceFile
 from model.service_reader import read_service
+from model.tool import Tool
 
 CASES = yaml.safe_load((Path(__file__).parents[1] / "cases/services.yaml").read_text(encoding="utf-8"))
 FILE = "services/web/service.yaml"
@@ -35,7 +36,16 @@ def test_a_whole_service() -> None:
     assert dict(service.variables) == {"port": 80, "name": "web", "loud": True}
     assert service.packages == ("nginx", "libstdc++6")
     assert service.files[0].validate == ("a", "-c", "{}")
-    assert [file.absent for file in service.files] == [False, True]
+    assert [file.absent for file in service.files] == [False, True, False]
+    assert service.tool == Tool(
+        kind="ansible",
+        source="playbook.yml",
+        path="/etc/understudy/web/playbook.yml",
+        files=("/etc/motd",),
+        packages=("ntp",),
+        units=("ntp.service",),
+    )
+    assert service.files[2] == ServiceFile(source="playbook.yml", path=service.tool.path, mode="0600")
     assert service.units[0].restart_on == ("/etc/a.conf", "/etc/old.conf")
     assert service.pages == (PageCheck(name="front", url="http://{{ machine.address }}/", text="ok", status=204),)
     assert service.checks == (
@@ -45,7 +55,7 @@ def test_a_whole_service() -> None:
     assert service.rollout == Rollout(first=("app2",), at_once=2)
     assert service.engine is not None
     assert service.engine.settings == (("work_mem", "4MB"), ("port", "5432"))
-    assert service.sources() == ("a.conf.j2", "a.sql")
+    assert service.sources() == ("a.conf.j2", "playbook.yml", "a.sql")
 
 
 def test_what_nobody_says() -> None:
