@@ -77,6 +77,15 @@ def test_a_stage_is_like_its_prod(site: Site) -> None:
     }
 
 
+def test_ansible_reaches_every_machine(site: Site) -> None:
+    script = site.directory / "inventory" / site.stage
+    script.symlink_to("stage")
+    said = site.run("ansible", "-i", str(script), "all", "-a", "hostname", "-f", "4")
+    assert said.count("| CHANGED | rc=0 >>") == len(MACHINES)
+    assert {line for line in said.splitlines() if line in MACHINES} == set(MACHINES)
+    assert "db1 | SUCCESS" in site.run("ansible", "-i", str(script), "primary", "-m", "ping")
+
+
 def test_each_made_difference_is_named_and_nothing_else(site: Site) -> None:
     for argv, _, _ in MADE:
         site.ssh(site.stage, "db1", *argv)
