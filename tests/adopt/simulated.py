@@ -144,7 +144,7 @@ class Simulated:
         return "\n".join(lines)
 
     def _unit_names(self) -> list[str]:
-        names = ["ssh.service", "cron.service", "systemd-networkd.service", "understudy-identity.service"]
+        names = ["ssh.service", "rsyslog.service", "systemd-networkd.service", "understudy-identity.service"]
         names += ["postgresql@15-shop.service"] if self._stores("postgresql") else []
         names += ["mariadb.service"] if self._stores("mariadb") else []
         return names + [unit for service in self.machine.services for unit in self.units[service]]
