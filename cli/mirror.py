@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +23,7 @@ from cli.arguments import add_stack, project_directory, short_stack
 from cli.files import load_environment, read_lock
 from cli.ways import Way, ways
 from components.files import read_text
-from components.site import read_services
+from components.site import read_services, read_sources
 from components.strict_yaml import parse
 from model.environment import Environment
 from model.errors import ConfigurationError, UnderstudyError
@@ -35,6 +36,8 @@ from provisioners.facts.ask import Asking
 from provisioners.facts.portrait import paint
 from provisioners.shell import connect
 
+_PASSWORD = re.compile(r"\{\{[^}]*\.password\b")
+"""How a template asks for the password of a store."""
 _PATIENCE_SECONDS = 20.0
 _AT_ONCE = 16
 
@@ -112,6 +115,7 @@ def _known_excuses(
 ) -> tuple[Excuse, ...]:
     placement = read_lock(directory, stage.stack)
     addresses = {each.name: str(each.control_address) for each in placement.machines} if placement else {}
+    sources = read_sources(directory, services)
     engines = {store.engine for store in prod.topology.stores}
     excuses: list[Excuse] = []
     for machine in prod.topology.machines:
@@ -119,6 +123,13 @@ def _known_excuses(
             prod=machine,
             stage=stage.topology.machine(machine.name),
             services=[services[name] for name in (*machine.services, *sorted(engines)) if name in services],
+            secret_paths=[
+                file.path
+                for name in machine.services
+                if name in services
+                for file in services[name].files
+                if _PASSWORD.search(sources.get(f"{name}/{file.source}", ""))
+            ],
             control_address=addresses.get(machine.name, ""),
         )
         excuses += built_in(known)

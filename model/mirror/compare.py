@@ -191,11 +191,17 @@ def _differences(
         ours, theirs = prod.get(key), stage.get(key)
         if ours and theirs and ours.same(theirs):
             continue
-        only = "prod" if theirs is None else "stage" if ours is None else "both"
+        only = _only(ours, theirs)
         excuse = next((each for each in excuses if each.covers(machine, area, key, only, today)), None)
         words = _in_words(ours, theirs)
         found.append(Difference(machine=machine, area=area, key=key, prod=words[0], stage=words[1], excuse=excuse))
     return found
+
+
+def _only(prod: Reading | None, stage: Reading | None) -> str:
+    if prod is None or stage is None:
+        return "stage" if prod is None else "prod"
+    return "content" if prod.value == stage.value else "both"
 
 
 def _in_words(prod: Reading | None, stage: Reading | None) -> tuple[str, str]:

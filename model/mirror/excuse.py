@@ -26,7 +26,7 @@ class Excuse:
         area: one of ``AREAS``, or ``*`` for any.
         machine: a pattern for the machine's name.
         only: ``prod`` or ``stage`` where only what the other has not is excused; ``both`` where only what both have,
-            and have differently; empty for any difference.
+            and have differently; ``content`` where of that only what is never shown differs; empty for any difference.
         until: the last day on which it holds; None for always.
         by_user: whether it stands in the user's own file.
     """
@@ -47,7 +47,7 @@ class Excuse:
         """
         return (
             self.area in ("*", area)
-            and self.only in ("", only)
+            and (self.only in ("", only) or (self.only, only) == ("both", "content"))
             and (self.until is None or today <= self.until)
             and fnmatchcase(key, self.key)
             and fnmatchcase(machine, self.machine)

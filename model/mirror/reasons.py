@@ -20,7 +20,13 @@ _FIRMWARE = "a virtual machine loads no firmware"
 _OURS = "this project's own, which makes the stage"
 
 _FILES = {
-    _OWN: ("/etc/machine-id", "/etc/hostid", "/etc/ssh/ssh_host_*", "/etc/ssl/private/ssl-cert-snakeoil.key"),
+    _OWN: (
+        "/etc/machine-id",
+        "/etc/hostid",
+        "/etc/ssh/ssh_host_*",
+        "/etc/ssl/private/ssl-cert-snakeoil.key",
+        "/etc/understudy/identity.json",
+    ),
     "certificates and passwords are made on each machine": (
         "/etc/ssl/certs/ssl-cert-snakeoil.pem",
         "/etc/shadow",
@@ -51,6 +57,8 @@ _FILES = {
     ),
     "disks are each machine's own": ("/etc/fstab",),
 }
+_ENGINES = ("/etc/postgresql/*.conf", "/etc/mysql/*.cnf")
+_SETTINGS = "where data lies and how it is archived is each stack's own; settings and rules are compared one by one"
 # Source: Linux, Documentation/admin-guide/sysctl, and what differs between two sizes of one machine.
 _DERIVED_KEYS = (
     "fs.epoll.max_user_watches",
@@ -78,6 +86,22 @@ _MARIADB_PLACES = ("datadir", "socket", "pid_file", "tmpdir", "hostname", "serve
 _LIVE = ("archive_*", "restore_command", "primary_conninfo", "primary_slot_name", "recovery_*", "cluster_name")
 _FOR_SMALLER = ("shared_buffers", "effective_cache_size", "shared_memory_size*", "wal_buffers", "innodb_buffer_pool*")
 
+_USUAL = (
+    ("files", "content", _SETTINGS, _ENGINES),
+    ("files", "stage", _OURS, ("/etc/systemd/system/understudy-*",)),
+    ("kernel settings", "", _DERIVED, _DERIVED_KEYS),
+    ("kernel settings", "prod", _NETWORK, ("net.*.card *",)),
+    ("kernel settings", "stage", _NETWORK, ("net.*.card *",)),
+    ("database settings", "", _PLACE, tuple(f"* {key}" for key in (*_PLACES, *_MARIADB_PLACES))),
+    ("database settings", "", _HARMLESS, tuple(f"postgresql * {key}" for key in _LIVE)),
+    ("packages", "prod", _FIRMWARE, ("firmware-*", "*-microcode")),
+    ("units", "", _WAY_IN, ("ssh.service", "ssh.socket", "sshd.service")),
+    ("units", "stage", _OURS, ("understudy-*",)),
+    ("ports", "both", _WAY_IN, ("tcp *:22",)),
+    ("system", "prod", "a stage's kernel is booted directly", ("file system /boot*", "size of /boot*")),
+)
+"""Area, where alone it is (as `Excuse.only`), the reason, and the keys."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
@@ -87,12 +111,14 @@ class Known:
         prod: the machine as prod's file describes it.
         stage: its copy, made smaller where ``at_most`` says so.
         services: the site's services that prod's machine has.
+        secret_paths: files that hold a password, which is each stack's own.
         control_address: the stage machine's address for control; empty where unknown.
     """
 
     prod: Machine
     stage: Machine
     services: Sequence[Service] = ()
+    secret_paths: Sequence[str] = ()
     control_address: str = ""
 
 
@@ -102,25 +128,10 @@ def built_in(known: Known) -> tuple[Excuse, ...]:
 
 
 def _usual(machine: str) -> Iterator[Excuse]:
-    for reason, keys in _FILES.items():
-        yield from (Excuse(machine=machine, area="files", key=key, reason=reason) for key in keys)
-    for key in _DERIVED_KEYS:
-        yield Excuse(machine=machine, area="kernel settings", key=key, reason=_DERIVED)
-    for side in ("prod", "stage"):
-        yield Excuse(machine=machine, area="kernel settings", key="net.*.card *", reason=_NETWORK, only=side)
-    for key in (*_PLACES, *_MARIADB_PLACES):
-        yield Excuse(machine=machine, area="database settings", key=f"* {key}", reason=_PLACE)
-    for key in _LIVE:
-        yield Excuse(machine=machine, area="database settings", key=f"postgresql * {key}", reason=_HARMLESS)
-    for key in ("firmware-*", "*-microcode"):
-        yield Excuse(machine=machine, area="packages", key=key, reason=_FIRMWARE, only="prod")
-    for key in ("ssh.service", "ssh.socket", "sshd.service"):
-        yield Excuse(machine=machine, area="units", key=key, reason=_WAY_IN)
-    yield Excuse(machine=machine, area="ports", key="tcp *:22", reason=_WAY_IN, only="both")
-    for key in ("file system /boot*", "size of /boot*"):
-        yield Excuse(machine=machine, area="system", key=key, reason="a stage's kernel is booted directly", only="prod")
-    for area, key in (("units", "understudy-*"), ("files", "/etc/systemd/system/understudy-*")):
-        yield Excuse(machine=machine, area=area, key=key, reason=_OURS, only="stage")
+    for reason, files in _FILES.items():
+        yield from (Excuse(machine=machine, area="files", key=key, reason=reason) for key in files)
+    for area, only, reason, keys in _USUAL:
+        yield from (Excuse(machine=machine, area=area, only=only, key=key, reason=reason) for key in keys)
 
 
 def _of_services(known: Known) -> Iterator[Excuse]:
@@ -137,6 +148,11 @@ def _of_services(known: Known) -> Iterator[Excuse]:
         for area, keys in (("files", paths), ("units", units), ("packages", set(service.packages))):
             for key in sorted(keys):
                 yield Excuse(machine=known.prod.name, area=area, key=_literal(key), reason=reason, only="prod")
+        for path in sorted(paths):  # a package may have brought its own
+            yield Excuse(machine=known.prod.name, area="files", key=_literal(path), reason=reason, only="both")
+    for path in known.secret_paths:
+        reason = "it holds a password, which is each stack's own; `preview --refresh` compares the rest with Git"
+        yield Excuse(machine=known.prod.name, area="files", key=_literal(path), reason=reason, only="content")
 
 
 def _of_sizes(known: Known) -> Iterator[Excuse]:

@@ -231,7 +231,11 @@ ENGINE = Service(
     name="postgresql", engine=EngineSettings(engine="postgresql", live_settings=(("wal_compression", "on"),))
 )
 KNOWN = Known(
-    prod=MACHINE, stage=replace(MACHINE, vcpus=1), services=(HEARTBEAT, ENGINE), control_address="198.18.3.12"
+    prod=MACHINE,
+    stage=replace(MACHINE, vcpus=1),
+    services=(HEARTBEAT, ENGINE),
+    secret_paths=("/etc/app/app.env",),
+    control_address="198.18.3.12",
 )
 
 
@@ -241,8 +245,14 @@ KNOWN = Known(
         ("files", "/etc/machine-id", "both", "identity"),
         ("files", "/etc/ssh/ssh_host_ed25519_key.pub", "both", "identity"),
         ("files", "/etc/ssh/sshd_config", "both", ""),
+        ("files", "/etc/understudy/identity.json", "content", "identity"),
+        ("files", "/etc/postgresql/15/main/postgresql.conf", "content", "settings"),
+        ("files", "/etc/postgresql/15/main/postgresql.conf", "both", ""),
+        ("files", "/etc/app/app.env", "content", "password"),
+        ("files", "/etc/app/app.env", "both", ""),
         ("files", "/etc/systemd/system/heartbeat.service", "prod", "not mirrored"),
-        ("files", "/etc/systemd/system/heartbeat.service", "both", ""),
+        ("files", "/etc/systemd/system/heartbeat.service", "both", "not mirrored"),
+        ("files", "/etc/systemd/system/heartbeat.service", "stage", ""),
         ("files", "/a[1]", "prod", "not mirrored"),
         ("files", "/a1", "prod", ""),
         ("units", "heartbeat.timer", "prod", "not mirrored"),
