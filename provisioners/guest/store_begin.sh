@@ -15,8 +15,9 @@ for old in "$@"; do remove "$old"; done
 if [ -z "$id" ]; then exit 0; fi
 id -u -- "$account" >/dev/null
 (umask 022 && mkdir -p -- "$root")
-mkdir -p -m 0751 -- "$root/$id"
 # With its key it is known, so that it is cleared away whatever becomes of this.
+trap '[ -e "$root/$id/key" ] || rm -rf -- "${root:?}/$id"' EXIT
+mkdir -p -m 0751 -- "$root/$id"
 printf '%s' "$key" >"$root/$id/key.new"
 sync -- "$root/$id/key.new"
 mv -- "$root/$id/key.new" "$root/$id/key"

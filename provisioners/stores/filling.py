@@ -26,6 +26,8 @@ from provisioners.stores.story import Story
 
 PASSING = (ConnectionLost, Stopped, Unreachable)
 """Errors after which a filling goes on at the next call: what was begun is left as it is."""
+_FULL_BYTES = 32 << 20
+"""With less than two segments of WAL, PostgreSQL cannot go on; what could not be written whole was removed again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +99,7 @@ def fill(shell: Shell, engine: Engine, inputs: Values, seed: Seed, lie: Lie, say
     if seed.kind != BORN_EMPTY:
         say("looking at the backup")
         repository, snapshot = seeding.open_pinned(seed, lie)
+    clear_left(shell, engine, inputs, lie, seed.key)
     name = landing.begin(shell, where, lie, seed.key)
     filling = Filling(seed=seed, name=name, place=where.place(name), repository=repository, snapshot=snapshot, lie=lie)
     try:
@@ -110,6 +113,18 @@ def fill(shell: Shell, engine: Engine, inputs: Values, seed: Seed, lie: Lie, say
         raise
     end_job(shell, _job(engine))
     return record
+
+
+def clear_left(shell: Shell, engine: Engine, inputs: Values, lie: Lie, begun: str = "") -> None:
+    """End and remove what killed runs left, its disk included, but for what was ``begun`` with this key."""
+    where, left = engine.ground(inputs), landing.left_over(lie, begun)
+    if not left:
+        return
+    if find_job(shell, _job(engine)).key.partition(" ")[0] in left:
+        end_job(shell, _job(engine))
+    for name in left:
+        seeding.seed_of(inputs).way.take_away(shell, f"{where.place(name)}/repository")
+    landing.clear(shell, where, *left)
 
 
 def _refuse_loss(shell: Shell, where: Ground, seed: Seed, lie: Lie) -> None:
@@ -160,18 +175,21 @@ def _told(shell: Shell, engine: Engine, inputs: Values, filling: Filling, say: S
     try:
         run_job(shell, _job(engine), key, scripted(engine.SCRIPT), on_line=story.heard, environment=variables)
     except CommandFailed as error:
-        raise _explained(shell, filling, story, error) from error
+        raise _explained(shell, engine.ground(inputs), filling, story, error) from error
     seed.way.take_away(shell, filling.brought)
     return story
 
 
-def _explained(shell: Shell, filling: Filling, story: Story, error: CommandFailed) -> UnderstudyError:
+def _explained(shell: Shell, where: Ground, filling: Filling, story: Story, error: CommandFailed) -> UnderstudyError:
     """Return the error with the words that matter: those of the programs that failed."""
     lines = error.result.stdout.decode("utf-8", "replace").splitlines()
     told = [line for line in lines if not line.startswith("@") and " INFO: " not in line and line.strip()]
     if isinstance(filling.repository, PgBackRest):
         damaged = filling.repository.damaged_files(filling.seed.snapshot)
         told += [f"damaged in the repository: {name}" for name in damaged[:3]]
+    free = landing.survey(shell, where).free_bytes
+    if free < _FULL_BYTES:  # a server's own log, which would say so, may lie on that disk
+        told.append(f"the disk of {where.root} is full: {free >> 20} MiB are left (No space left on device)")
     return UnderstudyError(
         where=_named(shell, filling),
         found=f"it cannot be restored ({story.phase or 'the beginning'}): " + ("\n".join(told[-6:]) or str(error)),

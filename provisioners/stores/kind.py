@@ -11,8 +11,7 @@ from provisioners.provider.inputs import REACH, failures
 from provisioners.provider.kinds import Failure, Real, Values
 from provisioners.provider.machines import changing, reading
 from provisioners.stores import landing, seeding
-from provisioners.stores.filling import Engine, fill
-from provisioners.stores.landing import BORN_EMPTY
+from provisioners.stores.filling import Engine, clear_left, fill
 from provisioners.stores.seeding import seed_of
 
 
@@ -52,8 +51,7 @@ class SeededStore:
         with changing(inputs, f"the store {seed.store}", say) as shell:
             lie = landing.survey(shell, where)
             if seed.is_in(lie):
-                left = [place.name for place in lie.others if place.seed.get("kind") != BORN_EMPTY]
-                landing.clear(shell, where, *left)
+                clear_left(shell, self._engine, inputs, lie)
                 self._engine.settle(shell, inputs, say, serving=True)
                 assert lie.current is not None
                 record = lie.current.seed

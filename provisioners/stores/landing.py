@@ -137,11 +137,16 @@ def begin(shell: Shell, ground: Ground, lie: Lie, key: str) -> str:
     Returns:
         The place's name.
     """
-    begun = next((place for place in lie.others if place.key == key and not place.seed), None)
+    begun = next((place for place in lie.others if _is_begun(place, key)), None)
     name = begun.name if begun else secrets.token_hex(6)
     left = [place.name for place in lie.others if place.name != name and not _is_kept(place)]
     shell.run(scripted("store_begin", ground.root, ground.account, name, key, *left), timeout_seconds=1800)
     return name
+
+
+def left_over(lie: Lie, key: str) -> tuple[str, ...]:
+    """Return the places that killed runs left, but for the one that was begun with this key."""
+    return tuple(place.name for place in lie.others if not _is_kept(place) and not _is_begun(place, key))
 
 
 def clear(shell: Shell, ground: Ground, *names: str) -> None:
@@ -177,6 +182,10 @@ def switch(shell: Shell, ground: Ground, lie: Lie, name: str, seed: Mapping[str,
         ) from error
     if lie.current is not None and lie.current.name != name and not _is_kept(lie.current):
         clear(shell, ground, lie.current.name)
+
+
+def _is_begun(place: Place, key: str) -> bool:
+    return place.key == key and not place.seed
 
 
 def _is_kept(place: Place) -> bool:

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import tarfile
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
-from model import names
 from model.errors import UnderstudyError
 from provisioners.commands import scripted
-from provisioners.hypervisor.virsh import LOCAL, Virsh, VirshFailed
-from provisioners.outcome import Say, last_lines
+from provisioners.hypervisor.virsh import LOCAL, VirshFailed
+from provisioners.outcome import CommandFailed, Say
 from provisioners.shell import Shell
+from provisioners.stores import seed_disk
 from provisioners.stores.storage import Tree
 
 _CHUNK = 256 << 10
 _DISK_FROM_BYTES = 32 << 20
 """Below this size, sending it is faster than making and attaching a disk."""
-_TARGET, _SERIAL = "vdz", "understudy-seed"
 _BLOCK = 512
 _SHOW_SECONDS = 0.5
 
@@ -115,11 +109,14 @@ class Way:
             exact: whether they keep their modes and times.
         """
         large = root_reads and tree.size_bytes >= _DISK_FROM_BYTES
-        if self.domain and self.host_uri == LOCAL and large and _can_attach():
-            with suppress(VirshFailed):
-                self._attach(shell, tree, directory, say)
+        if large and self._by_disk:
+            try:
+                seed_disk.attach(shell, self.domain, self.host_uri, tree, directory, say)
+            except (seed_disk.NoDisk, VirshFailed, CommandFailed) as error:
+                say(f"the backup cannot be attached as a disk ({error.found}); sending it")
+                seed_disk.detach(self.domain, self.host_uri)
+            else:
                 return
-            say("the backup cannot be attached as a disk; sending it")
         keeping = ("--no-same-owner", "--same-permissions")
         extract = ("tar", "--extract", f"--directory={directory}", *keeping, "--file=-")
         shell.run(extract, stdin=tar_chunks(tree, say, exact=exact), timeout_seconds=86400)
@@ -127,67 +124,12 @@ class Way:
     def take_away(self, shell: Shell, directory: str) -> None:
         """Forget what `bring` brought; nothing happens where there is nothing."""
         shell.run(scripted("store_unmount", directory))
-        if self.domain and self.host_uri == LOCAL and _can_attach():
-            self._detach()
+        if self._by_disk:
+            seed_disk.detach(self.domain, self.host_uri)
 
-    def _attach(self, shell: Shell, tree: Tree, directory: str, say: Say) -> None:
-        say("attaching the backup as a disk")
-        self._detach()
-        image = make_image(tree)
-        try:
-            virsh = Virsh(uri=self.host_uri, say=say)
-            options = ("--targetbus", "virtio", "--mode", "readonly", "--serial", _SERIAL, "--live")
-            virsh.run("attach-disk", self.domain, str(image), _TARGET, *options)
-        finally:
-            image.unlink(missing_ok=True)  # qemu holds it open: with the disk goes the last of it, whatever is killed
-        shell.run(scripted("store_mount", f"/dev/disk/by-id/virtio-{_SERIAL}", directory))
-
-    def _detach(self) -> None:
-        virsh = Virsh(uri=self.host_uri)
-        with suppress(VirshFailed):
-            listed = virsh.run("domblklist", self.domain)
-            if any(line.split()[:1] == [_TARGET] for line in listed.splitlines()):
-                virsh.run("detach-disk", self.domain, _TARGET, "--live")
-
-
-def _can_attach() -> bool:
-    return shutil.which("virsh") is not None and shutil.which("mke2fs") is not None and os.access(names.ROOT, os.W_OK)
-
-
-def make_image(tree: Tree) -> Path:
-    """Return a new file with an ext4 file system that holds the files.
-
-    Raises:
-        UnderstudyError: it cannot be made.
-    """
-    seeds = Path(names.ROOT) / "seeds"
-    seeds.mkdir(mode=0o711, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=seeds) as staging:
-        for name in tree.names:
-            _link(tree.root / name, Path(staging) / "tree" / name)
-        for name, target in tree.links:
-            (Path(staging) / "tree" / name).parent.mkdir(parents=True, exist_ok=True)
-            (Path(staging) / "tree" / name).symlink_to(target)
-        descriptor, path = tempfile.mkstemp(dir=seeds, suffix=".img")
-        os.close(descriptor)
-        image = Path(path)
-        blocks = (tree.size_bytes * 102 // 100 + ((len(tree.names) + len(tree.links)) * 4096) + (8 << 20)) // 4096
-        options = ("-q", "-F", "-t", "ext4", "-b", "4096", "-m", "0", "-O", "^has_journal,^metadata_csum", "-L", "seed")
-        argv = ("mke2fs", *options, "-d", f"{staging}/tree", str(image), str(blocks))
-        result = subprocess.run(argv, capture_output=True, check=False)
-    if result.returncode:
-        image.unlink(missing_ok=True)
-        raise UnderstudyError(where="this computer", found=f"mke2fs: {last_lines(result.stderr)}")
-    return image
-
-
-def _link(source: Path, target: Path) -> None:
-    """Put a file into the staging directory: a second name where that is possible, else a copy."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        target.hardlink_to(source.resolve())
-    except OSError:
-        shutil.copy2(source, target)
+    @property
+    def _by_disk(self) -> bool:
+        return bool(self.domain) and self.host_uri == LOCAL and seed_disk.can_attach()
 
 
 def environment(**variables: str | int | Iterable[str]) -> Mapping[str, str]:

@@ -292,6 +292,26 @@ def test_a_controller_that_dies(machine: StoreMachine, restored: tuple[dict[str,
     assert left == "", "the private server of the one that was begun is gone too"
 
 
+def test_a_run_that_was_killed_and_is_not_wanted_any_more(
+    machine: StoreMachine, restored: tuple[dict[str, Any], dict[str, Any]]
+) -> None:
+    """The pin went back meanwhile: the data that serves is what is wanted, and the restore beside it ends."""
+
+    class Killed(BaseException):
+        pass
+
+    def say(line: str) -> None:
+        if line.startswith("restoring"):
+            raise Killed
+
+    outputs = KIND.create(restored[0], Said())[1]
+    with pytest.raises(Killed):
+        KIND.create({**restored[0], "drilled_at": "not wanted any more"}, say)
+    assert KIND.create(restored[0], Said())[1] == outputs
+    assert places(machine) == [outputs["data_id"]]
+    assert machine.shell("ls", "/var/lib/understudy-jobs") == ""
+
+
 def test_a_store_that_begins_empty(restored: object) -> None:
     with StoreMachine("db9") as machine:
         inputs = postgres_inputs(machine, {"kind": "init"}, PROJECT, init_sql=INIT)
