@@ -15,6 +15,7 @@ from cli.arguments import add_stack, project_directory, short_stack
 from cli.files import load_environment, read_lock, write_lock
 from cli.place import lines, place
 from cli.pulumi_state import PulumiState
+from cli.went_round import has_log, look_round
 from components.files import backend_url, read_package_lock, stack_files
 from model import names
 from model.configuration import stack_file_name
@@ -46,11 +47,17 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"no faults in what describes stack {stack}")
         return 0
     mirrored = _is_mirror(directory, stack)
+    gated = not mirrored and has_log(directory, stack)
     if arguments.verb not in CLEARED:
         _prepare(directory, stack, arguments.verb, None)
+        if gated:
+            with PulumiState(directory, stack) as state:
+                look_round(directory, state, say, act=False)
         return 0
     with PulumiState(directory, stack) as state:  # Pulumi writes it out while the files are read
         _prepare(directory, stack, arguments.verb, None if mirrored else state)
+        if gated:
+            look_round(directory, state, say, act=True)
         clear(state, names.owner(stack, backend_url(os.environ)), mirrored=mirrored)
     return 0
 

@@ -40,6 +40,10 @@ class ServiceChange:
         """Return the digest of the way back."""
         return change_digest(self.after, self.before)
 
+    def values(self) -> dict[str, Any]:
+        """Return it as records have it."""
+        return {"service": self.service, "from": self.before, "to": self.after}
+
     @property
     def words(self) -> str:
         """Return it in words."""
@@ -59,8 +63,7 @@ class Passage:
 
     def values(self) -> dict[str, Any]:
         """Return it as the record of prod has it."""
-        said = {"service": self.change.service, "from": self.change.before, "to": self.change.after}
-        return {**said, self.record.kind: self.record.n}
+        return {**self.change.values(), self.record.kind: self.record.n}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,10 +160,26 @@ def alarms(evidence: Evidence) -> tuple[str, ...]:
                 found.append(f"EMERGENCY: {used[record.n].words} without a rehearsal ({where}); {todo}")
             elif _fresh(record, evidence.now):
                 found.append(f"EMERGENCY: the gate is open once for {record.body.get('change')} ({where})")
-        if record.kind == "went-round":
-            open_ones = [each for each in _changes_of(record) if not _settled(each, record, evidence)]
-            found += [f"WENT ROUND THE GATE: {each.words} ({where}); {todo}" for each in open_ones]
+    for change, record in open_rounds(evidence.own):
+        if not _rehearsed_since(change.digest, record, evidence):
+            where = f"record {record.n} of {file_name(record.stack)}: {record.body.get('why', '')}"
+            found.append(f"WENT ROUND THE GATE: {change.words} ({where}); {todo}, or put it back")
     return tuple(found)
+
+
+def open_rounds(own: Log) -> tuple[tuple[ServiceChange, Record], ...]:
+    """Return what went round the gate, each with its record, until it is there no more, or passes the gate."""
+    found: dict[str, tuple[ServiceChange, Record]] = {}
+    for record in own.records:
+        changed = _changes_of(record)
+        if record.kind == "went-round":
+            found |= {change.digest: (change, record) for change in changed}
+            gone = frozenset(record.body.get("over") or ())
+            found = {digest: each for digest, each in found.items() if digest not in gone}
+        elif record.kind == "prod":
+            passed = {change.service for change in changed}
+            found = {digest: each for digest, each in found.items() if each[0].service not in passed}
+    return tuple(found.values())
 
 
 def _broken(evidence: Evidence) -> Iterator[Any]:
@@ -252,13 +271,6 @@ def _unchecked(record: Record, digest: str, rehearsal: Rehearsal, log: Log) -> s
 
 def _rehearsed_since(digest: str, record: Record, evidence: Evidence) -> bool:
     return _rehearsed(digest, evidence, since=record.moment)[0] is not None
-
-
-def _settled(change: ServiceChange, record: Record, evidence: Evidence) -> bool:
-    """Tell whether what went round was rehearsed since, or the service went through the gate since."""
-    later = (each for each in evidence.own.records if each.kind == "prod" and each.n > record.n)
-    passed = any(one.service == change.service for each in later for one in _changes_of(each))
-    return passed or _rehearsed_since(change.digest, record, evidence)
 
 
 def _used_emergencies(own: Log) -> Iterator[tuple[int, ServiceChange]]:
