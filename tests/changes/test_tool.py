@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -228,3 +229,35 @@ def test_what_puppet_says_without_its_noise() -> None:
     assert said[0] == "Notice: /Stage[main]/Main/File[/etc/motd]/content:"
     assert said[-1].endswith("(noop)")
     assert len(said) == 7
+
+
+def test_units_that_a_playbook_stops_run_again_after_a_back_out(machine: Machine) -> None:
+    with connect(machine.connection, machine.private_key, quiet, 10) as shell:
+        unit = machine.root / "etc/systemd/system/old.service"
+        unit.write_text("[Service]\nExecStart=/bin/sleep 1\n[Install]\nWantedBy=multi-user.target\n")
+        shell.run(("systemctl", "enable", "old.service"))
+        shell.run(("systemctl", "start", "old.service"))
+        before = tree(machine, "/run/fake-systemd/old.service.active", "/etc/systemd/system/multi-user.target.wants")
+        stops = "    - command: systemctl stop old.service\n    - command: systemctl disable old.service\n"
+        wanted = booked(machine, PLAYBOOK + stops)
+        wanted["tool"]["units"] = ["old.service"]
+        SERVICE.create(wanted, quiet)
+        assert shell.run(("systemctl", "is-active", "old.service"), check=False).text != "active"
+        back_out(shell, changes_on(shell)[0])
+        assert shell.run(("systemctl", "is-active", "old.service")).text == "active"
+        assert shell.run(("systemctl", "is-enabled", "old.service")).text == "enabled"
+        assert before.keys() <= tree(machine, "/run/fake-systemd", "/etc/systemd/system").keys()
+
+
+def test_packages_that_a_playbook_may_change_are_noted_before(machine: Machine) -> None:
+    wanted = booked(machine)
+    wanted["tool"]["packages"] = ["bash", "understudy-none"]
+    _, outputs = SERVICE.create(wanted, quiet)
+    backup = machine.root / outputs["backup"].lstrip("/")
+    noted = dict(line.split("\t") for line in (backup / "packages").read_text().splitlines())
+    assert noted["understudy-none"] == "-"
+    assert noted["bash"].startswith("5.")
+    listed = subprocess.check_output(["dpkg-deb", "--contents", str(backup / "debs" / "bash.deb")], text=True)
+    entries = {line.split()[-1]: line.split()[0] for line in listed.splitlines()}
+    assert entries["./bin/bash"] == "-rwxr-xr-x", "so that it can come back"
+    assert entries["./bin/"] == "drwxr-xr-x"
