@@ -51,8 +51,8 @@ repack() {
     made=$(mktemp -d); mkdir -m 0755 "$made/DEBIAN"; name=$1
     dpkg-query --listfiles -- "$name" | while IFS= read -r path; do
         # `/bin` may be a link here, and is a directory in the package.
-        if [ -d "$path" ] && { [ ! -L "$path" ] || [[ ${path#/} != */* ]]; }; then (umask 022; mkdir -p -- "$made$path")
-        elif [ -L "$path" ] || [ -f "$path" ]; then (umask 022; mkdir -p -- "$made${path%/*}"; cp -a -- "$path" "$made$path"); fi
+        (umask 022; if [ -d "$path" ] && { [ ! -L "$path" ] || [[ ${path#/} != */* ]]; }; then mkdir -p -- "$made$path"
+        elif [ -L "$path" ] || [ -f "$path" ]; then mkdir -p -- "$made${path%/*}"; cp -a -- "$path" "$made$path"; fi)
     done
     dpkg-query --control-list -- "$name" | while IFS= read -r part; do
         [ "$part" = md5sums ] || cp -- "$(dpkg-query --control-path -- "$name" "$part")" "$made/DEBIAN/$part"
