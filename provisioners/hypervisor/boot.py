@@ -15,17 +15,19 @@ from provisioners.hypervisor.fence_rules import fences_of
 from provisioners.hypervisor.host import ToolFailed, tool
 from provisioners.hypervisor.identity import ask, identity_message
 from provisioners.hypervisor.restart import restart_words
-from provisioners.hypervisor.virsh import Absent, Virsh, VirshFailed, wait_for_state
+from provisioners.hypervisor.virsh import Absent, Virsh, VirshFailed, refuse_stalled, wait_for_state
 from provisioners.hypervisor.warm_start import forget_memory, save_path
 from provisioners.outcome import Deadline, Say
 from provisioners.provider.inputs import COMMON, FLAG, TEXT, WORDS, Rule, failures, optional
 from provisioners.provider.kinds import Failure, Real, Values
 from provisioners.provider.wire import has_unknown
-from provisioners.shell import connect
+from provisioners.shell import Unreachable, connect
 
 _PATIENCE_SECONDS = 600.0
 _SHUTDOWN_SECONDS = 90.0
 _ASK_AGAIN_SECONDS = 15.0
+_LOOK_SECONDS = 60.0
+"""After so long without an answer from a machine, its host is asked whether it stands still."""
 _IDENTITY = Rule(
     good=lambda value: isinstance(value, dict) and {"hostname", "hosts", "authorized_keys", "cards"} <= value.keys(),
     allowed="hostname, domain, hosts, authorized_keys and cards",
@@ -71,7 +73,7 @@ class Boot:
         virsh, began = Virsh(uri=inputs["host_uri"], say=say), time.time()
         started = "warm" if "restored" in _start(virsh, inputs, say) else "cold"
         _introduce(virsh, inputs, say)
-        _wait_for_ssh(inputs, say)
+        _wait_for_ssh(virsh, inputs, say)
         reason = inputs.get("warm_reason") or "cold"
         if started == "cold" and inputs.get("warm_placed"):
             reason = "cold: no saved memory was left for this start"
@@ -101,7 +103,7 @@ class Boot:
         _start(virsh, inputs, say)
         if any(old.get(name) != inputs[name] for name in _TOLD):
             _introduce(virsh, inputs, say)
-        _wait_for_ssh(inputs, say)
+        _wait_for_ssh(virsh, inputs, say)
         return {**outputs, "generation": generation(inputs["volume_ids"])}
 
     def delete(self, identifier: str, inputs: Values, outputs: Values, say: Say) -> None:
@@ -215,7 +217,15 @@ def _introduce(virsh: Virsh, inputs: Values, say: Say) -> None:
     virsh.run_all(*(("domif-setlink", domain, card["mac"], "up") for card in identity["cards"].values()))
 
 
-def _wait_for_ssh(inputs: Values, say: Say) -> None:
-    connection = connection_of(inputs["connection"])
-    with connect(connection, inputs["private_key"], say, _PATIENCE_SECONDS) as shell:
-        shell.run(("true",))
+def _wait_for_ssh(virsh: Virsh, inputs: Values, say: Say) -> None:
+    connection, deadline = connection_of(inputs["connection"]), Deadline(_PATIENCE_SECONDS)
+    while True:
+        try:
+            with connect(connection, inputs["private_key"], say, min(_LOOK_SECONDS, deadline.left)) as shell:
+                shell.run(("true",))
+        except Unreachable:
+            refuse_stalled(virsh, inputs["domain"])
+            if deadline.left <= 0:
+                raise
+        else:
+            return

@@ -18,7 +18,7 @@ from typing import Any
 
 from model.errors import UnderstudyError
 from model.libvirt_xml import IDENTITY_PORT, parsed
-from provisioners.hypervisor.virsh import Absent, Virsh
+from provisioners.hypervisor.virsh import Absent, Virsh, refuse_stalled
 from provisioners.outcome import Deadline, Say, pause
 
 _SILENCE_SECONDS = 60.0
@@ -88,6 +88,7 @@ def ask(
 
     Raises:
         IdentityFailed: no answer in time, the machine is off, or it refused.
+        Stalled: the machine stands still, because this host's disk is full.
         Stopped: the user asked to stop.
     """
     deadline = Deadline(seconds)
@@ -96,7 +97,9 @@ def ask(
             reply = _exchange(_socket_of(virsh, domain), domain, request, deadline, say, doing)
         except OSError:  # the machine, or qemu, went away in the middle; the next look says what has become of it
             reply = None
-        if reply is not None and reply.get("ok") is True:
+        if reply is None:
+            refuse_stalled(virsh, domain)
+        elif reply.get("ok") is True:
             return reply
         if reply is not None:
             raise IdentityFailed(

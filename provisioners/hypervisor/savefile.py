@@ -5,6 +5,7 @@ Source: libvirt 9.0, ``src/qemu/qemu_saveimage.h`` (``virQEMUSaveHeader``); the 
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ _HEADER = struct.Struct("<16s5I14I")
 _VERSION = 2
 _LARGEST_XML = 16 * 1024 * 1024
 _PAGE = 4096
+_MOST = 1 << 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,5 +123,12 @@ def rewrite(source: Path, target: Path, xml: str) -> None:
 
 
 def _copy(source: int, offset: int, target: int) -> None:
-    while count := os.copy_file_range(source, target, 1 << 30, offset_src=offset):
-        offset += count
+    """Copy the rest of a file to the end of another, sharing its blocks where one file system holds both and can."""
+    try:
+        while count := os.copy_file_range(source, target, _MOST, offset_src=offset):
+            offset += count
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+            raise
+        while count := os.sendfile(target, source, offset, _MOST):
+            offset += count

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from provisioners.hypervisor.identity import IdentityFailed, ask, identity_message, socket_path
-from provisioners.hypervisor.virsh import Virsh
+from provisioners.hypervisor.virsh import Stalled, Virsh
 from tests.hypervisor.conftest import FakeVirsh
 
 IDENTITY = {
@@ -118,6 +118,15 @@ def test_silence_is_shown_and_ends(machine: Callable[..., Machine]) -> None:
     with pytest.raises(IdentityFailed, match=r"no answer in 3 s \(waking\).*virsh console db1"):
         question(3, said)
     assert said[0] == "waking (2 s)"
+
+
+def test_a_machine_that_was_halted_by_a_full_disk_is_said_to_be(
+    machine: Callable[..., Machine], virsh: FakeVirsh
+) -> None:
+    machine(lambda _: None)
+    virsh.answer({**json.loads(virsh.answers.read_text()), "domstate db1 --reason": "paused (I/O error)"})
+    with pytest.raises(Stalled, match="could not write to its disk"):
+        ask(Virsh(), "db1", {"version": 1}, seconds=30, say=print, doing="waking")
 
 
 def test_a_machine_that_is_off_is_said_to_be_off(virsh: FakeVirsh) -> None:
