@@ -93,7 +93,9 @@ class Service:
                 text = tried(shell, inputs)
         except UnderstudyError as error:
             return f"what {kind} would change could not be asked: {error}"
-        return f"{kind} would change on {connection.name}:\n{text}" if text else f"{kind} would change nothing"
+        if not text or text.startswith(f"{kind} "):  # it is not there, or could not try it
+            return f"{connection.name}: {text or f'{kind} would change nothing'}"
+        return f"{kind} would change on {connection.name}:\n{text}"
 
     def update(self, identifier: str, old: Values, inputs: Values, outputs: Values, say: Say) -> Values:
         """Make it as it should be; a machine where it is so already costs one round trip."""

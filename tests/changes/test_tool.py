@@ -114,7 +114,7 @@ def test_a_change_of_a_playbook_is_foretold_and_can_be_taken_back(machine: Machi
     assert "+moon" in text
     assert greeting(machine) == "hello\nworld\n"
     assert not list((machine.root / "run").glob("understudy-try*")), "nothing is left behind"
-    assert SERVICE.consequence(wanted, wanted) == "ansible would change nothing"
+    assert SERVICE.consequence(wanted, wanted) == "m1: ansible would change nothing"
     SERVICE.update("", wanted, changed, outputs, quiet)
     assert greeting(machine) == "hello\nmoon\n"
     with connect(machine.connection, machine.private_key, quiet, 10) as shell:
@@ -137,7 +137,7 @@ def test_a_tool_that_is_not_there_is_told(machine: Machine) -> None:
     given = booked(machine, "file { '/etc/greeting': content => 'x' }\n")
     path = BOOK.replace("playbook.yml", "manifest.pp")
     given |= {"files": {path: given["files"][BOOK]}, "tool": {**given["tool"], "kind": "puppet", "path": path}}
-    assert "puppet is not installed yet" in SERVICE.consequence({}, given)
+    assert SERVICE.consequence({}, given).startswith("m1: puppet is not installed yet")
     with pytest.raises(UnderstudyError, match="it ended with 127"):
         SERVICE.create(given, quiet)
 
