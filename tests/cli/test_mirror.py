@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,15 @@ import pytest
 
 from cli import mirror
 from cli.__main__ import main
+from cli.files import load_environment
 from cli.pulumi_state import PulumiState
+from components.site import read_services
 from provisioners.shell import close_all
 from tests.cli.test_ssh import state
 from tests.doubles.sshd import Machine
 from tests.facts.read_only import is_read_only
 
+ROOT = Path(__file__).parents[2]
 _RECORD = """#!/bin/bash
 printf '%s\\0' "$SSH_ORIGINAL_COMMAND" >>"/tmp/commands.$EUID"
 exec /bin/sh -c "$SSH_ORIGINAL_COMMAND"
@@ -236,3 +240,20 @@ def test_a_machine_that_gives_no_root_is_red(
 def test_prod_itself_mirrors_nothing(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["mirror", "-C", str(project), "-s", "prod"]) == 1
     assert "it mirrors no other" in capsys.readouterr().err
+
+
+def test_what_the_sample_company_is_excused() -> None:
+    prod, stage = load_environment(ROOT, "prod"), load_environment(ROOT, "stage")
+    excuses = mirror._known_excuses(ROOT, prod, stage, read_services(ROOT))
+
+    def reason(machine: str, area: str, key: str, only: str) -> str:
+        today = date(2026, 11, 25)
+        return next((each.reason for each in excuses if each.covers(machine, area, key, only, today)), "")
+
+    assert "password" in reason("app1", "files", "/etc/app/app.env", "content")
+    assert reason("app1", "files", "/etc/app/app.env", "both") == ""
+    assert reason("lb", "files", "/etc/haproxy/haproxy.cfg", "content") == ""
+    assert "heartbeat is not mirrored" in reason("db1", "units", "heartbeat.service", "prod")
+    assert reason("db2", "units", "heartbeat.service", "prod") == ""
+    assert reason("db2", "database settings", "postgresql 5432 archive_mode", "both")
+    assert reason("db2", "database settings", "postgresql 5432 max_connections", "both") == ""
