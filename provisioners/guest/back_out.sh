@@ -211,7 +211,9 @@ fi
 [ $bad = 0 ] || exit 1
 rm -f changed
 if [ "${here##*/}" = original ]; then
-    mv -T -- "$here" "$folder/$(date -u +%Y%m%dT%H%M%SZ)-taken-away" || exit 1
+    away() { date -u "+$folder/%Y%m%dT%H%M%SZ-taken-away"; }
+    if [ -e "$(away)" ]; then sleep 1; fi
+    mv -T -- "$here" "$(away)" || exit 1
 else
     { echo backed-out >state.new && sync -- state.new && mv -T -- state.new state; } || exit 1
 fi
