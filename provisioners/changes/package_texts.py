@@ -94,9 +94,10 @@ def installing(change: Change, inputs: Mapping[str, Any], changed: Parts) -> tup
     paths = {name: package_path(name, inputs["packages"][name]["version"]) for name in changed.install}
     sums = (f"{inputs['packages'][name]['sha256']}  {path}" for name, path in paths.items())
     install = (
-        *("apt-get", "install", "--yes", "--no-download", "--no-remove", "--no-install-recommends"),
-        *("--allow-downgrades", "-o", "DPkg::Lock::Timeout=120"),
-        *("-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"),
+        *("apt-get", "install", "--yes", "--no-remove", "--no-install-recommends", "--allow-downgrades"),
+        # It knows of no other packages than these, so that none comes from a network.
+        *_options("Dir::Etc::SourceList=/dev/null", "Dir::Etc::SourceParts=/dev/null", "APT::Sandbox::User=root"),
+        *_options("DPkg::Lock::Timeout=120", "Dpkg::Options::=--force-confdef", "Dpkg::Options::=--force-confold"),
         *paths.values(),
     )
     lines = (
@@ -113,3 +114,7 @@ def installing(change: Change, inputs: Mapping[str, Any], changed: Parts) -> tup
     says = f"{change.service}: done: install {', '.join(changed.install)}"
     name = f"install {', '.join(changed.install)}"
     return (Step(name=name, command=fenced(change, lines, says), prints=says, seconds=30),)
+
+
+def _options(*settings: str) -> tuple[str, ...]:
+    return tuple(each for setting in settings for each in ("-o", setting))
