@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from provisioners.facts.fact import ROOT, Fact
 
-ROOTS = ("/etc", "/usr/local", "/var/spool/cron")
-"""Where configuration lies, beside the files that a service brings."""
+ROOTS = ("/etc", "/usr/local/bin", "/usr/local/etc", "/usr/local/sbin", "/var/spool/cron")
+"""Where configuration lies, beside the files that a service brings. All of /usr/local can be anything, and large."""
 LARGEST_BYTES = 4 << 20
 """Of larger files the size stands for the content."""
 _RECORD = re.compile(r"@([a-zA-Z]) ([0-9]+) ([0-7]{1,4}) ([^ ]+) ([^ ]+) ", re.ASCII)
