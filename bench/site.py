@@ -50,7 +50,7 @@ class Site:
         (directory / "Pulumi.prod.yaml").rename(directory / f"Pulumi.{self.prod}.yaml")
         (directory / "Pulumi.stage.yaml").rename(directory / f"Pulumi.{self.stage}.yaml")
         self.configure(self.stage, mirror=self.prod)
-        self.configure(self.prod, protect=False)
+        self.configure(self.prod, protect=False, gate={"evidence": self.stage})
 
     def configure(self, stack: str, **values: Any) -> None:
         """Set values of a stack's file."""

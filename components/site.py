@@ -46,9 +46,10 @@ class Site:
 
     @property
     def unshared(self) -> frozenset[str]:
-        """Return the services that no mirror runs: no stage can rehearse a change of these."""
+        """Return the services of which no change can be rehearsed: no mirror runs them, or they set up stores."""
         every = (each.service for services in self.services.values() for each in services)
-        return frozenset(service.name for service in every if not service.mirrored)
+        engines = (engine.service for engine in self.engines.values() if engine.service)
+        return frozenset((*(service.name for service in every if not service.mirrored), *engines))
 
 
 def read_site(directory: Path, stack: str, backend_url: str, config: Mapping[str, str | None] | None) -> Site:

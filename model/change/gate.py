@@ -81,7 +81,7 @@ class Evidence:
     Args:
         own: the log of the gate's own stack.
         rehearsals: the log of the stack on which changes are rehearsed.
-        unshared: services that no stage has: for these a named person's word has to do.
+        unshared: services that cannot be rehearsed: for these a named person's word has to do.
     """
 
     own: Log
@@ -139,9 +139,11 @@ def refusal_text(refusals: Sequence[Refusal], evidence: Evidence) -> str:
     lines = ["this may not pass, and nothing is touched:"]
     for refusal in refusals:
         lines += [f"  {refusal.change.words}: {refusal.why}", f"    its digest: {refusal.change.digest}"]
+    if any(refusal.change.service not in evidence.unshared for refusal in refusals):
+        lines.append(f"Rehearse it: ./run understudy change rehearse -s {stage}")
     lines += [
-        f"Rehearse it:      ./run understudy change rehearse -s {stage}",
-        f'If it cannot wait: ./run understudy change emergency {refusals[0].change.digest} -s {stack} --why "..."',
+        f'If it cannot wait: ./run understudy change emergency {refusal.change.digest} -s {stack} --why "..."'
+        for refusal in refusals
     ]
     return "\n".join(lines)
 
@@ -203,10 +205,10 @@ def _passing(change: ServiceChange, evidence: Evidence) -> tuple[Record | None, 
 
 
 def _told(digest: str, evidence: Evidence) -> tuple[Record | None, str]:
-    """Return somebody's word for a change of a service that no stage has, or None and what to do."""
+    """Return somebody's word for a change that cannot be rehearsed, or None and what to do."""
     log = evidence.rehearsals
     told = (each for each in reversed(log.records) if each.kind == "word" and each.body.get("change") == digest)
-    why = f"no stage has this service, and nobody has said that it is good: {_word_command(digest, log)}"
+    why = f"it cannot be rehearsed, and nobody has said that it is good: {_word_command(digest, log)}"
     return next(told, None), why
 
 

@@ -48,7 +48,7 @@ _RULES: Mapping[str, Rule] = {
 class Gate:
     """Kind ``understudy:index:Gate``.
 
-    Inputs: ``stack``; ``services``, the digest of each as Git has it; ``unshared``, those that no stage has;
+    Inputs: ``stack``; ``services``, the digest of each as Git has it; ``unshared``, those that cannot be rehearsed;
     ``rehearsed_on``, the stack in whose log the rehearsals are; ``least_faithful``; ``most_seed_age_seconds``;
     ``project_directory``, in which ``evidence/`` is.
 

@@ -115,7 +115,7 @@ def test_what_no_stage_has_passes_by_a_word_alone() -> None:
     unshared = frozenset({"web"})
     assert decide([CHANGE], evidence([WORD], unshared=unshared))[0]
     (refusal,) = decide([CHANGE], evidence([], unshared=unshared))[1]
-    assert "no stage has this service" in refusal.why
+    assert "it cannot be rehearsed" in refusal.why
     assert f"change word {DIGEST} -s stage" in refusal.why
 
 

@@ -254,6 +254,24 @@ def test_logs_that_were_cut_or_changed_let_nothing_through(gate: Gates, anna: Si
         gate.up(web=A)
 
 
+def test_no_service_becomes_one_that_needs_no_rehearsal_by_the_change_itself(gate: Gates, anna: Signer) -> None:
+    def up(unshared: list[str], **services: str) -> None:
+        inputs = {**gate_inputs(gate.directory, **services), "unshared": unshared}
+        if gate.outputs:
+            gate.outputs = gate.kind.update("gate", {}, inputs, gate.outputs, lambda _: None)
+        else:
+            gate.outputs = gate.kind.create(inputs, lambda _: None)[1]
+
+    up(["beat"], web=A, beat=A)
+    put(gate.directory, "stage", anna, "word", {"change": CHANGE, "why": "looked at it"})
+    up(["beat"], web=A, beat=B)
+    with pytest.raises(UnderstudyError, match=r"web changes.*no rehearsal"):
+        up(["beat", "web"], web=B, beat=B)
+    assert gate.records()[-1][1]["changes"][CHANGE] == {"service": "beat", "from": A, "to": B, "word": 1}
+    with pytest.raises(UnderstudyError, match=r"beat is taken away .*it cannot be rehearsed"):
+        up([], web=A)
+
+
 def test_inputs_that_would_open_it_for_good_are_refused(tmp_path: Path) -> None:
     good = gate_inputs(tmp_path, web=A)
     assert not Gate().check(good)

@@ -144,6 +144,14 @@ def test_whatever_is_not_shown_to_work_is_red(change: dict[str, Any], said: list
         assert each in text
 
 
+def test_an_alarm_stands_first_whatever_else_is_green() -> None:
+    alarm = "EMERGENCY: web changes without a rehearsal (record 2: <the site is down>)"
+    page = report_html(document(alarms=[alarm]))
+    assert page.index("EMERGENCY") < page.index("All that was checked works")
+    assert "web changes without a rehearsal (record 2: &lt;the site is down&gt;)" in page
+    assert "EMERGENCY" not in report_html(document())
+
+
 def test_the_drawing_is_told_in_words() -> None:
     text = words(document())
     assert "lb hands requests to app1, app2 (spare)." in text
