@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,6 +18,8 @@ from provisioners.hypervisor.host import locked, write_whole
 from provisioners.outcome import Say
 from provisioners.signing import Signer, sign, verifier
 
+_AT_ONCE = 8
+
 Decide = Callable[[Log], tuple[str, Mapping[str, Any]] | None]
 """Returns kind and body of the record that follows a log, or None where none is needed."""
 
@@ -26,19 +29,22 @@ def now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
 
 
-def read(directory: Path, stack: str, *, anchors: Iterable[Anchor] = (), trusted: Anchor | None = None) -> Log:
+def read(directory: Path, stack: str, *, anchors: Iterable[Anchor] = ()) -> Log:
     """Return a stack's log as far as it holds; an empty one where there is none yet.
 
     Args:
         directory: the project's.
         stack: whose log.
         anchors: records that must be in it.
-        trusted: the last record whose signature, and those before it, were verified earlier.
 
     Raises:
         UnderstudyError: it is there and cannot be opened.
     """
-    return read_log(_bytes(_path(directory, stack)), stack, verifier(directory), anchors=anchors, trusted=trusted)
+    data, verify = _bytes(_path(directory, stack)), verifier(directory)
+    chained = read_log(data, stack, lambda _: "").records
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        verdicts = dict(zip((record.n for record in chained), pool.map(verify, chained), strict=True))
+    return read_log(data, stack, lambda record: verdicts[record.n], anchors=anchors)
 
 
 def whole(log: Log) -> Log:
