@@ -198,7 +198,8 @@ def _unrecorded(inputs: Mapping[str, Any]) -> list[str]:
     try:
         find_signer(Path(inputs["project_directory"]), asks=False)
     except UnderstudyError as error:
-        return [f"the baseline of {stack}, what is there to begin with, cannot be signed and recorded: {error}"]
+        todo = f"With a key, ./run understudy evidence baseline -s {stack} records it."
+        return [f"the baseline of {stack} (what it begins with) cannot be signed and recorded: {error}\n{todo}"]
     return []
 
 

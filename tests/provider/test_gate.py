@@ -217,9 +217,10 @@ def test_without_a_key_the_first_up_works_and_says_what_is_missing(gate: Gates, 
     with pytest.raises(UnderstudyError, match="Have this line added"):
         gate.up(web=B)
     # With a key, what the state remembers becomes the baseline: not what is wanted now.
-    line = gate.says(web=A, planned=False).splitlines()[-1].strip()
+    *_, line, todo = gate.says(web=A, planned=False).splitlines()
+    assert "understudy evidence baseline -s prod" in todo
     (gate.directory / "evidence").mkdir(exist_ok=True)
-    (gate.directory / "evidence/allowed_signers").write_text(line + "\n")
+    (gate.directory / "evidence/allowed_signers").write_text(line.strip() + "\n")
     with pytest.raises(UnderstudyError, match="no rehearsal"):
         gate.up(web=B)
     assert gate.records() == [("baseline", {"services": {"web": A}})]
