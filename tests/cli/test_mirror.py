@@ -7,6 +7,7 @@ import os
 import shlex
 from collections.abc import Iterator
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,12 @@ _STAGE = "config:\n  understudy:mirror: prod\n"
 SECRET = "zqxjkv"
 
 
+@cache
+def _installed() -> str:
+    """This host's packages, as they were once: others may install some meanwhile."""
+    return Path("/var/lib/dpkg/status").read_text()
+
+
 class Recording(Machine):
     """Notes every command that reaches it; its own files are few, so that the tests are quick."""
 
@@ -53,6 +60,8 @@ class Recording(Machine):
         (seed / "usr" / "local" / "sbin" / "ss").write_text(_SS)
         (seed / "usr" / "local" / "sbin" / "ss").chmod(0o755)
         (seed / "etc" / "listens").write_text("")
+        (seed / "var" / "lib" / "dpkg").mkdir(parents=True)
+        (seed / "var" / "lib" / "dpkg" / "status").write_text(_installed())
         (seed / "etc" / "app").mkdir()
         (seed / "etc" / "app" / "app.env").write_text(f"PASSWORD={SECRET}\n")
 
