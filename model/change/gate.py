@@ -15,7 +15,7 @@ from typing import Any
 from model.change.digest import NOTHING, change_digest
 from model.change.rules import DAY_SECONDS, EMERGENCY_SECONDS, GateRules
 from model.errors import UnderstudyError
-from model.evidence.chain import Log, Record, file_name
+from model.evidence.chain import CLOCK_SECONDS, Log, Record, file_name
 from model.evidence.rehearsal import AUTOMATIC, Rehearsal, rehearsal_from
 
 Digests = Mapping[str, str]
@@ -217,7 +217,7 @@ def _word_command(digest: str, log: Log) -> str:
 
 
 def _fresh(emergency: Record, now: datetime) -> bool:
-    return 0 <= (now - emergency.moment).total_seconds() <= EMERGENCY_SECONDS
+    return -CLOCK_SECONDS <= (now - emergency.moment).total_seconds() <= EMERGENCY_SECONDS
 
 
 def _rehearsed(digest: str, evidence: Evidence, since: datetime | None = None) -> tuple[Record | None, str]:

@@ -22,6 +22,8 @@ NAMESPACE = "understudy-evidence"
 NOTHING_BEFORE = "0" * 64
 KINDS = ("baseline", "rehearsal", "word", "emergency", "prod", "went-round")
 
+CLOCK_SECONDS = 300
+"""By so much two signers' clocks may differ."""
 WHO = re.compile(r"[!-~]{1,200}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _KEYS = frozenset({"n", "kind", "at", "who", "stack", "before", "body", "signature"})
@@ -163,7 +165,7 @@ def next_record(log: Log, *, kind: str, who: str, body: Mapping[str, Any], now: 
     """
     at = in_utc(now)
     if log.records and at < log.records[-1].at:
-        if (log.records[-1].moment - now).total_seconds() > 300:
+        if (log.records[-1].moment - now).total_seconds() > CLOCK_SECONDS:
             raise UnderstudyError(
                 where=file_name(log.stack),
                 found=f"record {log.records[-1].n} was made at {log.records[-1].at}, and it is {at} by this clock",

@@ -81,10 +81,11 @@ class Gate:
             evidence = self._evidence(inputs, outputs)
             found = [] if planned and outputs else list(alarms(evidence))  # those of an update were shown already
             if let_through(evidence.own) is None:
-                found += _unrecorded(inputs)
+                found += _unrecorded(inputs, outputs)
             if planned:
-                _, refusals = decide(_wanted(inputs, outputs, evidence.own), evidence)
-                found += [f"REFUSED in an update: {refusal_text(refusals, evidence)}"] if refusals else []
+                passages, refusals = decide(_wanted(inputs, outputs, evidence.own), evidence)
+                why = refusal_text(refusals, evidence) if refusals else _no_signer(inputs) if passages else ""
+                found += [f"REFUSED in an update: {why}"] if why else []
         except UnderstudyError as error:
             return (str(error),)
         return tuple(found)
@@ -118,7 +119,7 @@ class Gate:
             except UnderstudyError as error:
                 if changes(baseline, inputs["services"]):
                     raise
-                return _outputs(inputs, outputs, evidence, f"the baseline is not recorded: {error}")
+                return _outputs(inputs, outputs, evidence, f"it could not be signed: {error}")
             evidence = self._evidence(inputs, outputs)
         wanted = _wanted(inputs, outputs, evidence.own)
         passages, refusals = decide(wanted, evidence)
@@ -193,14 +194,22 @@ def _wanted(inputs: Mapping[str, Any], outputs: Mapping[str, Any], own: Log) -> 
     return changes(before, inputs["services"])
 
 
-def _unrecorded(inputs: Mapping[str, Any]) -> list[str]:
-    stack = inputs["stack"]
+def _unrecorded(inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> list[str]:
+    """Return what to do about a baseline that is not in the log; nothing where the first update will record it."""
+    stack, why = inputs["stack"], _no_signer(inputs) or outputs.get("note", "")
+    if not outputs and not why:
+        return []
+    todo = f"With a key, ./run understudy evidence baseline -s {stack} records it."
+    return ["\n".join(filter(None, (f"the baseline of {stack} (what it begins with) is not recorded", why, todo)))]
+
+
+def _no_signer(inputs: Mapping[str, Any]) -> str:
+    """Return why nobody can sign; nothing where somebody can."""
     try:
         find_signer(Path(inputs["project_directory"]), asks=False)
     except UnderstudyError as error:
-        todo = f"With a key, ./run understudy evidence baseline -s {stack} records it."
-        return [f"the baseline of {stack} (what it begins with) cannot be signed and recorded: {error}\n{todo}"]
-    return []
+        return f"what passes must be signed and recorded, and cannot be: {error}"
+    return ""
 
 
 def _unshared(inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> frozenset[str]:

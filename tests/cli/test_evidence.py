@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 
 from cli.__main__ import main
+from cli.went_round import _settled
 from model.change.digest import change_digest
 from model.evidence.chain import file_name
 from provisioners import evidence_log
 from tests.doubles.evidence import allow, make_key
+from tests.doubles.pulumi import Project
 
 A, B = "a" * 64, "b" * 64
 CHANGE = change_digest(A, B)
@@ -220,3 +222,25 @@ def test_without_a_key_it_is_shown_and_not_recorded(
     path.write_bytes(path.read_bytes().replace(b"baseline", b"baseLine"))
     code, said = call("preflight", "-s", "prod", "up")
     assert (code, "evidence/prod.jsonl: record 1 is BROKEN" in said) == (0, True)
+
+
+def test_pulumis_history_tells_whether_the_last_update_was_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = tmp_path / "stack"
+    directory.mkdir()
+    project = Project(directory)
+    for name, value in project.environment.items():
+        monkeypatch.setenv(name, value)
+    good = {"kind": "Password", "inputs": {}}
+    assert not _settled(directory, "s")
+    project.resources({"a": good})
+    project.run("up", "--yes", "--skip-preview")
+    assert _settled(directory, "s")
+    project.resources({"a": good, "b": {"kind": "Password", "inputs": {"length": -1}}})
+    project.run("up", "--yes", "--skip-preview", succeeds=False)
+    assert not _settled(directory, "s")
+    (urn,) = (each["urn"] for each in project.state() if each["urn"].endswith("::a"))
+    project.run("destroy", "--yes", "--skip-preview", "--target", urn)
+    assert _settled(directory, "s")
+    assert not _settled(directory, "none")

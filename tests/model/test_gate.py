@@ -105,7 +105,9 @@ def test_what_may_pass(stage: list[Any], own: list[Any], why: str) -> None:
         assert why in refusals[0].why
 
 
-@pytest.mark.parametrize(("minutes", "passes"), [(-1, False), (0, True), (59, True), (60, True), (61, False)])
+@pytest.mark.parametrize(
+    ("minutes", "passes"), [(-6, False), (-5, True), (0, True), (59, True), (60, True), (61, False)]
+)
 def test_an_emergency_is_good_for_an_hour(minutes: int, passes: bool) -> None:
     now = NOW + timedelta(minutes=minutes)
     assert bool(decide([CHANGE], evidence([], [BASELINE, EMERGENCY], now=now))[0]) == passes

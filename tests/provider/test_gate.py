@@ -208,7 +208,7 @@ def test_an_emergency_is_good_once_for_an_hour_and_shouts_until_a_rehearsal(gate
 
 def test_without_a_key_the_first_up_works_and_says_what_is_missing(gate: Gates, home: Path) -> None:
     outputs = gate.up(web=A)
-    assert "is not recorded" in outputs["note"]
+    assert "could not be signed" in outputs["note"]
     assert "ssh-keygen -t ed25519" in gate.says(web=A, planned=False)
     assert gate.records() == []
     (home / ".ssh").mkdir()
@@ -226,11 +226,21 @@ def test_without_a_key_the_first_up_works_and_says_what_is_missing(gate: Gates, 
     assert gate.records() == [("baseline", {"services": {"web": A}})]
 
 
+def test_a_key_with_a_passphrase_that_no_agent_has(gate: Gates, home: Path) -> None:
+    allow(gate.directory, "anna", make_key(home / ".ssh/id_ed25519", "secret"))
+    assert gate.says(web=A) == ""
+    gate.up(web=A)
+    assert "ssh-add" in gate.says(web=A, planned=False)
+    assert "understudy evidence baseline -s prod" in gate.says(web=A, planned=False)
+    assert gate.records() == []
+
+
 def test_what_passes_must_be_recorded(gate: Gates, anna: Signer) -> None:
     gate.up(web=A)
     put(gate.directory, "stage", anna, "rehearsal", rehearsed(CHANGE))
     Path(anna.file).unlink()
     Path(f"{anna.file}.pub").unlink()
+    assert "REFUSED in an update: what passes must be signed and recorded" in gate.says(web=B)
     with pytest.raises(UnderstudyError, match="to sign evidence with"):
         gate.up(web=B)
 
