@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from cli.pulumi_state import PulumiState
+from cli.went_round import look_round
 from model.change.digest import change_digest
 from model.errors import UnderstudyError
 from model.evidence.chain import file_name
@@ -18,6 +20,7 @@ from provisioners.provider.gate import Gate
 from provisioners.signing import Signer
 from tests.doubles.evidence import NOW, allow, make_key, put
 from tests.doubles.pulumi import Project
+from tests.doubles.sshd import Machine
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64
 
@@ -374,3 +377,43 @@ def test_under_the_engine(tmp_path: Path, anna: Signer, home: Path) -> None:
     assert evidence_log.read(tmp_path, "prod").broken is None
     project.run("destroy", "--yes", "--skip-preview")
     assert len(evidence_log.read(tmp_path, "prod").records) == 4
+
+
+def service_table(directory: Path, machine: Machine, digest: str) -> dict[str, Any]:
+    """Return a gate, and behind it a service on a machine whose file tells its digest."""
+    reach = {"connection": machine.connection.values(), "private_key": {"secret": machine.private_key}}
+    files = {"/etc/web.conf": {"content": f"{digest}\n"}}
+    service = {**reach, "generation": "1", "service": "web", "files": files, "digest": digest}
+    return {
+        "gate": {"kind": "Gate", "inputs": {**gate_inputs(directory, web=digest), "stack": "s"}, "outputs": ["seen"]},
+        "m1:web": {"kind": "Service", "inputs": service, "outputs": ["change"], "after": ["gate"]},
+    }
+
+
+def test_a_machine_is_not_touched_and_a_target_is_found_at_the_next_run(
+    tmp_path: Path, anna: Signer, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = project_of(tmp_path, home)
+    said: list[str] = []
+    with Machine() as machine:
+        file = machine.root / "etc/web.conf"
+        project.resources(service_table(tmp_path, machine, A))
+        project.run("up", "--yes", "--skip-preview")
+        backups = sorted((machine.root / "root/configs/web").iterdir())
+        project.resources(service_table(tmp_path, machine, B))
+        assert "may not pass" in project.run("up", "--yes", "--skip-preview", succeeds=False)
+        assert file.read_text() == f"{A}\n"
+        assert sorted((machine.root / "root/configs/web").iterdir()) == backups
+
+        # Round it.
+        (urn,) = (each["urn"] for each in project.state() if each["urn"].endswith("::m1:web"))
+        project.run("up", "--yes", "--skip-preview", "--target", urn)
+        assert file.read_text() == f"{B}\n"
+    for name, value in project.environment.items():
+        monkeypatch.setenv(name, value)
+    with PulumiState(project.directory, "s") as state:
+        look_round(tmp_path, state, said.append, act=True)
+    assert f"WENT ROUND THE GATE: web changes ({A[:12]} -> {B[:12]}): m1:web has what the gate never let" in said[0]
+    kind, body = [(each.kind, each.body) for each in evidence_log.read(tmp_path, "s").records][-1]
+    assert (kind, body["changes"][CHANGE]["where"]) == ("went-round", ["m1:web"])
+    assert "WENT ROUND THE GATE: web changes" in project.run("preview")
