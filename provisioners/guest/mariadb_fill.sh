@@ -41,12 +41,25 @@ start() {
         --skip-test-db >"$private/log" 2>&1 || { tail -n 6 "$private/log" >&2; die "no empty database can be made"; }
     setsid mariadbd --defaults-file="$private/my.cnf" --user=mysql >>"$private/log" 2>&1 &
     server=$!
+    watch &
+    watcher=$!
     until mariadb-admin --no-defaults --socket="$socket" --user=root ping >/dev/null 2>&1; do
         kill -0 "$server" 2>/dev/null || { grep -i error "$private/log" | tail -n 6 >&2; die "MariaDB does not start"; }
         sleep 0.1
     done
 }
+# For tables of Aria and MyISAM the server would wait, for ever, until somebody makes room.
+watch() {
+    local said
+    until said=$(grep -m 1 'Disk is full' "$private/log"); do
+        sleep 1
+        kill -0 "$server" 2>/dev/null || return 0
+    done
+    echo "${said%% Waiting for*}"
+    kill -KILL "$server"
+}
 stop() {
+    kill "$watcher" 2>/dev/null || true
     mariadb-admin --no-defaults --socket="$socket" --user=root shutdown
     wait "$server"
 }

@@ -5,15 +5,18 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from model.errors import UnderstudyError
 from provisioners.shell import close_all
-from provisioners.stores import postgresql
+from provisioners.stores import mariadb, postgresql
 from provisioners.stores.kind import SeededStore
-from tests.stores.machines import PROJECT, Said, StoreMachine, postgres_inputs
+from tests.model.test_dumps import MARIADB
+from tests.stores import test_mariadb
+from tests.stores.machines import PROJECT, Said, StoreMachine, mariadb_inputs, postgres_inputs
 from tests.stores.test_postgresql import SEED, pinned
 
 KIND = SeededStore(postgresql)
@@ -79,3 +82,24 @@ def test_with_room_the_next_run_works(machine: StoreMachine, serving: tuple[dict
     after = KIND.update("db1:shop", inputs, {**inputs, **pinned()}, outputs, Said())
     assert after["snapshot"] != outputs["snapshot"]
     assert int(machine.sql("SELECT count(*) FROM orders")) > rows
+
+
+def test_mariadb_does_not_wait_for_room(machine: StoreMachine, tmp_path: Path) -> None:
+    """It would for ever, where a table is Aria's or MyISAM's; InnoDB's own words are of a full table."""
+    rows = "INSERT INTO big SELECT seq, REPEAT('x', 1000) FROM seq_1_to_60000;"
+    sql = f"CREATE TABLE big (id integer, line text) ENGINE=Aria; {rows}\n-- Dump completed\n"
+    (tmp_path / "shop.sql").write_bytes(MARIADB + sql.encode())
+    inputs = {**mariadb_inputs(machine, {}, tmp_path), **test_mariadb.pinned(tmp_path, "shop.sql")}
+
+    def say(line: str) -> None:
+        if line == "restoring":
+            fill(machine, 8)
+
+    try:
+        with pytest.raises(UnderstudyError) as caught:
+            SeededStore(mariadb).create(inputs, say)
+    finally:
+        (machine.root / BALLAST).unlink(missing_ok=True)
+    assert "Disk is full writing './shop/big.MAD'" in str(caught.value)
+    assert "the disk of /srv/mariadb is full" in str(caught.value)
+    assert machine.shell("ls", "/srv/mariadb") == ""
