@@ -14,7 +14,8 @@ from provisioners.hypervisor.host import write_whole
 
 _HEADER = """\
 # Written by `understudy place`, read by `pulumi`: what was chosen once, so that a preview is the same twice.
-# `understudy seed --newest -s {stack}` moves the snapshots; `understudy place --again -s {stack}` chooses all anew.
+# `understudy seed --newest -s {stack}` moves the snapshots, `understudy place --image -s {stack}` the machine image;
+# `understudy place --again -s {stack}` chooses all anew.
 """
 
 

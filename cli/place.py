@@ -7,6 +7,7 @@ it anew.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterable
 from dataclasses import replace
@@ -16,13 +17,19 @@ from pathlib import Path
 from cli.arguments import add_stack, project_directory, short_stack
 from cli.files import load_environment, read_lock, write_lock
 from cli.pins import newest_pins, pin_lines
-from images import build
-from images.cache import ImagePaths
+from images import build, own
 from model import names
 from model.environment import Environment
 from model.errors import UnderstudyError
-from model.placement import Accelerator, PlacedMachine, Placement, file_name
-from model.placing import CONTROL_NETWORKS, built_machines, decide_control_network, decide_machines, decide_shortages
+from model.placement import Accelerator, OwnImage, PlacedMachine, Placement, file_name
+from model.placing import (
+    CONTROL_NETWORKS,
+    built_machines,
+    decide_control_network,
+    decide_machines,
+    decide_shortages,
+    decide_small_disks,
+)
 from provisioners import this_computer
 from provisioners.hypervisor import accelerator
 
@@ -33,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `understudy place`."""
     add_stack(parser)
     parser.add_argument("--again", action="store_true", help="forget the lock file and choose everything anew")
+    what = "take the machine image as it is now: what `image` names, or the project's present recipe"
+    parser.add_argument("--image", action="store_true", help=what)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -40,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     directory, stack = project_directory(arguments.cwd), short_stack(arguments.stack)
     environment = load_environment(directory, stack)
     before = _lock_to_replace(directory, stack) if arguments.again else read_lock(directory, stack)
-    placement = place(directory, environment, None if arguments.again else before)
+    placement = place(directory, environment, None if arguments.again else before, image_anew=arguments.image)
     if placement == before:
         print(f"{file_name(stack)}: nothing is missing; everything stays as it is")
         return 0
@@ -64,8 +73,16 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def place(directory: Path, environment: Environment, before: Placement | None) -> Placement:
+def place(
+    directory: Path, environment: Environment, before: Placement | None, *, image_anew: bool = False
+) -> Placement:
     """Return a placement that has all that an environment needs, and of ``before`` whatever still holds.
+
+    Args:
+        directory: the project's.
+        environment: what is to be placed.
+        before: what the lock file says; None where there is none.
+        image_anew: whether the machine image is taken as it is now, rather than as it was.
 
     Raises:
         UnderstudyError: this computer is too small or not fit, or a store has no good snapshot.
@@ -78,13 +95,16 @@ def place(directory: Path, environment: Environment, before: Placement | None) -
     placed_before = {machine.name for machine in before.machines} if before else set()
     _refuse_shortages(environment, placed_before)
     pins = newest_pins(directory, environment, before.seeds if before else ())
-    if before and (before.image or not wanted):
+    if before and not image_anew and (not wanted or _has_image(before, environment)):
+        _refuse_small_disks(environment, before.own_image)
         return replace(before, machines=machines, seeds=pins)
-    image = _image(environment) if wanted else None
+    image, own_image = _image(directory, environment) if wanted else ("", None)
+    chosen = before.accelerator if before and before.image else None
     return Placement(
         control_network=network,
-        accelerator=accelerator.choose(image.kernel, say) if image else _NOTHING_BUILT,
-        image=image.digest if image else "",
+        accelerator=chosen or (accelerator.choose(_kernel, say) if wanted else _NOTHING_BUILT),
+        image=image,
+        own_image=own_image,
         machines=machines,
         seeds=pins,
     )
@@ -130,14 +150,35 @@ def _refuse_shortages(environment: Environment, placed_before: set[str]) -> None
         )
 
 
-def _image(environment: Environment) -> ImagePaths:
-    if environment.topology.image:
+def _has_image(placement: Placement, environment: Environment) -> bool:
+    """Whether the image that is named is the one that was taken; what it holds now is another question."""
+    taken = placement.own_image.source if placement.own_image else ""
+    return placement.image != "" and taken == environment.topology.image
+
+
+def _image(directory: Path, environment: Environment) -> tuple[str, OwnImage | None]:
+    source = environment.topology.image
+    if not source:
+        return build.ensure(say).digest, None
+    least = min(machine.system_disk_mib for machine in built_machines(environment.topology.machines))
+    found = own.bring(source, directory, least, say)
+    return found.digest, OwnImage(source=source, disk_mib=found.disk_mib)
+
+
+def _refuse_small_disks(environment: Environment, own_image: OwnImage | None) -> None:
+    small = decide_small_disks(environment.topology.machines, own_image)
+    if own_image and small:
         raise UnderstudyError(
-            where=f"stack {environment.stack}: image",
-            found=environment.topology.image,
-            wanted="nothing: machines are built from the project's own image only, so far",
+            where=f"stack {environment.stack}: image {own_image.source}",
+            found=", ".join(small),
+            wanted=f"at least the image's {own_image.disk_mib} MiB",
         )
-    return build.ensure(say)
+
+
+def _kernel() -> Path:
+    """A kernel to time the processors with; an image of the user's own keeps its kernel to itself."""
+    running = Path("/boot", f"vmlinuz-{os.uname().release}")
+    return running if os.access(running, os.R_OK) else build.ensure(say).kernel
 
 
 def lines(placement: Placement, before: Placement | None) -> Iterable[str]:
@@ -161,4 +202,5 @@ def _common(placement: Placement | None) -> tuple[str, str, str]:
     if placement is None:
         return "", "", ""
     accelerator = placement.accelerator
-    return str(placement.control_network), f"{accelerator.kind}, since {accelerator.reason}", placement.image
+    image = f"{placement.image}, {placement.own_image.source}" if placement.own_image else placement.image
+    return str(placement.control_network), f"{accelerator.kind}, since {accelerator.reason}", image

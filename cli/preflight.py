@@ -21,7 +21,7 @@ from model import names
 from model.configuration import stack_file_name
 from model.environment import Environment
 from model.errors import UnderstudyError
-from model.placement import Placement, file_name
+from model.placement import OwnImage, Placement, file_name
 from model.placing import built_machines
 from model.state import Recorded, left_alone, recorded, without_cut_off
 from provisioners import this_computer
@@ -80,7 +80,7 @@ def _prepare(directory: Path, stack: str, verb: str, state: PulumiState | None) 
     placement = ensure_placed(directory, environment)
     if verb == "up" and placement.machines:
         _refuse_foreign_network(placement, stack)
-        ensure_image(placement, stack)
+        ensure_image(directory, placement, stack)
         ensure_packages(directory, environment)
 
 
@@ -134,19 +134,22 @@ def _refuse_foreign_network(placement: Placement, stack: str) -> None:
             )
 
 
-def ensure_image(placement: Placement, stack: str) -> None:
-    """See that the image is on this computer; build it again where its recipe is still there.
+def ensure_image(directory: Path, placement: Placement, stack: str) -> None:
+    """See that the image is on this computer; make it again where that is still the same image.
 
     Raises:
-        UnderstudyError: it is gone, and its recipe too.
+        UnderstudyError: it is gone, and its recipe or its source is another by now.
     """
     from images import build, cache, recipe
 
+    if placement.own_image:
+        _ensure_own_image(directory, placement, placement.own_image, stack)
+        return
     state, present = cache.usable(build.IMAGES / placement.image), recipe.recipe_digest()
     if isinstance(state, cache.ImagePaths):
         if present != placement.image:
             say(
-                f"image {placement.image} is older than its recipe; `understudy place --again -s {stack}` takes the new"
+                f"image {placement.image} is older than its recipe; `understudy place --image -s {stack}` takes the new"
             )
         return
     if present != placement.image:
@@ -154,9 +157,27 @@ def ensure_image(placement: Placement, stack: str) -> None:
             where=f"{file_name(stack)}: image",
             found=f"{placement.image}, {state}",
             wanted="an image that is on this computer, or whose recipe is the present one",
-            todo=f"Run `./run understudy place --again -s {stack}`: the machines will be built anew.",
+            todo=f"Run `./run understudy place --image -s {stack}`: the machines will be built anew.",
         )
     build.ensure(say)
+
+
+def _ensure_own_image(directory: Path, placement: Placement, pinned: OwnImage, stack: str) -> None:
+    from images import own
+
+    state = own.usable(placement.image)
+    if not isinstance(state, str):
+        return
+    say(f"image {placement.image[:12]}: {state}; taking it from {pinned.source}")
+    found = own.bring(pinned.source, directory, pinned.disk_mib, say)
+    if found.digest != placement.image:
+        raise UnderstudyError(
+            where=f"{file_name(stack)}: image",
+            found=f"{pinned.source} now has the SHA-256 {found.digest}",
+            wanted=f"{placement.image}, as it had when it was taken",
+            todo=f"Put the old one back, or run `./run understudy place --image -s {stack}`: "
+            "the machines will be built anew.",
+        )
 
 
 def ensure_packages(directory: Path, environment: Environment) -> None:

@@ -118,6 +118,7 @@ class WarmStart(_Kind):
 
     placed: Output[bool]
     reason: Output[str]
+    untouched: Output[bool]
 
     def __init__(
         self,

@@ -15,6 +15,7 @@ from model.environment import Environment
 from model.errors import ConfigurationError, Fault, UnderstudyError
 from model.packages import PackageLock, lock_fault
 from model.placement import Placement, file_name, read_placement
+from model.placing import decide_small_disks
 from model.readers import meant, one_of, show
 from model.service import Service
 from model.service_reader import read_service
@@ -229,4 +230,19 @@ def _placement(directory: Path, environment: Environment) -> Placement:
             wanted=f"every machine of {stack_file_name(environment.mirror_of or environment.stack)}",
             todo=todo,
         )
+    if built:
+        _check_image(name, environment, placement, todo)
     return placement
+
+
+def _check_image(name: str, environment: Environment, placement: Placement, todo: str) -> None:
+    own_image, wanted = placement.own_image, environment.topology.image
+    taken = own_image.source if own_image else ""
+    if taken != wanted:
+        raise UnderstudyError(
+            where=f"{name}: image", found=taken or "the project's", wanted=wanted or "the project's", todo=todo
+        )
+    if own_image and (small := decide_small_disks(environment.topology.machines, own_image)):
+        raise UnderstudyError(
+            where=f"{name}: image", found=f"{own_image.disk_mib} MiB", wanted=f"what fits: {', '.join(small)}"
+        )

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,7 +44,7 @@ def ensure(say: Say, *, images: Path = IMAGES, verify: bool = False) -> ImagePat
     if os.geteuid() != 0:
         return _ensure_as_root(directory, say)
     images.mkdir(mode=0o755, parents=True, exist_ok=True)
-    with _alone(images / f".{digest}.lock", say):
+    with alone(images / f".{digest}.lock", say):
         paths = cache.usable(directory, verify=verify)  # another may have built it meanwhile
         if isinstance(paths, ImagePaths):
             return paths
@@ -81,13 +81,8 @@ def _present(directory: Path) -> ImagePaths:
 
 
 def _ensure_as_root(directory: Path, say: Say) -> ImagePaths:
-    """Have this program run by root; its lines are passed on as they come."""
-    argv = ("sudo", "-n", "--", sys.executable, "-m", "images.build")
-    builder = subprocess.Popen(argv, cwd=HERE.parent, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    with builder:
-        for line in builder.stderr or ():
-            say(line.rstrip())
-    if builder.returncode:
+    """Have this program run by root."""
+    if run_as_root("images.build", (), say) is None:
         raise UnderstudyError(
             where=f"image {directory.name}",
             found="not built yet, and only root can build it",
@@ -96,8 +91,23 @@ def _ensure_as_root(directory: Path, say: Say) -> ImagePaths:
     return _present(directory)
 
 
+def run_as_root(module: str, arguments: Sequence[str], say: Say) -> str | None:
+    """Have a program of this package run by root, and return what it printed, None where it failed.
+
+    What it says is passed on as it comes.
+    """
+    argv = ("sudo", "-n", "--", sys.executable, "-m", module, *arguments)
+    program = subprocess.Popen(argv, cwd=HERE.parent, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with program:
+        for line in program.stderr or ():
+            say(line.rstrip())
+        printed = program.stdout.read() if program.stdout else ""  # a line at most: no pipe is full meanwhile
+    return None if program.returncode else printed.strip()
+
+
 @contextmanager
-def _alone(lock: Path, say: Say) -> Iterator[None]:
+def alone(lock: Path, say: Say) -> Iterator[None]:
+    """Hold a lock among all processes of this computer; wait for it where another has it."""
     with lock.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -83,5 +83,7 @@ def recipe_digest(directory: Path = HERE) -> str:
     return digest.hexdigest()[:12]
 
 
-NOT_BUILDING = frozenset({"__init__.py", "bare.py", "build.py", "cache.py", "sources.py"})
+NOT_BUILDING = frozenset(
+    {"__init__.py", "bare.py", "build.py", "cache.py", "disk_format.py", "download.py", "own.py", "sources.py"}
+)
 """Programs of this directory that have no part in what the image holds."""

@@ -48,7 +48,6 @@ class DomainSpec:
         control: the card through which the controller comes; ``eth0``.
         mirror: the card with prod's address; ``eth1``; None for a machine without it.
         accelerator: ``kvm`` or ``tcg``.
-        medium: path of a read-only disc image (cloud-init's) for images that are not ours; empty for none.
     """
 
     name: str
@@ -64,7 +63,6 @@ class DomainSpec:
     cmdline: str = ""
     data_disk: str = ""
     accelerator: str = "tcg"
-    medium: str = ""
 
 
 def domain_xml(spec: DomainSpec) -> str:
@@ -276,12 +274,6 @@ def _add_devices(devices: ET.Element, spec: DomainSpec) -> None:
     _add_disk(devices, spec.system_disk, "vda", slot=6)
     if spec.data_disk:
         _add_disk(devices, spec.data_disk, "vdb", slot=7)
-    if spec.medium:
-        disc = _add(devices, "disk", type="file", device="cdrom")
-        _add(disc, "driver", name="qemu", type="raw")
-        _add(disc, "source", file=spec.medium)
-        _add(disc, "target", dev="hda", bus="ide")
-        _add(disc, "readonly")
     random = _add(devices, "rng", model="virtio")
     _add(random, "backend", "/dev/urandom", model="random")
     _at(random, slot=8)

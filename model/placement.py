@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv4Network
 
+from model import rules
 from model.errors import ConfigurationError
 from model.readers import (
     Place,
@@ -71,12 +72,27 @@ class PinnedSeed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OwnImage:
+    """The user's own machine image, as it was when it was asked for.
+
+    Args:
+        source: its path or address, as the stack's file named it.
+        disk_mib: size of its disk, MiB, rounded up.
+    """
+
+    source: str
+    disk_mib: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
     """All that a lock file fixes.
 
     Args:
         control_network: a /24 of the stack's own; the host has .1, machines .10 and up.
-        image: digest of the machine image in the host's cache; empty where no machine is built.
+        image: digest of the machine image; the first 12 digits name it in the host's cache. Empty where no machine is
+            built. Of an image of the user's own, it is the whole SHA-256 of its content.
+        own_image: what that is; None for the project's image.
         machines: sorted by name; those that exist already are not among them.
         seeds: sorted by the store's name; none for stores that begin empty.
     """
@@ -86,6 +102,7 @@ class Placement:
     image: str
     machines: tuple[PlacedMachine, ...]
     seeds: tuple[PinnedSeed, ...] = ()
+    own_image: OwnImage | None = None
 
     def machine(self, name: str) -> PlacedMachine:
         """Return where the machine of that name is; every machine that is built is placed."""
@@ -115,6 +132,7 @@ def as_values(placement: Placement) -> dict[str, object]:
             "reason": placement.accelerator.reason,
         },
         "image": placement.image,
+        **({"own_image": asdict(placement.own_image)} if placement.own_image else {}),
         "machines": {
             machine.name: {
                 "host": machine.host,
@@ -162,7 +180,7 @@ def read_placement(file: str, values: object) -> Placement:
     if isinstance(values, Mapping) and values.get("version", VERSION) != VERSION:
         required = ("version",)  # the other keys are another version's: nothing true can be said of them
         values = {"version": values["version"]}
-    placement = _read(read_keys(place, values, required=required, optional=("seeds",)))
+    placement = _read(read_keys(place, values, required=required, optional=("own_image", "seeds")))
     if place.faults or placement is None:
         raise ConfigurationError(tuple(place.faults))
     return placement
@@ -174,6 +192,7 @@ def _read(section: Section) -> Placement | None:
     network = section.read("control_network", _read_control_network)
     accelerator = section.read("accelerator", _read_accelerator)
     image = section.read("image", read_text, _IMAGE, f"{_DIGEST_ALLOWED}, or nothing where no machine is built")
+    own_image = section.read("own_image", _read_own_image)
     machines = section.read("machines", _read_machines, network) or []
     seeds = section.read("seeds", _read_seeds) or []
     if network is None or accelerator is None or image is None:
@@ -184,7 +203,15 @@ def _read(section: Section) -> Placement | None:
         image=image,
         machines=tuple(sorted(machines, key=lambda machine: machine.name)),
         seeds=tuple(sorted(seeds, key=lambda seed: seed.store)),
+        own_image=own_image,
     )
+
+
+def _read_own_image(place: Place, value: object) -> OwnImage | None:
+    section = read_keys(place, value, required=("source", "disk_mib"))
+    source = section.read("source", read_text, rules.is_image, rules.IMAGE_ALLOWED)
+    disk_mib = section.read("disk_mib", read_count, least=1, most=1 << 30)
+    return OwnImage(source=source, disk_mib=disk_mib) if source is not None and disk_mib is not None else None
 
 
 def _read_control_network(place: Place, value: object) -> IPv4Network | None:

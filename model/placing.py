@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
-from model.placement import CONTROL_PREFIX, FIRST_ADDRESS, HERE, PlacedMachine
+from model.placement import CONTROL_PREFIX, FIRST_ADDRESS, HERE, OwnImage, PlacedMachine
 from model.topology import Machine
 
 # Source: RFC 2544 and RFC 6890: 198.18.0.0/15 is for benchmarks, routed nowhere; so no prod has it.
@@ -77,6 +77,20 @@ def decide_machines(
         name: PlacedMachine(name=name, host=HERE, control_address=address) for name, address in new.items() if address
     }
     return tuple(kept.get(name) or placed[name] for name in wanted)
+
+
+def decide_small_disks(machines: Collection[Machine], own_image: OwnImage | None) -> tuple[str, ...]:
+    """Return what system disks the user's own image does not fit in, in words.
+
+    >>> decide_small_disks((), OwnImage(source="mine.qcow2", disk_mib=10240))
+    ()
+    """
+    least = own_image.disk_mib if own_image else 0
+    return tuple(
+        f"{machine.name}'s system_disk has {machine.system_disk_mib} MiB"
+        for machine in built_machines(machines)
+        if machine.system_disk_mib < least
+    )
 
 
 def _addresses(network: IPv4Network) -> list[IPv4Address]:

@@ -10,17 +10,19 @@ import pulumi_libvirt as libvirt
 from pulumi import ResourceOptions
 
 from components.backends import Built, Keys
-from components.backends.libvirt_values import Size, domain_spec, identity, image_name, size
+from components.backends.libvirt_values import Size, domain_spec, identity, image_directory, image_name, size
 from components.resources import Boot, Fence, Reached, Template, WarmStart
 from components.site import Site
 from model import names
 from model.connection import Connection
 from model.kernel import kernel_command_line
 from model.libvirt_xml import DomainSpec, domain_arguments, domain_xml, network_arguments, replacing_xslt, volume_xml
+from model.placing import built_machines
 from model.topology import Machine
 
 HOST_URI = "qemu:///system"
 _MIB = 1024 * 1024
+_NEVER_WARM = "cold: an image of your own has nobody who gives a waking memory its identity"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +31,7 @@ class LibvirtGround:
 
     Args:
         networks: all of them; a machine is started after these.
-        templates: by the size of the machines that wake from them.
+        templates: by the size of the machines that wake from them; none for an image of the user's own.
     """
 
     provider: libvirt.Provider
@@ -39,7 +41,10 @@ class LibvirtGround:
 
 
 def build_ground(site: Site, parent: pulumi.Resource) -> LibvirtGround:
-    """Build the fence first, then the networks behind it and the pool; and a template for each size of machine."""
+    """Build the fence first, then the networks behind it and the pool; and a template for each size of machine.
+
+    An image of the user's own has none: in a memory that wakes, nobody listens who gives it another identity.
+    """
     stack, control = site.environment.stack, site.placement.control_network
     provider = libvirt.Provider("libvirt", uri=HOST_URI, opts=ResourceOptions(parent=parent))
     fence = Fence(
@@ -74,16 +79,18 @@ def build_ground(site: Site, parent: pulumi.Resource) -> LibvirtGround:
         # How full the host's disk is is no change of ours.
         opts=ResourceOptions.merge(behind, ResourceOptions(ignore_changes=["allocation", "available", "capacity"])),
     )
-    sizes = {size(machine) for machine in site.environment.topology.machines if machine.existing is None}
-    templates = {one: _build_template(site, one, parent, fence) for one in sorted(sizes)}
+    machines = () if site.placement.own_image else built_machines(site.environment.topology.machines)
+    sizes = sorted({size(machine) for machine in machines})
+    templates = {one: _build_template(site, one, parent, fence) for one in sizes}
     return LibvirtGround(provider=provider, pool=pool, networks=networks, templates=templates)
 
 
 def build_machine(site: Site, ground: LibvirtGround, machine: Machine, keys: Keys, parent: pulumi.Resource) -> Built:
     """Build one machine: its disks, its start, and the first word with it."""
-    template = ground.templates[size(machine)]
+    template = ground.templates.get(size(machine))
     spec = domain_spec(site, machine)
-    system = _build_volume(ground, machine, spec.system_disk, machine.system_disk_mib, template, site, parent)
+    below = template.disk_path if template else pulumi.Output.from_input(str(image_directory(site) / "disk.qcow2"))
+    system = _build_volume(ground, machine, spec.system_disk, machine.system_disk_mib, below, site, parent)
     disks = [system]
     if spec.data_disk:
         disks.append(_build_volume(ground, machine, spec.data_disk, machine.data_disk_mib, None, site, parent))
@@ -94,7 +101,7 @@ def build_machine(site: Site, ground: LibvirtGround, machine: Machine, keys: Key
         domain=spec.name,
         uuid=spec.uuid,
         domain_xml=domain_xml(spec),
-        template_key=template.key,
+        template_key=template.key if template else "",
         system_disk_path=spec.system_disk,
         volume_id=system.id,
         opts=inside,
@@ -141,25 +148,25 @@ def _build_volume(
     machine: Machine,
     path: str,
     size_mib: int,
-    template: Template | None,
+    below: pulumi.Output[str] | None,
     site: Site,
     parent: pulumi.Resource,
 ) -> libvirt.Volume:
-    """Build a disk; with a template it is a linked clone, and what it was cloned from is history."""
+    """Build a disk; with one below it is a linked clone, and what it was cloned from is history."""
     name = path.rsplit("/", 1)[1]
-    backing: pulumi.Output[str] = template.disk_path if template else pulumi.Output.from_input("")
+    backing = pulumi.Output.from_input("") if below is None else below
     return libvirt.Volume(
-        f"{machine.name}-{'system' if template else 'data'}",
+        f"{machine.name}-{'data' if below is None else 'system'}",
         name=name,
         pool=ground.pool.name,
         format="qcow2",
         size=size_mib * _MIB,
-        xml={"xslt": backing.apply(lambda below: replacing_xslt(volume_xml(name, size_mib, below)))},
+        xml={"xslt": backing.apply(lambda path: replacing_xslt(volume_xml(name, size_mib, path)))},
         opts=ResourceOptions(
             parent=parent,
             provider=ground.provider,
             delete_before_replace=True,
-            ignore_changes=["xml"] if template else None,
+            ignore_changes=None if below is None else ["xml"],
             protect=site.environment.settings.protect,
         ),
     )
@@ -216,9 +223,10 @@ def _build_boot(
             "connection": connection,
             "private_key": keys.controller.private_key,
             "volume_ids": [disk.id for disk in disks],
-            "image": image_name(site),
+            "image": "" if site.placement.own_image else image_name(site),
             "warm_placed": warm.placed,
-            "warm_reason": warm.reason,
+            "warm_reason": _NEVER_WARM if site.placement.own_image else warm.reason,
+            "untouched": warm.untouched,
             "running": True,
         },
         opts=opts,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from pathlib import PurePosixPath
 from typing import Any
 
 import pulumi
@@ -26,21 +29,23 @@ def image_name(site: Site) -> str:
     return site.placement.image[:12]
 
 
+def image_directory(site: Site) -> PurePosixPath:
+    """Return where the image lies in the host's cache."""
+    return names.ROOT / "images" / image_name(site)
+
+
 def domain_spec(site: Site, machine: Machine) -> DomainSpec:
     """Return the machine as libvirt is to run it."""
-    stack, image = site.environment.stack, image_name(site)
+    stack = site.environment.stack
     directory = names.stack_directory(stack)
-    files = names.ROOT / "images" / image
     return DomainSpec(
         name=names.domain(stack, machine.name),
         uuid=names.domain_uuid(site.owner, machine.name),
         owner=site.owner,
         vcpus=machine.vcpus,
         memory_mib=machine.memory_mib,
-        kernel=str(files / "vmlinuz"),
-        initrd=str(files / "initrd.img"),
-        cmdline=kernel_command_line(site.placement.accelerator.kind),
-        system_disk=str(directory / f"{machine.name}-system-{image[:8]}.qcow2"),
+        **_direct_boot(site),
+        system_disk=str(directory / f"{machine.name}-system-{_system(site, machine)}.qcow2"),
         data_disk=str(directory / f"{machine.name}-data.qcow2") if machine.data_disk_mib else "",
         control=_card(stack, machine, "control"),
         mirror=_card(stack, machine, "mirror"),
@@ -48,14 +53,31 @@ def domain_spec(site: Site, machine: Machine) -> DomainSpec:
     )
 
 
+def _direct_boot(site: Site) -> dict[str, str]:
+    """Return how the project's image is booted; one of the user's own has a boot loader."""
+    if site.placement.own_image:
+        return {}
+    return {
+        "kernel": str(image_directory(site) / "vmlinuz"),
+        "initrd": str(image_directory(site) / "initrd.img"),
+        "cmdline": kernel_command_line(site.placement.accelerator.kind),
+    }
+
+
+def _system(site: Site, machine: Machine) -> str:
+    """Return what names a system disk: another image is another disk.
+
+    Cloud-init gives a machine its addresses at its first boot, and only then: with other addresses it gets a new disk.
+    """
+    if not site.placement.own_image:
+        return image_name(site)[:8]
+    told = json.dumps([site.placement.image, _cards(site, machine)], sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()[:8]
+
+
 def identity(site: Site, machine: Machine, authorized_key: pulumi.Input[str]) -> dict[str, Any]:
     """Return who a machine is: what it is told over its channel, before its network is up."""
-    stack, topology = site.environment.stack, site.environment.topology
-    control = site.placement.control_network
-    addresses = {
-        "control": (site.placement.machine(machine.name).control_address, control.prefixlen),
-        "mirror": (machine.address, topology.network.prefixlen),
-    }
+    topology = site.environment.topology
     return {
         "hostname": machine.name,
         "domain": topology.domain,
@@ -64,10 +86,19 @@ def identity(site: Site, machine: Machine, authorized_key: pulumi.Input[str]) ->
             for peer in topology.machines
         ],
         "authorized_keys": [authorized_key],
-        "cards": {
-            card: {"mac": names.mac(stack, machine.name, card), "address": str(address), "prefix": prefix}
-            for card, (address, prefix) in addresses.items()
-        },
+        "cards": _cards(site, machine),
+    }
+
+
+def _cards(site: Site, machine: Machine) -> dict[str, dict[str, Any]]:
+    control = site.placement.control_network
+    addresses = {
+        "control": (site.placement.machine(machine.name).control_address, control.prefixlen),
+        "mirror": (machine.address, site.environment.topology.network.prefixlen),
+    }
+    return {
+        card: {"mac": names.mac(site.environment.stack, machine.name, card), "address": str(address), "prefix": prefix}
+        for card, (address, prefix) in addresses.items()
     }
 
 

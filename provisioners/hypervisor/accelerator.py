@@ -11,6 +11,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from model.placement import Accelerator
@@ -24,11 +25,11 @@ _MARK = b"Kernel panic"
 _LIMIT_SECONDS = 40.0
 
 
-def choose(kernel: Path, say: Say) -> Accelerator:
+def choose(kernel: Callable[[], Path], say: Say) -> Accelerator:
     """Return how processors are to be run on this host. Asked again only after the host was booted again.
 
     Args:
-        kernel: the machine image's kernel, which the tiny guest boots.
+        kernel: gives a kernel for the tiny guest to boot; asked for only where it has to be timed.
         say: is told what is tried.
     """
     known = read_json(_RECORD)
@@ -37,9 +38,10 @@ def choose(kernel: Path, say: Say) -> Accelerator:
     if not os.access(_DEVICE, os.R_OK | os.W_OK):
         return Accelerator(kind="tcg", reason=f"{_DEVICE} is missing or may not be opened, so processors are emulated")
     say("timing a tiny guest with and without hardware virtualisation (up to a minute)")
-    emulated = seconds_to_start(kernel, "tcg", _LIMIT_SECONDS)
+    booted = kernel()
+    emulated = seconds_to_start(booted, "tcg", _LIMIT_SECONDS)
     limit = _LIMIT_SECONDS if emulated is None else emulated
-    chosen = decide(emulated, seconds_to_start(kernel, "kvm", limit), limit)
+    chosen = decide(emulated, seconds_to_start(booted, "kvm", limit), limit)
     write_whole(_RECORD, json.dumps({"boot": boot_id(), "kind": chosen.kind, "reason": chosen.reason}))
     return chosen
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from model.connection import connection_of
 from model.errors import UnderstudyError
-from provisioners.hypervisor import fence
+from provisioners.hypervisor import fence, own_image
 from provisioners.hypervisor.fence_rules import fences_of
 from provisioners.hypervisor.host import ToolFailed, tool
 from provisioners.hypervisor.identity import ask, identity_message
@@ -42,7 +42,7 @@ class Boot:
     token = "understudy:index:Boot"
     secret_outputs: frozenset[str] = frozenset()
     replace_on = frozenset({"domain", "uuid", "domain_id", "domain_xml"})
-    ignored = frozenset({"connection", "private_key", "host_uri", "warm_placed", "warm_reason"})
+    ignored = frozenset({"connection", "private_key", "host_uri", "warm_placed", "warm_reason", "untouched"})
 
     def check(self, inputs: Mapping[str, Any]) -> tuple[Failure, ...]:
         """Return what is wrong with the inputs."""
@@ -64,6 +64,7 @@ class Boot:
             "volume_ids": WORDS,
             "warm_placed": optional(FLAG),
             "warm_reason": optional(TEXT),
+            "untouched": optional(FLAG),
             "running": FLAG,
         }
         return failures(inputs, rules)
@@ -73,6 +74,8 @@ class Boot:
         virsh, began = Virsh(uri=inputs["host_uri"], say=say), time.time()
         started = "warm" if "restored" in _start(virsh, inputs, say) else "cold"
         _introduce(virsh, inputs, say)
+        if not inputs["image"]:
+            own_image.introduce(virsh, inputs, say)
         _wait_for_ssh(virsh, inputs, say)
         reason = inputs.get("warm_reason") or "cold"
         if started == "cold" and inputs.get("warm_placed"):
@@ -103,6 +106,8 @@ class Boot:
         _start(virsh, inputs, say)
         if any(old.get(name) != inputs[name] for name in _TOLD):
             _introduce(virsh, inputs, say)
+            if not inputs["image"]:
+                own_image.tell(old, inputs, say)
         _wait_for_ssh(virsh, inputs, say)
         return {**outputs, "generation": generation(inputs["volume_ids"])}
 

@@ -16,6 +16,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
 from model.errors import UnderstudyError
 from model.libvirt_xml import IDENTITY_PORT, parsed
 from provisioners.hypervisor.virsh import Absent, Virsh, refuse_stalled
@@ -62,6 +65,13 @@ def identity_message(
         "now": round(time.time(), 3),
         "cards": cards,
     }
+
+
+def throwaway_key() -> tuple[str, str]:
+    """Return a new SSH key pair, ed25519, in OpenSSH's forms: private and public."""
+    private = Ed25519PrivateKey.generate()
+    text = private.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
+    return text, private.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
 
 
 def socket_path(xml: str) -> str:

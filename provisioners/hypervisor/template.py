@@ -18,13 +18,10 @@ from fcntl import LOCK_EX, LOCK_NB, flock
 from hashlib import sha256
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
-
 from model.errors import UnderstudyError
 from model.libvirt_xml import CardSpec, DomainSpec, domain_xml
 from provisioners.hypervisor.host import IMAGES, TEMPLATES, base_disk, locked, processor, read_json, tool, write_whole
-from provisioners.hypervisor.identity import ask, identity_message
+from provisioners.hypervisor.identity import ask, identity_message, throwaway_key
 from provisioners.hypervisor.old_templates import remove_old_templates
 from provisioners.hypervisor.savefile import rewrite
 from provisioners.hypervisor.virsh import Virsh, VirshFailed
@@ -198,7 +195,7 @@ def _boot_and_save(spec: TemplateSpec, domain: str, work: Path, virsh: Virsh, sa
 
 
 def _become_template(domain: str, virsh: Virsh, say: Say) -> None:
-    private, public = _throwaway_key()
+    private, public = throwaway_key()
     message = identity_message(
         _IDENTITY, private_key=private, public_key=public, domain_uuid=str(uuid.uuid4()), template=True
     )
@@ -289,17 +286,11 @@ def _clear(work: Path, virsh: Virsh, domain: str) -> None:
     shutil.rmtree(work, ignore_errors=True)
 
 
-def _throwaway_key() -> tuple[str, str]:
-    private = Ed25519PrivateKey.generate()
-    text = private.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
-    return text, private.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
-
-
 _IDENTITY = {
     "hostname": "template",
     "domain": "",
     "hosts": [{"address": "192.0.2.1", "names": ["template"]}],
-    "authorized_keys": [_throwaway_key()[1]],
+    "authorized_keys": [throwaway_key()[1]],
     "cards": {
         "control": {"mac": "52:54:00:00:00:01", "address": "192.0.2.1", "prefix": 24},
         "mirror": {"mac": "52:54:00:00:00:02", "address": "198.51.100.1", "prefix": 24},

@@ -14,7 +14,7 @@ from typing import Any
 
 from model.errors import UnderstudyError
 from model.libvirt_xml import parsed, with_links_down
-from provisioners.hypervisor.host import MANAGED_SAVES, TEMPLATES, tool, untouched
+from provisioners.hypervisor.host import MANAGED_SAVES, TEMPLATES, ToolFailed, tool, untouched
 from provisioners.hypervisor.savefile import rewrite
 from provisioners.hypervisor.template import is_present
 from provisioners.hypervisor.virsh import Virsh
@@ -42,7 +42,8 @@ class WarmStart:
 
     def read(self, identifier: str, inputs: Values, outputs: Values, say: Say) -> Real | None:
         """Return it as the state has it: a memory that is gone was used, which is what it was for."""
-        return Real(inputs=inputs, outputs=outputs)
+        untouched = bool(outputs.get("untouched")) and _is_untouched(inputs)
+        return Real(inputs=inputs, outputs={**outputs, "untouched": untouched})
 
     def update(self, identifier: str, old: Values, inputs: Values, outputs: Values, say: Say) -> Values:
         """Lay the new one down, where that is still safe."""
@@ -84,15 +85,25 @@ def _place(inputs: Values, outputs: Values, say: Say) -> Values:
     remove_if_ours(inputs["domain"], outputs)
     reason = _obstacle(inputs)
     if reason:
-        return {"placed": False, "reason": f"cold: {reason}", "mark": ""}
+        return {"placed": False, "reason": f"cold: {reason}", "mark": "", "untouched": _is_untouched(inputs)}
     path = save_path(inputs["domain"])
     say("laying the template's memory down")
     try:
         rewrite(TEMPLATES / inputs["template_key"] / "memory.save", path, with_links_down(inputs["domain_xml"]))
     except (UnderstudyError, OSError) as error:
         path.unlink(missing_ok=True)
-        return {"placed": False, "reason": f"cold: the template's memory cannot be laid down: {error}", "mark": ""}
-    return {"placed": True, "reason": f"wakes from template {inputs['template_key']}", "mark": mark_of(path)}
+        reason = f"cold: the template's memory cannot be laid down: {error}"
+        return {"placed": False, "reason": reason, "mark": "", "untouched": True}
+    reason = f"wakes from template {inputs['template_key']}"
+    return {"placed": True, "reason": reason, "mark": mark_of(path), "untouched": True}
+
+
+def _is_untouched(inputs: Values) -> bool:
+    """Return whether nothing was ever written to its system disk: then the machine does not know yet who it is."""
+    try:
+        return untouched(Path(inputs["system_disk_path"]))
+    except ToolFailed:  # gone, or in use
+        return False
 
 
 def _obstacle(inputs: Values) -> str:

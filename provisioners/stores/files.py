@@ -45,6 +45,11 @@ def ground(inputs: Mapping[str, Any]) -> Ground:
     return Ground(root=f"/srv/files/.{inputs['directory']}", unit="", account=inputs.get("owner") or "root")
 
 
+def needs(_: Values) -> Mapping[str, str]:
+    """Return nothing: every machine can have files."""
+    return {}
+
+
 def bring(shell: Shell, filling: Filling, tree: Tree, say: Say) -> None:
     """Bring the files, the digest of each, and the list of all that is to be there."""
     sums = "".join(_sum(file_digest(tree.root / name), f"./{name}") for name in tree.names)

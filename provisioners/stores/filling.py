@@ -18,6 +18,7 @@ from provisioners.provider.kinds import Failure, Values
 from provisioners.shell import Shell
 from provisioners.stores import landing, seeding
 from provisioners.stores.landing import BORN_EMPTY, Ground, Lie
+from provisioners.stores.needs import refuse_lacking
 from provisioners.stores.pgbackrest_repository import PgBackRest
 from provisioners.stores.repository import Repository
 from provisioners.stores.seeding import Seed
@@ -70,6 +71,9 @@ class Engine(Protocol):
     def ground(self, inputs: Mapping[str, Any], /) -> Ground:
         """Return where the data lies."""
 
+    def needs(self, inputs: Values, /) -> Mapping[str, str]:
+        """Return the programs that a filling runs on the machine, and the Debian packages that have them."""
+
     def bring(self, shell: Shell, filling: Filling, tree: Tree, say: Say) -> None:
         """Bring the backup to the machine, into the directory ``filling.brought``."""
 
@@ -94,6 +98,7 @@ def fill(shell: Shell, engine: Engine, inputs: Values, seed: Seed, lie: Lie, say
     """
     where = engine.ground(inputs)
     _refuse_loss(shell, where, seed, lie)
+    refuse_lacking(shell, seed.store, engine.needs(inputs))
     repository: Repository | None = None
     snapshot: Snapshot | None = None
     if seed.kind != BORN_EMPTY:

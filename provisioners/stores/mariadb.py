@@ -67,6 +67,11 @@ def ground(_: Mapping[str, Any]) -> Ground:
     return Ground(root=ROOT, unit=UNIT, account="mysql")
 
 
+def needs(_: Values) -> Mapping[str, str]:
+    """Return the programs that a filling runs, and their packages."""
+    return {"mariadbd": "mariadb-server", "mariadb": "mariadb-client"}
+
+
 def bring(shell: Shell, filling: Filling, tree: Tree, say: Say) -> None:
     """Bring the dump, which root reads."""
     filling.seed.way.bring(shell, tree, filling.brought, say)

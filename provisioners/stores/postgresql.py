@@ -21,6 +21,7 @@ from provisioners.stores.postgresql_texts import (
     programs,
     roles_sql,
     scram_verifier,
+    server_needs,
 )
 from provisioners.stores.storage import Tree
 from provisioners.stores.transfer import environment
@@ -67,6 +68,12 @@ def refused(inputs: Mapping[str, Any]) -> tuple[Failure, ...]:
 def ground(inputs: Mapping[str, Any]) -> Ground:
     """Return where PostgreSQL's data lies."""
     return postgresql_server.ground(inputs["version"])
+
+
+def needs(inputs: Values) -> Mapping[str, str]:
+    """Return the programs that a filling runs, and their packages."""
+    backrest = {"pgbackrest": "pgbackrest"} if inputs["seed"]["kind"] == "pgbackrest" else {}
+    return {**server_needs(inputs["version"]), **backrest}
 
 
 def bring(shell: Shell, filling: Filling, tree: Tree, say: Say) -> None:

@@ -16,6 +16,7 @@ from provisioners.provider.machines import changing, reading
 from provisioners.shell import Shell
 from provisioners.stores import landing, seeding
 from provisioners.stores.landing import Lie
+from provisioners.stores.needs import refuse_lacking
 from provisioners.stores.postgresql_server import apply, ground, other_files, place_files, psql, server_files
 from provisioners.stores.postgresql_texts import (
     HARMLESS,
@@ -23,6 +24,7 @@ from provisioners.stores.postgresql_texts import (
     access_rules,
     configuration_directory,
     programs,
+    server_needs,
     server_settings,
     unit_name,
 )
@@ -163,6 +165,7 @@ def _settle(shell: Shell, inputs: Values) -> bool:
 
 def _copied(shell: Shell, inputs: Values, lie: Lie, say: Say) -> Lie:
     where, key = ground(inputs["version"]), _key(inputs)
+    refuse_lacking(shell, inputs["store"], server_needs(inputs["version"]))
     name = landing.begin(shell, where, lie, key)
     try:
         story = _told(shell, inputs, where.place(name), f"{name} {key}", say)

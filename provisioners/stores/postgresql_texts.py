@@ -20,6 +20,12 @@ def programs(version: str) -> str:
     return f"/usr/lib/postgresql/{version}/bin"
 
 
+def server_needs(version: str) -> dict[str, str]:
+    """Return the programs of a version's server and its clients, and Debian's packages of them."""
+    directory = programs(version)
+    return {f"{directory}/postgres": f"postgresql-{version}", f"{directory}/psql": f"postgresql-client-{version}"}
+
+
 def configuration_directory(version: str) -> str:
     """Return where the server's configuration lies: in Debian's place, so that its tools find the server."""
     return f"/etc/postgresql/{version}/main"

@@ -16,7 +16,8 @@ from cli import place
 from cli.__main__ import main
 from cli.files import read_lock, write_lock
 from images.cache import ImagePaths
-from model.placement import Accelerator, PinnedSeed, Placement
+from images.own import OwnImagePaths
+from model.placement import Accelerator, OwnImage, PinnedSeed, Placement
 from model.placing import Host
 from model.snapshot import Snapshot, named, newest_good
 from provisioners import this_computer
@@ -75,6 +76,14 @@ IMAGE = ImagePaths(
     kernel=Path("vmlinuz"),
     initrd=Path("initrd.img"),
 )
+DIGESTS = {"images/mine.qcow2": "aa" * 32, "https://images.example/mine": "bb" * 32}
+"""What each path and address holds; a test may change it."""
+
+
+def bring(source: str, directory: Path, most_mib: int, say: object) -> OwnImagePaths:
+    assert (directory / "Pulumi.yaml").exists()
+    assert most_mib == 4096
+    return OwnImagePaths(digest=DIGESTS[source], disk=Path("disk.qcow2"), disk_mib=3000)
 
 
 @pytest.fixture
@@ -86,7 +95,9 @@ def computer(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setattr(this_computer, "networks", lambda: networks)
         timed = Accelerator(kind="tcg", reason="a guest was timed")
         monkeypatch.setattr("provisioners.hypervisor.accelerator.choose", lambda kernel, say: timed)
-        monkeypatch.setattr(place, "_image", lambda environment: IMAGE)
+        monkeypatch.setattr("images.build.ensure", lambda say: IMAGE)
+        monkeypatch.setattr("images.own.bring", bring)
+        monkeypatch.setitem(DIGESTS, "images/mine.qcow2", "aa" * 32)
         monkeypatch.setattr("provisioners.stores.repository.open_repository", lambda backup, where: Backups(newest))
 
     set_up()
@@ -256,6 +267,67 @@ def test_a_prod_that_exists_is_placed_really(nothing_to_build: Path) -> None:
     assert (placed.machines, placed.image, placed.seeds) == ((), "", ())
     text = (nothing_to_build / "Placement.prod.lock.yaml").read_text()
     assert text.startswith("# Written by `understudy place`")
+
+
+# An image of the user's own
+
+
+def name_image(project: Path, source: str) -> None:
+    file = project / "Pulumi.stage.yaml"
+    kept = [line for line in file.read_text().splitlines() if "understudy:image:" not in line]
+    if source:
+        kept.insert(kept.index("config:") + 1, f"  understudy:image: {source}")
+    file.write_text("\n".join([*kept, ""]))
+
+
+def placed(project: Path, *more: str) -> Placement:
+    assert main(["place", "-s", "stage", "-C", str(project), *more]) == 0
+    return lock(project)
+
+
+def test_an_image_that_is_named_is_pinned_by_its_content(
+    project: Path, computer: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name_image(project, "images/mine.qcow2")
+    found = placed(project)
+    assert (found.image, found.own_image) == ("aa" * 32, OwnImage(source="images/mine.qcow2", disk_mib=3000))
+    assert f"image: {'aa' * 32}, images/mine.qcow2" in capsys.readouterr().out
+
+
+def test_another_content_is_taken_only_when_asked_for(
+    project: Path, computer: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    name_image(project, "images/mine.qcow2")
+    before = placed(project)
+    DIGESTS["images/mine.qcow2"] = "cc" * 32
+    assert placed(project) == before
+    computer(newest=25)
+    DIGESTS["images/mine.qcow2"] = "cc" * 32
+    capsys.readouterr()
+    assert placed(project, "--image") == replace(before, image="cc" * 32)
+    told = capsys.readouterr().out
+    assert f"image: {'aa' * 32}, images/mine.qcow2 -> {'cc' * 32}, images/mine.qcow2" in told
+    assert "store" not in told
+
+
+def test_another_name_is_asking_for_it(project: Path, computer: object) -> None:
+    before = placed(project)
+    name_image(project, "https://images.example/mine")
+    own = OwnImage(source="https://images.example/mine", disk_mib=3000)
+    assert placed(project) == replace(before, image="bb" * 32, own_image=own)
+    name_image(project, "")
+    assert placed(project) == before
+
+
+def test_an_image_that_does_not_fit_a_disk_any_more(
+    project: Path, computer: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name_image(project, "images/mine.qcow2")
+    placed(project)
+    file = project / "Pulumi.prod.yaml"
+    file.write_text(file.read_text().replace("    lb: {", "    lb: {system_disk: 2GiB, "))
+    assert main(["place", "-s", "stage", "-C", str(project)]) == 1
+    assert "lb's system_disk has 2048 MiB; wanted at least the image's 3000 MiB" in capsys.readouterr().err
 
 
 # The pins

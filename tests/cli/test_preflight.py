@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ from cli import preflight
 from cli.__main__ import main
 from cli.files import read_lock
 from cli.pulumi_state import PulumiState
+from images.own import OwnImagePaths
 from model.errors import UnderstudyError
+from model.placement import Accelerator, OwnImage, Placement
 from model.state import Recorded
 from provisioners import this_computer
 
@@ -254,3 +257,59 @@ def test_without_a_verb_it_only_checks(nothing_to_build: Path, capsys: pytest.Ca
     assert main(["preflight", "-s", "stage", "-C", str(nothing_to_build)]) == 0
     assert "no faults" in capsys.readouterr().out
     assert not list(nothing_to_build.glob("Placement.*"))
+
+
+# An image of the user's own that is not on this computer any more
+
+
+OWN = OwnImagePaths(digest="aa" * 32, disk=Path("disk.qcow2"), disk_mib=3000)
+
+
+@pytest.fixture
+def own_placement() -> Placement:
+    return Placement(
+        control_network=IPv4Network("198.18.7.0/24"),
+        accelerator=Accelerator(kind="tcg", reason="tests"),
+        image=OWN.digest,
+        own_image=OwnImage(source="mine.qcow2", disk_mib=OWN.disk_mib),
+        machines=(),
+    )
+
+
+def bringing(monkeypatch: pytest.MonkeyPatch, digest: str) -> list[object]:
+    asked: list[object] = []
+
+    def bring(*given: object) -> OwnImagePaths:
+        asked.append(given[:3])
+        return replace(OWN, digest=digest)
+
+    monkeypatch.setattr("images.own.bring", bring)
+    return asked
+
+
+def test_an_image_that_is_here_is_not_asked_for(
+    own_placement: Placement, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = bringing(monkeypatch, "bb" * 32)
+    monkeypatch.setattr("images.own.usable", lambda digest: OWN)
+    preflight.ensure_image(tmp_path, own_placement, "stage")
+    assert asked == []
+
+
+def test_an_image_that_is_missing_is_brought_again(
+    own_placement: Placement, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = bringing(monkeypatch, OWN.digest)
+    monkeypatch.setattr("images.own.usable", lambda digest: "missing")
+    preflight.ensure_image(tmp_path, own_placement, "stage")
+    assert asked == [("mine.qcow2", tmp_path, 3000)]
+    assert "image aaaaaaaaaaaa: missing; taking it from mine.qcow2" in capsys.readouterr().err
+
+
+def test_an_image_that_is_another_by_now_is_not_taken(
+    own_placement: Placement, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bringing(monkeypatch, "bb" * 32)
+    monkeypatch.setattr("images.own.usable", lambda digest: "missing")
+    with pytest.raises(UnderstudyError, match="place --image -s stage"):
+        preflight.ensure_image(tmp_path, own_placement, "stage")

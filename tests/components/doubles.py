@@ -26,7 +26,7 @@ OUTPUTS: Mapping[str, Mapping[str, Any]] = {
     "Password": {"value": "hunter2secret"},
     "Fence": {"ruleset": "table"},
     "Template": {"key": "k1", "disk_path": "/templates/k1/disk.qcow2", "warm": True, "reason": ""},
-    "WarmStart": {"placed": True, "reason": ""},
+    "WarmStart": {"placed": True, "reason": "", "untouched": False},
     "Boot": {"generation": "g1", "started": "warm", "reason": "", "boot_seconds": 7.5},
     "Filesystem": {},
     "Gate": {"let_through": {}, "seen": {}, "note": ""},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,35 @@ def test_a_new_template_does_not_replace_a_disk_but_a_new_image_does(make_site: 
     assert disk.ignored == {"xml"}
     lock = {"Placement.stage.lock.yaml": {"0123456789ab": "ba9876543210"}}
     assert run(make_site("stage", lock), project).one("Volume", "lb-system").inputs["name"] != disk.inputs["name"]
+
+
+OWN = {
+    "Pulumi.stage.yaml": {"config:\n": "config:\n  understudy:image: images/mine.qcow2\n"},
+    "Placement.stage.lock.yaml": {"machines:\n": "own_image: {source: images/mine.qcow2, disk_mib: 3000}\nmachines:\n"},
+}
+
+
+def test_an_image_of_ones_own_boots_by_itself_and_has_no_template(make_site: MakeSite, project: Path) -> None:
+    graph = run(make_site("stage", OWN), project)
+    assert not graph.of("Template")
+    assert {warm.inputs["template_key"] for warm in graph.of("WarmStart").values()} == {""}
+    assert {boot.inputs["image"] for boot in graph.of("Boot").values()} == {""}
+    assert {boot.inputs["untouched"] for boot in graph.of("Boot").values()} == {False}
+    assert all("an image of your own" in boot.inputs["warm_reason"] for boot in graph.of("Boot").values())
+    assert not any("kernel" in domain.inputs for domain in graph.of("Domain").values())
+    for disk in (graph.one("Volume", f"{name}-system") for name in FIVE):
+        assert "/var/lib/understudy/images/0123456789ab/disk.qcow2" in disk.inputs["xml"]["xslt"]
+        assert disk.ignored == {"xml"}
+
+
+def test_of_an_image_of_ones_own_another_address_is_another_system_disk(make_site: MakeSite, project: Path) -> None:
+    def disks(edits: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+        volumes = run(make_site("stage", edits), project).of("Volume")
+        return {name: volumes[f"{name}-system"].inputs["name"] for name in FIVE}
+
+    before = disks(OWN)
+    after = disks({"Pulumi.prod.yaml": {"10.20.0.31": "10.20.0.99"}})
+    assert {name for name in FIVE if before[name] != after[name]} == {"db1"}
 
 
 def test_the_data_disk_is_made_as_asked_and_not_from_the_template(stage: Graph) -> None:

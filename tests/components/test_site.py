@@ -72,3 +72,31 @@ def test_a_canary_that_is_no_machine_of_the_service_is_told(make_site: MakeSite)
     edits = {"services/app/service.yaml": {"files:": "rollout: {first: [app3]}\nfiles:"}}
     with pytest.raises(ConfigurationError, match=r'rollout.first: found "app3"; allowed: one of app1, app2'):
         make_site("stage", edits)
+
+
+OWN = {"Pulumi.stage.yaml": {"config:\n": "config:\n  understudy:image: images/mine.qcow2\n"}}
+
+
+def own(source: str, disk_mib: int) -> dict[str, dict[str, str]]:
+    entry = f"own_image: {{source: {source}, disk_mib: {disk_mib}}}\nmachines:\n"
+    return {"Placement.stage.lock.yaml": {"machines:\n": entry}}
+
+
+@pytest.mark.parametrize(
+    ("edits", "told"),
+    [
+        (OWN, "image: the project's; wanted images/mine.qcow2. Run .*place"),
+        (own("images/mine.qcow2", 3000), "image: images/mine.qcow2; wanted the project's"),
+        ({**OWN, **own("images/other.qcow2", 3000)}, "image: images/other.qcow2; wanted images/mine.qcow2"),
+        ({**OWN, **own("images/mine.qcow2", 9000)}, "9000 MiB; wanted what fits: lb's system_disk has 8192 MiB"),
+    ],
+)
+def test_an_image_that_is_not_the_one_that_was_placed_is_told(
+    make_site: MakeSite, edits: dict[str, dict[str, str]], told: str
+) -> None:
+    with pytest.raises(UnderstudyError, match=told):
+        make_site("stage", edits)
+
+
+def test_an_image_of_ones_own_that_fits(make_site: MakeSite) -> None:
+    assert make_site("stage", {**OWN, **own("images/mine.qcow2", 8192)}).placement.own_image is not None

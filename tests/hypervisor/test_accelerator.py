@@ -56,7 +56,7 @@ def running(qemu: Path) -> list[str]:
 )
 def test_what_a_real_guest_shows_decides(qemu: Path, tcg: str, kvm: str, kind: str) -> None:
     guests(qemu, tcg=tcg, kvm=kvm)
-    chosen = choose(Path("/kernel"), lambda _: None)
+    chosen = choose(lambda: Path("/kernel"), lambda _: None)
     assert chosen.kind == kind
     assert chosen.reason
     assert "\n" not in chosen.reason
@@ -73,19 +73,19 @@ def test_a_guest_that_hangs_costs_no_more_than_its_limit(qemu: Path) -> None:
 
 def test_it_is_asked_once_a_boot(qemu: Path) -> None:
     guests(qemu, tcg=COMES_UP.format(0.5), kvm=HANGS)
-    first = choose(Path("/kernel"), lambda _: None)
+    first = choose(lambda: Path("/kernel"), lambda _: None)
     asked = (qemu / "log").read_text()
-    assert choose(Path("/kernel"), lambda _: None) == first
+    assert choose(lambda: Path("/kernel"), lambda _: None) == first
     assert (qemu / "log").read_text() == asked
     record = json.loads((qemu / "accelerator.json").read_text())
     (qemu / "accelerator.json").write_text(json.dumps({**record, "boot": "an earlier one"}))
-    choose(Path("/kernel"), lambda _: None)
+    choose(lambda: Path("/kernel"), lambda _: None)
     assert (qemu / "log").read_text() != asked
 
 
 def test_without_the_device_nothing_is_tried(qemu: Path) -> None:
     (qemu / "kvm").unlink()
-    assert choose(Path("/kernel"), lambda _: None).kind == "tcg"
+    assert choose(lambda: Path("/kernel"), lambda _: None).kind == "tcg"
     assert not (qemu / "log").exists()
 
 

@@ -160,3 +160,20 @@ def test_a_new_memory_takes_the_place_of_ours(inputs: dict[str, Any], virsh: Fak
     again = WarmStart().update("x", inputs, inputs, outputs, lambda _: None)
     assert again["placed"]
     assert again["mark"] != outputs["mark"]
+
+
+def test_it_tells_whether_a_disk_was_ever_written_to(inputs: dict[str, Any]) -> None:
+    """A machine of a user's own image, which has no template, is told who it is only at its disk's first boot."""
+    own = {**inputs, "template_key": ""}
+    outputs = create(own)
+    assert (outputs["placed"], outputs["untouched"]) == (False, True)
+    real = WarmStart().read("x", own, outputs, lambda _: None)
+    assert real is not None
+    assert real.outputs == outputs
+    write_to(inputs["system_disk_path"])
+    assert not WarmStart().update("x", own, own, outputs, lambda _: None)["untouched"]
+    real = WarmStart().read("x", own, outputs, lambda _: None)
+    assert real is not None
+    assert not real.outputs["untouched"]
+    Path(inputs["system_disk_path"]).unlink()
+    assert not create(own)["untouched"]

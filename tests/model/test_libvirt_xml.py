@@ -114,9 +114,10 @@ def test_a_template_carries_no_owner() -> None:
 
 
 def test_an_image_that_boots_by_itself_has_no_kernel() -> None:
-    root = ET.fromstring(domain_xml(replace(SPEC, kernel="", medium="/stacks/db1-seed.iso")))
+    root = ET.fromstring(domain_xml(replace(SPEC, kernel="")))
     assert root.find("os/kernel") is None
-    assert root.findall("devices/disk[@device='cdrom']/readonly")
+    assert [boot.get("dev") for boot in root.iter("boot")] == ["hd"]
+    assert "kernel" not in domain_arguments(replace(SPEC, kernel=""))
 
 
 def test_no_two_arguments_differ_from_what_the_plugin_reads_back() -> None:

@@ -15,6 +15,7 @@ from components.strict_yaml import dump, parse
 from model.errors import ConfigurationError
 from model.placement import (
     Accelerator,
+    OwnImage,
     PinnedSeed,
     PlacedMachine,
     Placement,
@@ -61,6 +62,14 @@ def placements(draw: st.DrawFn) -> Placement:
             kind=draw(st.sampled_from(["tcg", "kvm"])), reason=draw(st.text(max_size=40).filter(str.isprintable))
         ),
         image=draw(st.just("") | HEX),
+        own_image=draw(
+            st.none()
+            | st.builds(
+                OwnImage,
+                source=st.sampled_from(["mine.qcow2", "/images/a.raw", "https://images.example/debian?arch=amd64"]),
+                disk_mib=st.integers(1, 1 << 20),
+            )
+        ),
         machines=tuple(
             PlacedMachine(name=name, host="here", control_address=network[number])
             for name, number in zip(names, numbers, strict=False)
@@ -121,6 +130,9 @@ WRONG: list[tuple[tuple[str, ...], Any, str, str]] = [
     (("accelerator", "kind"), "xen", "accelerator.kind", "one of kvm, tcg"),
     (("accelerator", "reason"), "two\nlines", "accelerator.reason", "one line"),
     (("image",), "latest", "image", "12 to 64 hex digits"),
+    (("own_image",), "mine.qcow2", "own_image", "a mapping with the keys source, disk_mib"),
+    (("own_image",), {"source": "ftp://a/b c", "disk_mib": 1}, "own_image.source", "a path"),
+    (("own_image",), {"source": "a", "disk_mib": 0}, "own_image.disk_mib", "from 1"),
     (("machines", "db1"), None, "machines.db1", "a mapping"),
     (("machines", "db1", "host"), "there", "machines.db1.host", "one of here"),
     (

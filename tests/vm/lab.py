@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from images.own import OwnImagePaths
 from model import names
 from model.connection import connection_of
 from model.state import Recorded
@@ -47,7 +48,10 @@ class Lab:
     control_network: str
     machines: Sequence[dict[str, Any]]
     warm: bool = True
-    image: str = field(default_factory=image)
+    image: str
+    own_disk_mib: int = 0
+    """Of an image that is not the project's: the size of its disk."""
+    domain_name: str = "test.example"
     environment: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -67,6 +71,8 @@ class Lab:
             "control_network": self.control_network,
             "machines": list(self.machines),
             "image": self.image,
+            "own_disk_mib": self.own_disk_mib,
+            "domain": self.domain_name,
             "warm": self.warm,
             "backend": self.backend,
         }
@@ -127,8 +133,15 @@ class Lab:
 
 
 @contextmanager
-def lab(directory: Path, number: int, machines: Sequence[dict[str, Any]], *, warm: bool = True) -> Iterator[Lab]:
-    """Give a stack that is destroyed in the end, whatever happened to it."""
+def lab(
+    directory: Path,
+    number: int,
+    machines: Sequence[dict[str, Any]],
+    *,
+    warm: bool = True,
+    own: OwnImagePaths | None = None,
+) -> Iterator[Lab]:
+    """Give a stack that is destroyed in the end, whatever happened to it; of the project's image, or another."""
     (directory / "state").mkdir(parents=True)
     shutil.copytree(PROGRAM, directory / "program")
     stack = f"t{os.getpid() % 65536:04x}{number:x}-stage"
@@ -138,6 +151,8 @@ def lab(directory: Path, number: int, machines: Sequence[dict[str, Any]], *, war
         control_network=f"198.19.{os.getpid() % 200}.0/24" if number == 0 else f"198.19.{200 + number}.0/24",
         machines=machines,
         warm=warm,
+        image=own.digest if own else image(),
+        own_disk_mib=own.disk_mib if own else 0,
     )
     made.pulumi("stack", "init", stack)
     try:

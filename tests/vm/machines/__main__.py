@@ -14,20 +14,21 @@ from components.resources import SshKeypair
 from components.site import Site
 from model import names
 from model.environment import Environment, Settings
-from model.placement import Accelerator, PlacedMachine, Placement
+from model.placement import Accelerator, OwnImage, PlacedMachine, Placement
 from model.topology import Machine, Topology
 
 wanted = json.loads(Path(os.environ["UNDERSTUDY_TEST_MACHINES"]).read_text())
 stack = pulumi.get_stack()
 control = IPv4Network(wanted["control_network"])
 machines = tuple(Machine(**{**machine, "address": IPv4Address(machine["address"])}) for machine in wanted["machines"])
-topology = Topology(network=IPv4Network(wanted["network"]), domain="test.example", machines=machines)
+topology = Topology(network=IPv4Network(wanted["network"]), domain=wanted["domain"], machines=machines)
 site = Site(
     environment=Environment(stack=stack, topology=topology, settings=Settings(warm_start=wanted["warm"])),
     placement=Placement(
         control_network=control,
         accelerator=Accelerator(kind="tcg", reason="tests"),
         image=wanted["image"],
+        own_image=OwnImage(source="own", disk_mib=wanted["own_disk_mib"]) if wanted["own_disk_mib"] else None,
         machines=tuple(
             PlacedMachine(name=machine.name, host="here", control_address=control[10 + at])
             for at, machine in enumerate(machines)
