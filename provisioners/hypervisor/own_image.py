@@ -27,6 +27,8 @@ from provisioners.provider.kinds import Values
 from provisioners.shell import ConnectionLost, Shell, Unreachable, WrongHostKey, connect
 
 _TARGET = "vdy"
+_LAST_SLOT = "pci:0000.00.1f.0"
+"""Behind all other disks: the machine counts them by their places on the bus."""
 _FIRST_BOOT_SECONDS = 600.0
 _CLOUD_INIT_SECONDS = 1200.0
 _UNPLUG_SECONDS = 60.0
@@ -75,8 +77,8 @@ def _start_with(virsh: Virsh, domain: str, files: Mapping[str, str]) -> None:
         if virsh.state(domain) != "shut off":
             virsh.run("destroy", domain)
         virsh.run("start", domain, "--paused")
-        options = ("--targetbus", "virtio", "--mode", "readonly", "--driver", "qemu", "--subdriver", "raw", "--live")
-        virsh.run("attach-disk", domain, str(disk), _TARGET, *options)
+        how = ("--targetbus", "virtio", "--mode", "readonly", "--driver", "qemu", "--subdriver", "raw", "--live")
+        virsh.run("attach-disk", domain, str(disk), _TARGET, "--address", _LAST_SLOT, *how)
     virsh.run("resume", domain)
 
 

@@ -58,6 +58,7 @@ class Host:
         if verb == "attach-disk":
             assert "--live" in more
             assert "--config" not in more
+            assert more[more.index("--address") + 1] > "pci:0000.00.08.0", "it would be vda, and the system disk vdb"
             self.plugged = True
             self._look(more[0])
         if verb == "detach-disk":
