@@ -93,7 +93,7 @@ def opening(change: Change) -> tuple[str, ...]:
     return (
         f"mkdir -p {CONFIGS}/.open {change.folder}",
         f"new() {{ date -u +{change.folder}/%Y%m%dT%H%M%SZ-{change.identifier}; }}",
-        'change=$(new); if [ -e "$change" ]; then sleep 1; change=$(new); fi',
+        'change=$(new); while [ -e "$change" ]; do sleep 1; change=$(new); done',
         'mkdir "$change" "$change/files"; : >"$change/lock"; echo open >"$change/state"',
         f'ln -sT "$change" {change.open} || {{ rm -r "$change"; exit 1; }}',
         'echo "what is there now is copied to $change"',
@@ -132,6 +132,14 @@ _COPY = """\
 done >manifest.new"""
 
 
+_STATE = """\
+state() { shown=$(systemctl show --property=LoadState,UnitFileState,ActiveState -- "$1")
+    enabled=$(sed -n 's/^UnitFileState=//p' <<<"$shown"); active=$(sed -n 's/^ActiveState=//p' <<<"$shown")
+    [[ $shown != *LoadState=not-found* ]] || enabled=none
+    [ -n "$active" ] || { echo "systemd does not say whether $1 runs" >&2; exit 1; }
+    printf '%s\\t%s\\t%s\\t%s\\n' "$1" "${enabled:--}" "$active" "$2"; }"""
+
+
 def copying(paths: Sequence[str], units: Sequence[tuple[str, str]], packages: Sequence[str]) -> tuple[str, ...]:
     """Return the lines that copy what is there, with its manifest.
 
@@ -143,14 +151,12 @@ def copying(paths: Sequence[str], units: Sequence[tuple[str, str]], packages: Se
             ``try-reload-or-restart``, or ``start`` where no file matters to it.
         packages: those that will change.
     """
-    states = (f"printf '%s\\t%s\\t%s\\t{verb}\\n' {word(unit)} $(state {word(unit)})" for unit, verb in units)
+    states = (f"state {word(unit)} {verb}" for unit, verb in units)
     versions = (f"printf '%s\\t%s\\n' {word(name)} \"$(version {word(name)})\"" for name in packages)
     return (
         f"for path in {words(paths)}; do" if paths else "for path in; do",
         _COPY,
-        "state() { enabled=$(systemctl is-enabled -- \"$1\" 2>/dev/null || true)",
-        "    case $enabled in '' | not-found) enabled=none ;; esac",
-        '    echo "$enabled" "$(systemctl is-active -- "$1" 2>/dev/null || true)"; }',
+        _STATE,
         "version() { shown=$(dpkg-query -Wf '${db:Status-Status} ${Version}' -- \"$1\" 2>/dev/null || true)",
         '    case $shown in "installed "*) echo "${shown#* }" ;; *) echo - ;; esac; }',
         "{ :", *states, "} >units",

@@ -33,6 +33,7 @@ PLACES = ("/etc/web", "/etc/web.d", "/etc/systemd/system", "/run/fake-systemd/we
 def machine() -> Iterator[Machine]:
     """A machine where an old file of the service lies."""
     with Machine() as running:
+        (running.root / "etc/fake-strict").touch()
         old = running.root / GONE.lstrip("/")
         old.parent.mkdir()
         old.write_text("old\n")

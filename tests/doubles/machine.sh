@@ -12,4 +12,6 @@ mount --rbind /dev "$box/root/dev"
 mount -t tmpfs tmpfs "$box/root/run"
 mount -t tmpfs tmpfs "$box/root/tmp"
 mkdir "$box/root/run/sshd"
+cat /proc/sys/kernel/random/uuid >"$box/root/run/boot_id" # another boot has another one
+mount --bind "$box/root/run/boot_id" "$box/root/proc/sys/kernel/random/boot_id"
 exec chroot "$box/root" /usr/sbin/sshd -D -E /run/sshd.log -f /etc/ssh/sshd_config.double

@@ -142,6 +142,23 @@ class Machine:
                 except ProcessLookupError:
                     continue
 
+    def inside(self, *argv: str, code: int | None = 0) -> str:
+        """Run a command as root on it, without SSH, and return what it printed.
+
+        Args:
+            argv: the command.
+            code: how it must end; None for any way.
+        """
+        server = str(self._server())
+        enter = ("nsenter", "--target", server, "--mount", "--pid", f"--root=/proc/{server}/root", f"--wd=/proc/{server}/root")
+        done = subprocess.run((*enter, *argv), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        assert code is None or done.returncode == code, f"{argv} ended with {done.returncode}: {done.stdout}{done.stderr}"
+        return done.stdout + done.stderr
+
+    def reboot(self) -> None:
+        """Cut its power and boot it again: what is on its disk stays, and what its systemd has enabled is started."""
+        self.inside("bash", "-c", (_HERE / "reboot.sh").read_text())
+
     def log(self) -> str:
         """Return what sshd logged."""
         return (self.root / "run" / "sshd.log").read_text()

@@ -2,6 +2,7 @@
 # Stands for systemctl, systemd-run and journalctl: notes its arguments, and remembers units as files.
 # A unit named in /etc/fake-broken fails to start; one in /etc/fake-missing is not found; /etc/fake-simple: Type=simple;
 # one whose first line in /etc/fake-needs names a file and a text fails to start unless the file has that text.
+# Where there is /etc/fake-strict, a unit without a file in /etc/systemd/system that was never told anything is not found.
 # A timer with OnActiveSec= really runs its service's command after that time, and again as OnUnitInactiveSec= says.
 state=/run/fake-systemd
 mkdir -p "$state"
@@ -110,6 +111,7 @@ for unit in "${units[@]}"; do
         type=notify
         [ ! -e "/etc/fake-simple/$unit" ] || type=simple
         [ ! -e "/etc/fake-missing/$unit" ] || load=not-found
+        if [ -e /etc/fake-strict ] && ! known "$unit"; then load=not-found enabled=''; fi
         [ ! -e "$state/$unit.active" ] || active=active sub=running
         [ ! -e "$state/$unit.failed" ] || active=failed sub=failed result=exit-code
         [ ! -e "$state/$unit.enabled" ] || enabled=enabled
