@@ -59,6 +59,8 @@ repack() {
     done
     dpkg-query --status -- "$name" | sed -e '/^Status: /d; /^Config-Version: /d' \\
         -e '/^Conffiles:/,/^[^ ]/{/^Conffiles:/d; /^ /d}' >"$made/DEBIAN/control"
+    dpkg-query -Wf '${Conffiles}\\n' -- "$name" |
+        sed -n 's/^ \\(\\/.*\\) [0-9a-f]\\{32\\}$/\\1/p' >"$made/DEBIAN/conffiles"
     chmod -R go+rX "$made/DEBIAN"; dpkg-deb --build "$made" "debs/$name.deb" >/dev/null; rm -r "$made"
 }"""
 
