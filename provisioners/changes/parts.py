@@ -86,27 +86,17 @@ def parts(inputs: Mapping[str, Any], found: Observed) -> Parts:
     install = tuple(
         name for name in packages_of(inputs) if found.packages.get(name) != inputs["packages"][name]["version"]
     )
-<<<<<<< HEAD
     known = {*files, *touched(inputs, "files"), *found.puppet}
     given_up = [path for path in sorted(found.first_files) if path not in known]
     ours = [path for path in paths_of(inputs) if path not in found.puppet]
-    removed = [path for path in ours if files[path].get("absent") and found.files[path]]
-    changed = Parts(
-        write=tuple(
-            path
-            for path in ours
-            if not files[path].get("absent") and not _is_so(files[path], found.files[path], secrets)
-=======
-    given_up = [path for path in sorted(found.first_files) if path not in files]
     # A package may bring another content for any of the files, so with one all of them are put in place again.
-    absent = [path for path in paths_of(inputs) if files[path].get("absent")]
+    absent = [path for path in ours if files[path].get("absent")]
     removed = [path for path in absent if install or found.files[path]]
     changed = Parts(
         write=tuple(
             path
-            for path in paths_of(inputs)
+            for path in ours
             if path not in absent and (install or not _is_so(files[path], found.files[path], secrets))
->>>>>>> 6cb1593 (Packages in a change: real ones installed, taken back, remade where their file is gone; what they bring never wins over ours)
         ),
         remove=tuple(sorted((*removed, *(path for path in given_up if found.first_files[path] == "absent")))),
         give_back=tuple(path for path in given_up if found.first_files[path] != "absent"),

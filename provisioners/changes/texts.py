@@ -139,6 +139,10 @@ state() { shown=$(systemctl show --property=LoadState,UnitFileState,ActiveState 
     [ -n "$active" ] || { echo "systemd does not say whether $1 runs" >&2; exit 1; }
     printf '%s\\t%s\\t%s\\t%s\\n' "$1" "${enabled:--}" "$active" "$2"; }"""
 
+_VERSION = """\
+version() { shown=$(dpkg-query -Wf '${db:Status-Status} ${Version}' -- "$1" 2>/dev/null) || [ $? = 1 ]
+    case $shown in "installed "*) shown=${shown#* } ;; *) shown=- ;; esac; printf '%s\\t%s\\n' "$1" "$shown"; }"""
+
 
 def copying(paths: Sequence[str], units: Sequence[tuple[str, str]], packages: Sequence[str]) -> tuple[str, ...]:
     """Return the lines that copy what is there, with its manifest.
@@ -152,13 +156,12 @@ def copying(paths: Sequence[str], units: Sequence[tuple[str, str]], packages: Se
         packages: those that will change.
     """
     states = (f"state {word(unit)} {verb}" for unit, verb in units)
-    versions = (f"printf '%s\\t%s\\n' {word(name)} \"$(version {word(name)})\"" for name in packages)
+    versions = (f"version {word(name)}" for name in packages)
     return (
         f"for path in {words(paths)}; do" if paths else "for path in; do",
         _COPY,
         _STATE,
-        "version() { shown=$(dpkg-query -Wf '${db:Status-Status} ${Version}' -- \"$1\" 2>/dev/null || true)",
-        '    case $shown in "installed "*) echo "${shown#* }" ;; *) echo - ;; esac; }',
+        _VERSION,
         "{ :", *states, "} >units",
         "{ :", *versions, "} >packages",
         "sync -f manifest.new; mv -T manifest.new manifest",
