@@ -74,7 +74,12 @@ def stepwise(machine: Machine, given: dict[str, Any], before: Callable[[Step], N
 
 def at_step(name: str, act: Callable[[], object]) -> Callable[[Step], None]:
     """Return what acts before the step whose name begins so."""
-    return lambda step: act() if step.name.startswith(name) else None  # type: ignore[func-returns-value]
+
+    def before(step: Step) -> None:
+        if step.name.startswith(name):
+            act()
+
+    return before
 
 
 def wholly_old_or_new(now: State, first: State, given: dict[str, Any]) -> None:

@@ -51,9 +51,9 @@ def build(folder: Path, version: str) -> Path:
         (made / path).write_text(text)
         (made / path).chmod(0o755 if path.endswith("postinst") else 0o644)
     (made / "usr/share" / NAME / "link").symlink_to("it's a file")
-    for path in made.rglob("*"):
-        if path.is_dir():
-            path.chmod(0o755)
+    for folder_within in made.rglob("*/"):
+        if folder_within.is_dir():
+            folder_within.chmod(0o755)
     subprocess.run(
         ("dpkg-deb", "--build", "--root-owner-group", made, folder / "it.deb"), check=True, capture_output=True
     )

@@ -12,8 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from provisioners.changes.marks import filled, hidden
-from provisioners.changes.steps import Change
-from provisioners.changes.texts import block, checking
+from provisioners.changes.texts import Change, block, checking
 from provisioners.commands import written
 
 ODD = st.one_of(st.sampled_from("'\"$`\\;&|*?[]{}()<>!#~ \n\t-%END\r\0\x1b"), st.characters(codec="utf-8"))

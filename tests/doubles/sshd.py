@@ -149,11 +149,18 @@ class Machine:
             argv: the command.
             code: how it must end; None for any way.
         """
-        server = str(self._server())
-        enter = ("nsenter", "--target", server, "--mount", "--pid", f"--root=/proc/{server}/root", f"--wd=/proc/{server}/root")
+        enter = (
+            "nsenter",
+            f"--target={self._server()}",
+            "--mount",
+            "--pid",
+            f"--root={self.root}",
+            f"--wd={self.root}",
+        )
         done = subprocess.run((*enter, *argv), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-        assert code is None or done.returncode == code, f"{argv} ended with {done.returncode}: {done.stdout}{done.stderr}"
-        return done.stdout + done.stderr
+        printed = done.stdout + done.stderr
+        assert code is None or done.returncode == code, f"{argv} ended with {done.returncode}: {printed}"
+        return printed
 
     def reboot(self) -> None:
         """Cut its power and boot it again: what is on its disk stays, and what its systemd has enabled is started."""
