@@ -124,10 +124,11 @@ class Boot:
 
     def consequence(self, old: Values, inputs: Mapping[str, Any]) -> str:
         """Return what the machine goes through where its description changes."""
+        before, after = old.get("domain_xml"), inputs.get("domain_xml")
+        if not (isinstance(before, str) and isinstance(after, str)):
+            return ""
         identity = old.get("identity")
-        name = identity["hostname"] if isinstance(identity, Mapping) else old["domain"]
-        after = inputs.get("domain_xml")
-        return restart_words(name, old["domain_xml"], after) if isinstance(after, str) else ""
+        return restart_words(identity["hostname"] if isinstance(identity, Mapping) else old["domain"], before, after)
 
 
 def generation(paths: Sequence[str]) -> str:

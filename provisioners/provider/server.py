@@ -46,6 +46,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     def __init__(self, kinds: Mapping[str, Kind], progress: Progress) -> None:
         self._kinds, self._progress = kinds, progress
         self._told: set[tuple[str, str]] = set()
+        self._compared: dict[str, Values] = {}
 
     # -- What the engine asks once ---------------------------------------------------------------------------------
 
@@ -85,21 +86,29 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     # -- What it asks about each resource ----------------------------------------------------------------------------
 
     def Check(self, request: Any, context: grpc.ServicerContext) -> provider_pb2.CheckResponse:
-        """Return the inputs as they are, and what is wrong with them."""
-        kind = self._kind(request.urn, context)
-        failures: tuple[Failure, ...] = self._guarded(context, lambda: kind.check(plain(request.news)))
+        """Return the inputs as they are, and what is wrong with them; say what a change will do.
+
+        Of a resource that is replaced because another one is, the engine compares only what that one changes; then
+        it checks the new inputs as if there had been no old ones. So those are remembered from the comparison.
+        Source: pulumi, pkg/resource/deploy/step_generator.go, calculateDependentReplacements and generateSteps.
+        """
+        kind, old, new = self._kind(request.urn, context), plain(request.olds), plain(request.news)
+        failures: tuple[Failure, ...] = self._guarded(context, lambda: kind.check(new))
+        if not failures and isinstance(kind, Telling):
+            before = old or self._compared.get(request.urn, {})
+            self._tell(request.urn, self._guarded(context, lambda: kind.consequence(before, new)) if before else "")
         # Not in `property`: the engine would print that input's value, be it secret or not.
         shown = [provider_pb2.CheckFailure(reason=f"{failure.property}: {failure.reason}") for failure in failures]
         return provider_pb2.CheckResponse(inputs=request.news, failures=shown)
 
     def Diff(self, request: Any, context: grpc.ServicerContext) -> provider_pb2.DiffResponse:
-        """Compare the inputs in the state with the program's, and say what a difference will do."""
+        """Compare the inputs in the state with the program's."""
         kind = self._kind(request.urn, context)
         old, new = plain(request.old_inputs), plain(request.news)
+        if isinstance(kind, Telling):
+            self._compared[request.urn] = old
         found = differences(kind, old, new)
         self._shout(kind, request.urn, new, _outputs(request))
-        if found and isinstance(kind, Telling):
-            self._tell(request.urn, self._guarded(context, lambda: kind.consequence(old, new)))
         detailed = {}
         for each in found:
             name = each.change.upper() + ("_REPLACE" if each.replaces else "")
@@ -176,7 +185,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             self._progress.warn(urn, text)
 
     def _tell(self, urn: str, text: str) -> None:
-        """Say it once: the engine compares some resources twice."""
+        """Say it once: the engine checks what it replaces twice."""
         if text and (urn, text) not in self._told:
             self._told.add((urn, text))
             self._progress.warn(urn, text)

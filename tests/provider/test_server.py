@@ -252,16 +252,21 @@ class Telling(Toy):
     """A kind whose changes do more than they show."""
 
     def consequence(self, old: Values, inputs: Mapping[str, Any]) -> str:
-        return f"{old['path']} is shut down" if inputs["path"] is not UNKNOWN else ""
+        return f"{old['path']} is shut down" if inputs["path"] not in (UNKNOWN, old["path"]) else ""
 
 
 def test_what_a_change_will_do_is_said_once_and_only_where_something_changes() -> None:
-    toy = Telling()
-    served, shown, context = provider(toy)
-    for new in ("a", "b", "b"):
-        request = provider_pb2.DiffRequest(urn=URN, old_inputs=message({"path": "a"}), news=message({"path": new}))
-        served.Diff(request, context)
+    served, shown, context = provider(Telling())
+    for old, new in ({}, "b"), ({"path": "a"}, "b"), ({"path": "a"}, "b"), ({"path": "c"}, UNKNOWN):
+        served.Check(provider_pb2.CheckRequest(urn=URN, olds=message(old), news=message({"path": new})), context)
     assert shown.lines == ["warning: a is shut down"]
-    unknown = provider_pb2.DiffRequest(urn=URN, old_inputs=message({"path": "c"}), news=message({"path": UNKNOWN}))
-    served.Diff(unknown, context)
-    assert len(shown.lines) == 1
+
+
+def test_what_becomes_of_a_resource_is_said_also_where_another_one_replaces_it() -> None:
+    served, shown, context = provider(Telling())
+    served.Diff(
+        provider_pb2.DiffRequest(urn=URN, old_inputs=message({"path": "a"}), news=message({"path": "a"})), context
+    )
+    assert shown.lines == []
+    served.Check(provider_pb2.CheckRequest(urn=URN, news=message({"path": "b"})), context)
+    assert shown.lines == ["warning: a is shut down"]
