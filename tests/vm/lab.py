@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ from images.own import OwnImagePaths
 from model import names
 from model.connection import connection_of
 from model.state import Recorded
+from provisioners.hypervisor import fence
+from provisioners.hypervisor.fence_rules import table_name
+from provisioners.hypervisor.host import FENCES, MANAGED_SAVES, STACKS
 from provisioners.hypervisor.virsh import Virsh
 from provisioners.shell import Shell, connect
 
@@ -33,10 +37,13 @@ def image() -> str:
     return ensure(lambda line: print(line, flush=True)).directory.name
 
 
-def machine(name: str, at: int, **sizes: int) -> dict[str, Any]:
+NETWORK = "10.77.0.0/24"
+
+
+def machine(name: str, at: int, network: str = NETWORK, **sizes: int) -> dict[str, Any]:
     """Return a small machine as the program reads it."""
     usual = {"vcpus": 1, "memory_mib": 512, "system_disk_mib": 8192, "data_disk_mib": 0}
-    return {"name": name, "address": f"10.77.0.{at}", **usual, **sizes}
+    return {"name": name, "address": str(IPv4Network(network)[at]), **usual, **sizes}
 
 
 @dataclass(kw_only=True)
@@ -48,6 +55,7 @@ class Lab:
     control_network: str
     machines: Sequence[dict[str, Any]]
     warm: bool = True
+    network: str = NETWORK
     image: str
     own_disk_mib: int = 0
     """Of an image that is not the project's: the size of its disk."""
@@ -66,8 +74,21 @@ class Lab:
 
     def pulumi(self, *argv: str, check: bool = True, timeout_seconds: float = 900) -> subprocess.CompletedProcess[str]:
         """Run the engine on it."""
+        process = self.start(*argv)
+        try:
+            printed, said = process.communicate(timeout=timeout_seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        done = subprocess.CompletedProcess(argv, process.returncode, printed, said)
+        if check and done.returncode:
+            raise AssertionError(f"pulumi {' '.join(argv)} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+        return done
+
+    def start(self, *argv: str) -> subprocess.Popen[str]:
+        """Start the engine on it."""
         wanted = {
-            "network": "10.77.0.0/24",
+            "network": self.network,
             "control_network": self.control_network,
             "machines": list(self.machines),
             "image": self.image,
@@ -77,18 +98,15 @@ class Lab:
             "backend": self.backend,
         }
         (self.directory / "wanted.json").write_text(json.dumps(wanted))
-        done = subprocess.run(
+        return subprocess.Popen(
             ["pulumi", "--non-interactive", "--color=never", *argv],
             cwd=self.directory / "program",
             env=self._environment(),
-            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=timeout_seconds,
-            check=False,
         )
-        if check and done.returncode:
-            raise AssertionError(f"pulumi {' '.join(argv)} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
-        return done
 
     def up(self, *argv: str, check: bool = True) -> str:
         """Update it and return what was printed."""
@@ -107,6 +125,10 @@ class Lab:
         return dict(
             json.loads(self.pulumi("stack", "output", "--json", "--show-secrets", "--stack", self.stack).stdout)
         )
+
+    def state(self) -> dict[str, Any]:
+        """Return its state, as the engine exports it."""
+        return dict(json.loads(self.pulumi("stack", "export", "--stack", self.stack).stdout))
 
     @contextmanager
     def shell(self, name: str, patience_seconds: float = 180) -> Iterator[Shell]:
@@ -139,6 +161,7 @@ def lab(
     machines: Sequence[dict[str, Any]],
     *,
     warm: bool = True,
+    network: str = NETWORK,
     own: OwnImagePaths | None = None,
 ) -> Iterator[Lab]:
     """Give a stack that is destroyed in the end, whatever happened to it; of the project's image, or another."""
@@ -151,6 +174,7 @@ def lab(
         control_network=f"198.19.{os.getpid() % 200}.0/24" if number == 0 else f"198.19.{200 + number}.0/24",
         machines=machines,
         warm=warm,
+        network=network,
         image=own.digest if own else image(),
         own_disk_mib=own.disk_mib if own else 0,
     )
@@ -173,23 +197,28 @@ def _clear(made: Lab) -> None:
     sweep(made.stack, made.owner, Recorded(), print, act=True)
 
 
-def left_overs(made: Lab) -> list[str]:
-    """Return everything on the host that still has the stack's name."""
-    virsh = Virsh()
-    listed = [
-        *virsh.names("list", "--all"),
-        *virsh.names("net-list", "--all"),
-        *virsh.names("pool-list", "--all"),
-    ]
-    places = [
-        Path("/var/lib/understudy/stacks"),
-        Path("/var/lib/understudy/fences"),
-        Path("/var/lib/libvirt/qemu/save"),
-    ]
-    files = [str(path) for place in places if place.exists() for path in place.iterdir()]
-    rules = subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True, check=True).stdout
-    table = names.bridge(made.stack, "mirror")[:-1]
-    links = [path.name for path in Path("/sys/class/net").iterdir()]
-    return [name for name in (*listed, *files) if made.stack in name or table in name] + [
-        name for name in (*rules.split(), *links) if table in name
-    ]
+def on_host(stack: str) -> dict[str, set[str]]:
+    """Return everything on the host that has a stack's name or is behind its fence, by what it is."""
+    virsh, table = Virsh(), table_name(names.bridge(stack, "mirror"))
+    tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
+    places = [Path("/var/lib/libvirt"), Path("/run/libvirt"), Path("/etc/libvirt"), STACKS, FENCES]
+    disks = {str(path) for path in (STACKS / stack).rglob("*")}
+    return {
+        "machines": {name for name in virsh.names("list", "--all") if name.startswith(f"{stack}-")},
+        "networks": {name for name in virsh.names("net-list", "--all") if name.startswith(f"{stack}-")},
+        "pools": {name for name in virsh.names("pool-list", "--all") if name == stack},
+        "disks": disks,
+        "fences": {path.name for path in FENCES.glob("*.*") if path.stem in (stack, table)},
+        "tables": {line.removeprefix("table ") for line in tables.splitlines() if line.split()[2] == table},
+        "links": {path.name for path in Path("/sys/class/net").iterdir() if path.name.startswith(table)},
+        "saved memories": {path.name for path in MANAGED_SAVES.glob(f"*{stack}-*")},
+        # Of every network that there ever was, libvirt keeps an empty directory below /run.
+        "files": {str(path) for place in places for path in place.rglob(f"*{stack}*") if not path.is_dir()} - disks,
+    }
+
+
+def left_overs(stack: str) -> dict[str, set[str]]:
+    """Return what is left of a destroyed stack; with the last fence of all, libvirt's hooks go too."""
+    left = {what: found for what, found in on_host(stack).items() if found}
+    hooks = {str(path) for path in fence.HOOKS.rglob("understudy-fence")}
+    return left | ({"hooks": hooks} if hooks and not list(FENCES.glob("*.nft")) else {})

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from model import names
 from model.kernel import kernel_command_line
 from model.state import Recorded
 from provisioners.hypervisor.host import STACKS, TEMPLATES, processor
@@ -20,6 +21,7 @@ from provisioners.hypervisor.savefile import read_head
 from provisioners.hypervisor.sweep import sweep
 from provisioners.hypervisor.template import TemplateSpec, ensure, fingerprint
 from provisioners.hypervisor.virsh import Virsh
+from tests.vm.capture import escapes, listening
 from tests.vm.lab import ROOT, Lab, image, lab, left_overs, machine
 
 pytestmark = pytest.mark.vm
@@ -51,7 +53,7 @@ def forget(spec: TemplateSpec) -> None:
 def alone(tmp_path: Path) -> Iterator[Lab]:
     with lab(tmp_path, 3, [machine("a", 11)], warm=False) as made:
         yield made
-    assert left_overs(made) == []
+    assert left_overs(made.stack) == {}
 
 
 def run(made: Lab, script: str) -> str:
@@ -60,9 +62,12 @@ def run(made: Lab, script: str) -> str:
 
 
 def test_without_warmth_it_starts_cold_and_keeps_its_disk_when_warmth_comes(alone: Lab) -> None:
-    alone.up()
+    with listening() as capture:  # before its networks are there, so that its first packet of all is heard
+        alone.up()
     output = alone.outputs()["a"]
     assert (output["started"], output["reason"]) == ("cold", "cold: there is no template for it")
+    assert names.tap(alone.stack, "a", "control") in {device for device, _, _ in capture.frames}
+    assert escapes(alone, capture) == []
     assert run(alone, "hostname; touch /root/kept; sync") == "a"
     alone.warm = True
     alone.up()

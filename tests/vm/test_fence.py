@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import socket
-import struct
-import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 import pytest
 
 from model import names
 from provisioners.hypervisor.virsh import Virsh
 from tests.hypervisor.test_fence_rules import ACK, SYN, arp, ether, ipv4, ipv6, tcp, udp
+from tests.vm.capture import Capture, escapes, listening
+from tests.vm.far import Far, far_network
 from tests.vm.lab import Lab, lab, machine
 
 pytestmark = pytest.mark.vm
@@ -42,74 +40,10 @@ true
 """
 
 
-@dataclass(kw_only=True)
-class Capture:
-    """All frames on all interfaces of the host, from now on."""
-
-    frames: list[tuple[str, int, bytes]] = field(default_factory=list)
-    _stop: threading.Event = field(default_factory=threading.Event)
-
-    def __post_init__(self) -> None:
-        self._line = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
-        self._line.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)  # SO_RCVBUFFORCE
-        self._line.settimeout(0.5)
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            try:
-                frame, (device, _, way, *_) = self._line.recvfrom(65535)
-            except TimeoutError:
-                continue
-            self.frames.append((device, way, frame[:128]))
-
-    def end(self) -> None:
-        """Stop listening, and see that nothing was missed."""
-        self._stop.set()
-        self._thread.join()
-        received, dropped = struct.unpack("II", self._line.getsockopt(263, 6, 8))  # SOL_PACKET, PACKET_STATISTICS
-        self._line.close()
-        assert dropped == 0, f"{dropped} of {received} frames were missed: the capture proves nothing"
-
-
-def is_ssh(frame: bytes) -> bool:
-    """Return whether it is ARP, or TCP from or to port 22."""
-    if frame[12:14] == b"\x08\x06":
-        return True
-    return frame[12:14] == b"\x08\x00" and frame[23] == 6 and 22 in struct.unpack("!HH", frame[34:38])
-
-
-def escapes(made: Lab, capture: Capture) -> list[str]:
-    """Return every frame of a stack's machines that was heard where it should not be, in words."""
-    owners = {
-        bytes.fromhex(names.mac(made.stack, each["name"], card).replace(":", "")): (each["name"], card)
-        for each in made.machines
-        for card in ("control", "mirror")
-    }
-    taps = {names.tap(made.stack, name, card): (name, card) for name, card in owners.values()}
-    found = []
-    for device, way, frame in capture.frames:
-        sender = owners.get(frame[6:12])
-        if sender is None:
-            if device in taps and way == 4 and (taps[device][1] == "mirror" or not is_ssh(frame)):
-                found.append(f"the host says to {taps[device]}: {frame.hex()}")
-            continue
-        if taps.get(device) == sender:
-            continue  # its own cable
-        if device in taps and taps[device][1] == "mirror" == sender[1]:
-            continue  # the others on the mirror
-        if device == names.bridge(made.stack, "control") and sender[1] == "control" and is_ssh(frame):
-            continue  # what the controller asked for
-        found.append(f"{sender} is heard on {device}: {frame.hex()}")
-    return found
-
-
 @pytest.fixture(scope="module")
 def capture() -> Iterator[Capture]:
-    capture = Capture()
-    yield capture
-    capture.end()
+    with listening() as capture:
+        yield capture
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +58,17 @@ def test_from_the_first_boot_nothing_is_heard_outside(stage: Lab, capture: Captu
     assert escapes(stage, capture) == []
 
 
-def test_whatever_a_machine_sends_stays_inside(stage: Lab, capture: Capture) -> None:
+@pytest.fixture(scope="module")
+def prod() -> Iterator[Far]:
+    """Something that really listens at an address of prod, and that this host leads everybody to who asks it."""
+    with far_network("10.20.0.10") as far:
+        yield far
+
+
+def test_whatever_a_machine_sends_stays_inside(stage: Lab, capture: Capture, prod: Far) -> None:
+    assert prod.reached_from_here(), "prod is out of everybody's reach: its silence would prove nothing"
+    assert prod.reached_from_a_neighbour(), "this host forwards for nobody: its silence would prove nothing"
+    callers = prod.callers()
     network = stage.control_network.rsplit(".", 1)[0]
     host, peer = f"{network}.1", f"{network}.11"
     own = {card: bytes.fromhex(names.mac(stage.stack, "a", card).replace(":", "")) for card in ("control", "mirror")}
@@ -145,11 +89,13 @@ def test_whatever_a_machine_sends_stays_inside(stage: Lab, capture: Capture) -> 
         for device, card in (("eth0", "control"), ("eth1", "mirror"))
     }
     with stage.shell("a") as shell:
-        said = shell.run(("bash", "-c", TRY.format(host=host, peer=peer, prod="10.20.0.10"))).text
+        said = shell.run(("bash", "-c", TRY.format(host=host, peer=peer, prod=prod.address))).text
         shell.run(("python3", "-c", SEND), stdin=json.dumps(wanted).encode())
     time.sleep(2)
     assert "reached" not in said
     assert "resolved" not in said
+    assert prod.callers() == callers, "somebody came through to prod"
+    assert prod.reached_from_a_neighbour()
     sent = {frame for device, _, frame in capture.frames if device == names.tap(stage.stack, "a", "control")}
     assert any(frame[12:14] == b"\x88\xb5" for frame in sent), "the attack was not even sent"
     assert escapes(stage, capture) == []

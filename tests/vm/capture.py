@@ -1,0 +1,86 @@
+"""Listens to all that is said on this host, and tells which of a stack's machines is heard where it should not be."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from model import names
+from tests.vm.lab import Lab
+
+
+@dataclass(kw_only=True)
+class Capture:
+    """All frames on all interfaces of the host, from now on."""
+
+    frames: list[tuple[str, int, bytes]] = field(default_factory=list)
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self._line = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+        self._line.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)  # SO_RCVBUFFORCE
+        self._line.settimeout(0.5)
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                frame, (device, _, way, *_) = self._line.recvfrom(65535)
+            except TimeoutError:
+                continue
+            self.frames.append((device, way, frame[:128]))
+
+    def end(self) -> None:
+        """Stop listening, and see that nothing was missed."""
+        self._stop.set()
+        self._thread.join()
+        received, dropped = struct.unpack("II", self._line.getsockopt(263, 6, 8))  # SOL_PACKET, PACKET_STATISTICS
+        self._line.close()
+        assert dropped == 0, f"{dropped} of {received} frames were missed: the capture proves nothing"
+
+
+@contextmanager
+def listening() -> Iterator[Capture]:
+    """Listen from now until the end of the block."""
+    capture = Capture()
+    try:
+        yield capture
+    finally:
+        capture.end()
+
+
+def is_ssh(frame: bytes) -> bool:
+    """Return whether it is ARP, or TCP from or to port 22."""
+    if frame[12:14] == b"\x08\x06":
+        return True
+    return frame[12:14] == b"\x08\x00" and frame[23] == 6 and 22 in struct.unpack("!HH", frame[34:38])
+
+
+def escapes(made: Lab, capture: Capture) -> list[str]:
+    """Return every frame of a stack's machines that was heard where it should not be, in words."""
+    owners = {
+        bytes.fromhex(names.mac(made.stack, each["name"], card).replace(":", "")): (each["name"], card)
+        for each in made.machines
+        for card in ("control", "mirror")
+    }
+    taps = {names.tap(made.stack, name, card): (name, card) for name, card in owners.values()}
+    found = []
+    for device, way, frame in capture.frames:
+        sender = owners.get(frame[6:12])
+        if sender is None:
+            if device in taps and way == 4 and (taps[device][1] == "mirror" or not is_ssh(frame)):
+                found.append(f"the host says to {taps[device]}: {frame.hex()}")
+            continue
+        if taps.get(device) == sender:
+            continue  # its own cable
+        if device in taps and taps[device][1] == "mirror" == sender[1]:
+            continue  # the others on the mirror
+        if device == names.bridge(made.stack, "control") and sender[1] == "control" and is_ssh(frame):
+            continue  # what the controller asked for
+        found.append(f"{sender} is heard on {device}: {frame.hex()}")
+    return found
