@@ -180,6 +180,8 @@ def _told(shell: Shell, engine: Engine, inputs: Values, filling: Filling, say: S
     try:
         run_job(shell, _job(engine), key, scripted(engine.SCRIPT), on_line=story.heard, environment=variables)
     except CommandFailed as error:
+        unknown = seeding.Age(seconds=None, check=None)
+        seeding.note_attempt(seeding.seed_record(seed, filling.name, story, snapshot, unknown, None))
         raise _explained(shell, engine.ground(inputs), filling, story, error) from error
     seed.way.take_away(shell, filling.brought)
     return story

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -87,14 +88,21 @@ def drilled_before(pin: PinnedSeed) -> Drill:
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
 def test_a_drill_of_a_damaged_repository_is_red(
-    way: Way, serving: tuple[StoreMachine, dict[str, Any]], project: Path
+    way: Way, serving: tuple[StoreMachine, dict[str, Any]], project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine, inputs = serving
+    attempts, newest = project / "attempts", newest_pin(project, STORE, BEGAN, (), ()).snapshot
+    attempts.touch()
+    monkeypatch.setenv("UNDERSTUDY_ATTEMPTS", str(attempts))
     before = machine.shell("readlink", "/srv/postgresql/current"), machine.sql("SELECT count(*) FROM orders")
     with pytest.raises(UnderstudyError) as caught:
         drill(inputs, project, way)
     for words in way.names:
         assert words.replace("that was pinned", "that was pinned or drilled before") in str(caught.value)
+    tried = [json.loads(line)["snapshot"] for line in attempts.read_text().splitlines()]
+    assert tried == ([newest] if way.flaw is None else []), (
+        "what only the restore could find is a restore that was tried"
+    )
     assert (machine.shell("readlink", "/srv/postgresql/current"), machine.sql("SELECT count(*) FROM orders")) == before
 
 
