@@ -14,6 +14,7 @@ from typing import Any
 from model.change import Step
 from model.connection import connection_of
 from provisioners.changes import texts
+from provisioners.changes.copy_texts import copying
 from provisioners.changes.marks import marked
 from provisioners.changes.observed import Observed, touched
 from provisioners.changes.package_texts import bring, installing, keeping_earlier
@@ -105,7 +106,7 @@ def _copy(change: Change, changed: Parts, inputs: Mapping[str, Any]) -> Step:
     also = {kind: touched(inputs, kind) if changed.tool else () for kind in ("files", "units", "packages")}
     verbs |= {unit: verbs.get(unit, "restart") for unit in also["units"]}
     paths, names = sorted({*changed.touched, *also["files"]}), sorted({*changed.install, *also["packages"]})
-    lines = texts.copying(paths, tuple(sorted(verbs.items())), names)
+    lines = copying(paths, tuple(sorted(verbs.items())), names)
     return _fenced(change, "copy what is there", lines)
 
 
@@ -115,13 +116,9 @@ def _arm(change: Change, seconds: int) -> Step:
 
 def _lay(change: Change, path: str, file: Mapping[str, Any], secrets: Mapping[str, str]) -> tuple[Step, ...]:
     name, new = f"lay {path} beside", change.beside(path)
-    folder, above = change.beside_folder(path), path.rpartition("/")[0] or "/"
     owner, group, mode = file.get("owner") or "root", file.get("group") or "root", file.get("mode") or "0644"
     pieces = written(new, file["content"].encode("utf-8", "surrogatepass"))
-    begin = (
-        f"if [ ! -d {word(above)} ]; then (umask 022; mkdir -p {word(above)}); fi",
-        f"mkdir -p {word(folder)}; chmod 0711 {word(folder)}; rm -f {word(new)}",
-    )
+    begin = texts.making(change, path)
     asked = marked(file["content"], secrets)
     fill = (
         "LC_ALL=C",
@@ -151,9 +148,9 @@ def _ours(path: str, new: str) -> tuple[str, ...]:
 
 
 def _lay_first(change: Change, path: str) -> Step:
-    folder, new = change.beside_folder(path), change.beside(path)
+    new = change.beside(path)
     lines = (
-        f"mkdir -p {word(folder)}; chmod 0711 {word(folder)}; rm -f {word(new)}",
+        *texts.making(change, path),
         f"cp -a {word(f'../original/files{path}')} {word(new)}",
     )
     return _fenced(change, f"lay what was at {path} before us beside", lines)

@@ -271,6 +271,17 @@ def test_an_immutable_file(machine: Machine) -> None:
         machine.inside("umount", "/etc/systemd/system", code=None)
 
 
+def test_a_link_where_new_content_is_to_lie_is_not_followed(machine: Machine) -> None:
+    first = tree(machine, *PLACES)
+    machine.inside("bash", "-c", "mkdir -m 0700 /srv/elsewhere; ln -s /srv/elsewhere /etc/web/.understudy-web")
+    with pytest.raises(UnderstudyError, match=r"/etc/web/.understudy-web is a link(.|\n)*is back"):
+        update(changed(machine))
+    assert tree(machine, "/srv/elsewhere") == {"srv/elsewhere": ("40700", 0, 0, b"")}
+    assert tree(machine, *PLACES) == first
+    update(changed(machine))
+    assert read(changed(machine)).inputs == changed(machine)
+
+
 @pytest.mark.parametrize("what", ["written", "removed", "linked", "mode"])
 def test_a_second_edit_by_hand_in_between(machine: Machine, what: str) -> None:
     first, given = tree(machine, *PLACES), changed(machine)
