@@ -10,21 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from selenium.webdriver import Chrome
 
 from bench.site import Site
+from tests.damage.ways import flip, largest_bundle
+from tests.report.browser import headless, log
+from tests.vm.lab import left_overs
 
 pytestmark = pytest.mark.vm
 
 
-def host_has(name: str) -> list[str]:
-    """Return everything on this computer that has a stack's name: domains, networks, pools, files."""
-    listed = [
-        subprocess.run(["virsh", "-q", *argv, "--all", "--name"], check=True, capture_output=True, text=True).stdout
-        for argv in (["list"], ["net-list"], ["pool-list"])
-    ]
-    files = [str(path) for path in Path("/var/lib/understudy/stacks").glob(f"{name}*")]
-    saves = [str(path) for path in Path("/var/lib/libvirt/qemu/save").glob(f"{name}*")]
-    return [line.strip() for text in listed for line in text.splitlines() if name in line] + files + saves
+SEEDS = Path("/var/lib/understudy/seeds")
+QUERY = ("runuser", "-u", "postgres", "--", "psql", "-XAtc")
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +33,51 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 @pytest.fixture(scope="module")
-def stage(site: Site) -> dict[str, Any]:
-    site.pulumi("up", site.stage)
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    with headless(tmp_path_factory.mktemp("browser")) as chrome:
+        yield chrome
+
+
+@pytest.fixture(scope="module")
+def first(site: Site) -> str:
+    """Make the stage; return what `up` printed."""
+    return site.pulumi("up", site.stage)
+
+
+@pytest.fixture(scope="module")
+def stage(site: Site, first: str) -> dict[str, Any]:
     return site.outputs(site.stage)
+
+
+def rows(site: Site, machine: str = "db1") -> int:
+    """Return how many orders the shop has, as a machine says it."""
+    return int(site.ssh(site.stage, machine, *QUERY, "SELECT count(*) FROM orders", "shop").split()[-1])
+
+
+def drills(site: Site) -> list[dict[str, Any]]:
+    text = (site.directory / f"reports/{site.stage}/drills.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def pin(site: Site) -> dict[str, Any]:
+    """Return the pin of the shop's store."""
+    lock = yaml.safe_load((site.directory / f"Placement.{site.stage}.lock.yaml").read_text(encoding="utf-8"))
+    found: dict[str, Any] = lock["seeds"]["shop"]
+    return found
+
+
+def steps(site: Site) -> dict[str, str]:
+    """Return what a preview would do, by the resources' kinds and names; what stays as it is is left out."""
+    printed = site.pulumi("preview", site.stage, "--json")
+    plan, _ = json.JSONDecoder().raw_decode(printed[printed.index("{\n") :])
+    parts = ((step["urn"].split("::"), step["op"]) for step in plan["steps"] if step["op"] != "same")
+    return {f"{urn[2].rpartition('$')[2]} {urn[3]}": op for urn, op in parts}
+
+
+def test_progress_is_shown_in_bytes_and_percent(first: str, stage: dict[str, Any]) -> None:
+    assert re.search(r"PostgresPrimary shop creating .*sending the backup: \d+ of \d+ MiB", first)
+    shown = re.search(r"PostgresPrimary shop creating .*restoring \d+ %: \d+ of \d+ MiB", first)
+    assert shown or stage["seeds"]["shop"]["restore_seconds"] < 2, "a line a second is shown"
 
 
 def test_every_machine_is_there_with_its_address_and_role(stage: dict[str, Any]) -> None:
@@ -67,15 +107,18 @@ def test_the_pages_came_also_without_app1(stage: dict[str, Any]) -> None:
     assert all(told.startswith("ok") for told in pages.values())
 
 
-def test_the_report_is_where_the_outputs_say(stage: dict[str, Any]) -> None:
-    assert "<svg" in Path(stage["report"]).read_text(encoding="utf-8")
+def test_the_report_is_where_the_outputs_say_and_a_browser_shows_it(
+    site: Site, stage: dict[str, Any], browser: Chrome
+) -> None:
+    browser.get(Path(stage["report"]).as_uri())
+    assert browser.title == f"{site.stage}: report"
+    assert browser.find_element("css selector", "svg").is_displayed()
+    assert browser.find_element("css selector", ".verdict.good").is_displayed()
+    assert log(browser, "browser") == []
 
 
 def test_the_data_is_what_the_backup_holds(site: Site, stage: dict[str, Any]) -> None:
-    query = ("runuser", "-u", "postgres", "--", "psql", "-XAtc", "SELECT count(*) FROM orders", "shop")
-    primary, replica = (site.ssh(site.stage, name, *query).split()[-1] for name in ("db1", "db2"))
-    assert int(primary) > 0
-    assert primary == replica
+    assert rows(site) == rows(site, "db2") > 0
 
 
 def test_a_second_up_would_change_nothing(site: Site, stage: dict[str, Any]) -> None:
@@ -93,23 +136,25 @@ def test_what_a_hand_changed_shows_line_by_line_and_is_put_right(site: Site, sta
 def test_a_changed_configuration_file_is_one_update_in_place(site: Site, stage: dict[str, Any]) -> None:
     template = site.directory / "services/haproxy/haproxy.cfg.j2"
     template.write_text(template.read_text(encoding="utf-8") + "\n# a line more\n", encoding="utf-8")
-    printed = site.pulumi("preview", site.stage, "--json")
-    plan, _ = json.JSONDecoder().raw_decode(printed[printed.index("{\n") :])
-    changed = [step for step in plan["steps"] if step["op"] != "same"]
-    files = [step for step in changed if step["urn"].split("::")[2].endswith("understudy:index:File")]
-    assert [step["op"] for step in files] == ["update"]
-    assert {step["op"] for step in changed} <= {"update"}
+    changed = ("File lb:/etc/haproxy/haproxy.cfg", "Service lb:haproxy")  # by file, or by service: nothing else
+    assert steps(site) in [{f"understudy:index:{name}": "update"} for name in changed]
     site.pulumi("up", site.stage)
     assert "a line more" in site.ssh(site.stage, "lb", "cat", "/etc/haproxy/haproxy.cfg")
 
 
 def test_a_machine_that_somebody_destroyed_comes_back_with_its_data(site: Site, stage: dict[str, Any]) -> None:
-    domain = f"{site.stage}-app2"
+    """The replica: what it holds lies on a data disk. Its machine is gone, its disks are not."""
+    site.ssh(site.stage, "db2", "sh", "-c", "date >/srv/kept; sync")
+    kept = site.ssh(site.stage, "db2", "cat", "/srv/kept").splitlines()[-1]
+    domain = f"{site.stage}-db2"
     subprocess.run(["virsh", "-q", "destroy", domain], check=True)
     subprocess.run(["virsh", "-q", "undefine", domain], check=True)
-    site.pulumi("refresh", site.stage)
+    seen = site.pulumi("refresh", site.stage)
+    assert re.search(r"^ - .*libvirt:index:Domain +db2 +deleted", seen, re.MULTILINE), seen
+    assert re.search(r"^ - .*understudy:index:Boot +db2 +deleted", seen, re.MULTILINE), seen
     site.pulumi("up", site.stage)
-    assert "active" in site.ssh(site.stage, "app2", "systemctl", "is-active", "app.service")
+    assert site.ssh(site.stage, "db2", "cat", "/srv/kept").splitlines()[-1] == kept
+    assert rows(site, "db2") == rows(site)
     site.pulumi("preview", site.stage, "--expect-no-changes")
 
 
@@ -118,22 +163,48 @@ def test_a_larger_memory_keeps_the_data_and_says_what_it_does(site: Site, stage:
     machines = site.configuration(site.prod)["machines"]
     machines["db1"]["memory"] = "1280MiB"
     site.configure(site.prod, machines=machines)
-    assert "replace" in site.pulumi("preview", site.stage, "--diff")
-    site.pulumi("up", site.stage)
+    preview = site.pulumi("preview", site.stage, "--diff")
+    assert "replace" in preview
+    words = "warning: db1 is shut down in order and starts with 1280 MiB of memory (1024 now); its disks stay"
+    assert words in preview
+    assert words in site.pulumi("up", site.stage)
     after = site.outputs(site.stage)["seeds"]["shop"]
     assert (after["snapshot"], after["restore_seconds"]) == (before["snapshot"], before["restore_seconds"])
     (kibibytes,) = re.findall(r"MemTotal:\s+(\d+)", site.ssh(site.stage, "db1", "cat", "/proc/meminfo"))
     assert int(kibibytes) > 1_150_000
 
 
-def test_a_drill_is_green_and_leaves_a_line(site: Site, stage: dict[str, Any]) -> None:
+def test_a_drill_of_a_damaged_backup_is_red_and_the_old_data_serves(
+    site: Site, stage: dict[str, Any], browser: Chrome
+) -> None:
+    before, count = pin(site), rows(site)
+    bundle = largest_bundle(site.directory / "samples/pgbackrest", before["snapshot"])
+    flip(bundle)
+    printed = site.run("understudy", "drill", "-s", site.stage, code=1)
+    drill = drills(site)[-1]
+    assert (drill["ok"], drill["recovery_seconds"]) == (False, None)
+    assert "damaged in the repository: pg_data/" in drill["fault"], drill
+    assert f"/bundle/{bundle.name}" in drill["fault"]
+    assert drill["fault"] in printed
+    assert [(each["snapshot"], each["restore_seconds"]) for each in drill["restores"]] == [(before["snapshot"], None)]
+    browser.get(Path(stage["report"]).as_uri())
+    assert "The newest drill is red" in browser.find_element("css selector", ".verdict.bad").text
+    assert pin(site) == before
+    assert rows(site) == count
+    flip(bundle)
+
+
+def test_a_drill_of_the_whole_backup_is_green_and_leaves_a_line(site: Site, stage: dict[str, Any]) -> None:
     site.run("understudy", "drill", "-s", site.stage)
-    lines = (site.directory / f"reports/{site.stage}/drills.jsonl").read_text(encoding="utf-8").splitlines()
-    drill = json.loads(lines[-1])
+    drill = drills(site)[-1]
+    assert drill["ok"]
     assert drill["recovery_seconds"] > 0
-    assert not drill["fault"]
+    assert drill["restores"][0]["snapshot_digest"] == pin(site)["repository_digest"]
+    site.pulumi("preview", site.stage, "--expect-no-changes")
 
 
 def test_destroy_leaves_nothing(site: Site, stage: dict[str, Any]) -> None:
     site.pulumi("destroy", site.stage)
-    assert host_has(site.stage) == []
+    assert left_overs(site.stage) == {}
+    began = (site.directory / "Pulumi.yaml").stat().st_ctime
+    assert [path for path in SEEDS.iterdir() if path.stat().st_ctime >= began] == [], "what a restore was brought in"
