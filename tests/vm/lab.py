@@ -217,8 +217,8 @@ def on_host(stack: str) -> dict[str, set[str]]:
     }
 
 
-def left_overs(stack: str) -> dict[str, set[str]]:
-    """Return what is left of a destroyed stack; with the last fence of all, libvirt's hooks go too."""
-    left = {what: found for what, found in on_host(stack).items() if found}
-    hooks = {str(path) for path in fence.HOOKS.rglob("understudy-fence")}
-    return left | ({"hooks": hooks} if hooks and not list(FENCES.glob("*.nft")) else {})
+def left_overs(of: Lab | str) -> list[str]:
+    """Return what is left of a destroyed stack, a line each; with the last fence of all, libvirt's hooks go too."""
+    left = on_host(of if isinstance(of, str) else of.stack)
+    left["hooks"] = {str(path) for path in fence.HOOKS.rglob("understudy-fence") if not list(FENCES.glob("*.nft"))}
+    return [f"{what}: {name}" for what, found in left.items() for name in sorted(found)]

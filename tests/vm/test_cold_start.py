@@ -53,7 +53,7 @@ def forget(spec: TemplateSpec) -> None:
 def alone(tmp_path: Path) -> Iterator[Lab]:
     with lab(tmp_path, 3, [machine("a", 11)], warm=False) as made:
         yield made
-    assert left_overs(made.stack) == {}
+    assert left_overs(made) == []
 
 
 def run(made: Lab, script: str) -> str:

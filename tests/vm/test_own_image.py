@@ -33,7 +33,7 @@ def one(tmp_path_factory: pytest.TempPathFactory, brought: own.OwnImagePaths) ->
     with lab(tmp_path_factory.mktemp("own"), 5, machines, own=brought) as made:
         made.up()
         yield made
-    assert left_overs(made.stack) == {}
+    assert left_overs(made) == []
     assert [path for path in (ROOT / "seeds").iterdir() if path.is_dir()] == []
 
 

@@ -205,6 +205,6 @@ def test_a_drill_of_the_whole_backup_is_green_and_leaves_a_line(site: Site, stag
 
 def test_destroy_leaves_nothing(site: Site, stage: dict[str, Any]) -> None:
     site.pulumi("destroy", site.stage)
-    assert left_overs(site.stage) == {}
+    assert left_overs(site.stage) == []
     began = (site.directory / "Pulumi.yaml").stat().st_ctime
     assert [path for path in SEEDS.iterdir() if path.stat().st_ctime >= began] == [], "what a restore was brought in"

@@ -45,7 +45,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     with lab(tmp_path_factory.mktemp("warm"), 1, machines) as made:
         made.up()
         yield made
-    assert left_overs(made.stack) == {}
+    assert left_overs(made) == []
 
 
 def run(made: Lab, name: str, script: str) -> str:
