@@ -374,3 +374,39 @@ def test_secrets_are_in_no_text_and_no_log(machine: Machine, shell: Shell) -> No
     copies = [path for path in (machine.root / "root/configs").rglob("*") if path.is_file()]
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in copies if "/files/" not in str(path))
     assert (machine.root / "root/configs").stat().st_mode & 0o777 == 0o700
+
+
+def test_old_copies_are_pruned_by_the_rule_alone(machine: Machine) -> None:
+    """Older than 400 days, and not among the newest 20; what was there before us stays."""
+    folder = machine.root / "root/configs/web"
+    old = [f"2020010{day}T000000Z-0123456789ab" for day in range(1, 10)]
+    young = [
+        f"{time.strftime('%Y%m%d', time.gmtime(time.time() - 86400 * days))}T000000Z-cafe" for days in range(1, 25)
+    ]
+    for name in (*old, *young):
+        (folder / name).mkdir()
+    update(changed(machine))
+    left = {path.name for path in backups(machine)}
+    assert not left & set(old), "the newest 20 are others"
+    assert left > set(young), "however many there are, none is old enough"
+    for name in (*old, *young):
+        (folder / name).mkdir(exist_ok=True)
+    for name in young:
+        (folder / name).rmdir()
+    update(with_content(changed(machine), CONFIG, "port = 1\nthird\n"))
+    assert len([path for path in backups(machine) if path.name in old]) == 9, "12 are not more than 20"
+    assert (folder / "original/back-out.sh").exists()
+
+
+def test_an_earlier_change_is_not_taken_back_beside_an_open_one(machine: Machine) -> None:
+    given = changed(machine)
+    said: list[str] = []
+
+    def also(step: Step) -> None:
+        if step.name.startswith("put in place"):
+            said.append(machine.inside("bash", f"{first}/back-out.sh", code=1))
+
+    first = backup_of(machine)
+    stepwise(machine, given, also)
+    assert "another change of web is open" in said[0]
+    assert read(given).inputs == given
