@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -14,6 +15,10 @@ from pathlib import Path
 import pytest
 
 from bench.site import Site
+from model import names
+from model.state import recorded
+from provisioners.hypervisor.fence_rules import table_name
+from tests.vm.lab import on_host
 
 pytestmark = pytest.mark.vm
 
@@ -96,6 +101,31 @@ def gone(session: int) -> bool:
     return True
 
 
+def nothing_is_left_twice(site: Site) -> None:
+    """Compare everything on the host that has the stage's name with the state, and with what two machines need."""
+    printed = site.run("pulumi", "stack", "export", "-s", site.stage)
+    exported = json.JSONDecoder().raw_decode(printed[printed.index("{\n") :])[0]
+    known, kinds = recorded(exported), [each["type"] for each in exported["deployment"]["resources"]]
+    assert known.cut_off == ()
+    assert not [each["urn"] for each in exported["deployment"]["resources"] if each.get("delete")]
+    assert [kinds.count(f"libvirt:index/{kind}") for kind in ("domain:Domain", "volume:Volume")] == [2, 3]
+    found, control = on_host(site.stage), names.bridge(site.stage, "control")
+    table = table_name(names.bridge(site.stage, "mirror"))
+    assert found["machines"] == known.domains == {f"{site.stage}-app1", f"{site.stage}-db1"}
+    assert found["networks"] == known.networks == {f"{site.stage}-mirror", f"{site.stage}-control"}
+    assert found["pools"] == known.pools == {site.stage}
+    assert found["disks"] == known.volumes
+    assert sorted(Path(disk).name.split("-")[0] for disk in found["disks"]) == ["app1", "db1", "db1"]
+    assert found["fences"] == {f"{table}.nft", f"{site.stage}.json"}
+    assert found["tables"] == {f"bridge {table}", f"inet {table}"}
+    taps = {names.tap(site.stage, name, card) for name in ("app1", "db1") for card in ("control", "mirror")}
+    assert found["links"] == {control, names.bridge(site.stage, "mirror")} | taps
+    assert found["saved memories"] == set()
+    places = site.ssh(site.stage, "db1", "ls", "/srv/postgresql").split()
+    assert "current" in places
+    assert len(places) == 2, "another filling than the one that serves was left"
+
+
 def test_whatever_is_killed_the_next_up_finishes_the_work(site: Site) -> None:
     seed = int.from_bytes(os.urandom(4), "big")
     print(f"random seed {seed}")
@@ -122,13 +152,6 @@ def test_whatever_is_killed_the_next_up_finishes_the_work(site: Site) -> None:
     site.pulumi("up", site.stage)
     site.pulumi("preview", site.stage, "--expect-no-changes")
     site.pulumi("preview", site.stage, "--refresh", "--expect-no-changes")
-    listed = subprocess.run(["virsh", "-q", "list", "--all", "--name"], check=True, capture_output=True, text=True)
-    mine = sorted(line for line in listed.stdout.split() if line.startswith(site.name))
-    assert mine == [f"{site.stage}-app1", f"{site.stage}-db1"]
-    volumes = sorted(
-        path.name.split("-")[0] for path in Path(f"/var/lib/understudy/stacks/{site.stage}").glob("*.qcow2")
-    )
-    assert volumes.count("app1") <= 2
-    assert volumes.count("db1") == 2
+    nothing_is_left_twice(site)
     query = ("runuser", "-u", "postgres", "--", "psql", "-XAtc", "SELECT count(*) FROM orders", "shop")
     assert int(site.ssh(site.stage, "db1", *query).split()[-1]) > 0
