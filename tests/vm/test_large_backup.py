@@ -72,7 +72,7 @@ def disks(made: Lab) -> list[str]:
     """Return the machine's disks, after those that are leaving have left."""
     listed: list[str] = []
     for _ in range(100):
-        lines = Virsh().run("domblklist", made.domain("a")).splitlines()[2:]
+        lines = Virsh().run("domblklist", made.domain("a")).splitlines()
         listed = [line.split()[0] for line in lines if line.strip()]
         if "vdz" not in listed:
             break
