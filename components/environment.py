@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from components.resources import Gate, SshKeypair
 from components.seed import Seed
 from components.service import Service
 from components.site import Site, built_stores
+from components.templates import RenderedService
+from model.rollout import portions, rollout_order
 
 
 class Environment(pulumi.ComponentResource):
@@ -47,7 +49,7 @@ class Environment(pulumi.ComponentResource):
         }
         services = self._build_services(machines, seeds)
         running = (
-            *(unit for service in services for unit in service.units),
+            *(service.there for service in services),
             *(server for seed in seeds.values() for server in seed.servers.values()),
         )
         data = tuple(seed.primary.data_id for seed in seeds.values())
@@ -68,15 +70,28 @@ class Environment(pulumi.ComponentResource):
         }
 
     def _build_services(self, machines: Mapping[str, Machine], seeds: Mapping[str, Seed]) -> list[Service]:
-        passwords = {name: seed.password for name, seed in seeds.items()}
-        return [
-            Service(
-                machines[name].built.reached,
-                rendered,
-                passwords,
-                (*machines[name].ready, *(seed.servers[name] for seed in seeds.values() if name in seed.servers)),
-                self._inside,
-            )
-            for name, services in self._site.services.items()
-            for rendered in services
-        ]
+        by_service: dict[str, dict[str, RenderedService]] = {}
+        for machine, running in self._site.services.items():
+            for rendered in running:
+                by_service.setdefault(rendered.service.name, {})[machine] = rendered
+        return [service for each in by_service.values() for service in self._roll_out(each, machines, seeds)]
+
+    def _roll_out(
+        self, rendered: Mapping[str, RenderedService], machines: Mapping[str, Machine], seeds: Mapping[str, Seed]
+    ) -> Iterator[Service]:
+        """Build one service on its machines, portion after portion: what fails in one is not begun in the next."""
+        passwords = {store: seed.password for store, seed in seeds.items()}
+        before: tuple[pulumi.Resource, ...] = ()
+        for portion in self._portions(rendered):
+            built = []
+            for name in portion:
+                servers = [seed.servers[name] for seed in seeds.values() if name in seed.servers]
+                after = (*machines[name].ready, *(servers if rendered[name].needs_stores else ()), *before)
+                built.append(Service(machines[name].built.reached, rendered[name], passwords, after, self._inside))
+            yield from built
+            before = tuple(service.there for service in built)
+
+    def _portions(self, rendered: Mapping[str, RenderedService]) -> tuple[tuple[str, ...], ...]:
+        topology, service = self._site.environment.topology, next(iter(rendered.values())).service
+        primaries = {store.primary for store in topology.stores}
+        return portions(service.rollout, rollout_order([*rendered], primaries))

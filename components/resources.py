@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -169,39 +169,13 @@ class Filesystem(_Kind):
         super().__init__(name, {**at.inputs(), "device": device, "label": label, "mount": mount}, opts)
 
 
-class File(_Kind):
-    """A file on a machine."""
+class Service(_Kind):
+    """A service on a machine: its packages, files, units and checks, changed as one."""
 
-    digest: Output[str]
+    change: Output[str]
+    backup: Output[str]
 
-    def __init__(
-        self,
-        name: str,
-        at: Reached,
-        *,
-        path: str,
-        content: Input[str],
-        mode: str,
-        owner: str,
-        group: str,
-        validate: Sequence[str],
-        reload: str,
-        opts: ResourceOptions,
-    ) -> None:
-        who = {"mode": mode, "owner": owner, "group": group}
-        inputs = {"path": path, "content": content, **who, "validate": list(validate), "reload": reload}
-        super().__init__(name, {**at.inputs(), **inputs}, opts)
-
-
-class Unit(_Kind):
-    """A systemd unit on a machine, running and enabled."""
-
-    active_state: Output[str]
-
-    def __init__(
-        self, name: str, at: Reached, *, unit: str, restart_on: Sequence[Input[str]], opts: ResourceOptions
-    ) -> None:
-        inputs = {"unit": unit, "running": True, "enabled": True, "restart_on": list(restart_on)}
+    def __init__(self, name: str, at: Reached, *, inputs: Values, opts: ResourceOptions) -> None:
         super().__init__(name, {**at.inputs(), **inputs}, opts)
 
 

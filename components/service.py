@@ -1,14 +1,17 @@
-"""A service on one machine: its files, then its units."""
+"""A service on one machine: one resource, so that it is changed and taken back as a whole."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pulumi
 from pulumi import Output, ResourceOptions
 
-from components.resources import File, Reached, Unit
-from components.templates import RenderedService, with_secrets
+from components import resources
+from components.resources import Reached
+from components.templates import RenderedService, marks
+from model.packages import resting_place
 
 
 class Service(pulumi.ComponentResource):
@@ -17,13 +20,13 @@ class Service(pulumi.ComponentResource):
     Args:
         at: the machine.
         passwords: secrets that its files may hold, by the store's name.
-        after: what must be there before its units start; its files do not wait.
+        after: what must be there before.
 
     Attributes:
-        units: what runs in the end.
+        there: what is there in the end.
     """
 
-    units: tuple[Unit, ...]
+    there: resources.Service
 
     def __init__(
         self,
@@ -33,32 +36,40 @@ class Service(pulumi.ComponentResource):
         after: tuple[pulumi.Resource, ...],
         opts: ResourceOptions,
     ) -> None:
-        service = rendered.service
-        super().__init__("understudy:components:Service", f"{at.name}-{service.name}", None, opts)
-        files = {
-            text.file.path: File(
-                f"{at.name}:{text.file.path}",
-                at,
-                path=text.file.path,
-                content=with_secrets(text.content, passwords),
-                mode=text.file.mode,
-                owner=text.file.owner,
-                group=text.file.group,
-                validate=text.file.validate,
-                reload=text.file.reload,
-                opts=at.options(self),
-            )
-            for text in rendered.files
-            if not text.file.absent
-        }
-        self.units = tuple(
-            Unit(
-                f"{at.name}:{unit.unit}",
-                at,
-                unit=unit.unit,
-                restart_on=[files[path].digest for path in unit.restart_on if path in files],
-                opts=at.options(self, *files.values(), *after),
-            )
-            for unit in service.units
-        )
+        super().__init__("understudy:components:Service", f"{at.name}-{rendered.service.name}", None, opts)
+        inputs = {**service_inputs(rendered), "secrets": _secrets(rendered, passwords)}
+        name = f"{at.name}:{rendered.service.name}"
+        self.there = resources.Service(name, at, inputs=inputs, opts=at.options(self, *after))
         self.register_outputs({})
+
+
+def service_inputs(rendered: RenderedService) -> dict[str, Any]:
+    """Return what a service is to be on a machine, marks for its secrets included."""
+    service = rendered.service
+    return {
+        "service": service.name,
+        "packages": {
+            package.name: {"version": package.version, "sha256": package.sha256, "source": resting_place(package)}
+            for package in rendered.packages
+        },
+        "files": {
+            text.file.path: {"absent": True}
+            if text.file.absent
+            else {"content": text.content, "mode": text.file.mode, "owner": text.file.owner, "group": text.file.group}
+            for text in rendered.files
+        },
+        "validate": {file.path: list(file.validate) for file in service.files if file.validate},
+        "reload": {file.path: file.reload for file in service.files if file.reload},
+        "units": {unit.unit: {"restart_on": list(unit.restart_on)} for unit in service.units},
+        "checks": [
+            {"name": check.name, "command": list(check.command), "prints": check.prints} for check in rendered.checks
+        ],
+        "confirm_seconds": service.confirm_seconds,
+        "digest": rendered.digest,
+    }
+
+
+def _secrets(rendered: RenderedService, passwords: Mapping[str, Output[str]]) -> dict[str, Output[str]]:
+    """Return the secrets whose marks the files have, by what stands between the mark's signs."""
+    stores = {store for text in rendered.files for store in marks(text.content)}
+    return {f"password of {store}": Output.secret(passwords[store]) for store in sorted(stores)}

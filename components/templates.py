@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
 
 import jinja2
-import pulumi
 from jinja2 import meta
 
 from model.change.digest import service_digest
@@ -43,7 +41,7 @@ class StoreView:
 
     @property
     def password(self) -> str:
-        """Return the mark that `with_secrets` replaces by the owner's password."""
+        """Return the mark in whose place the machine puts the owner's password."""
         return f"@@password of {self.name}@@"
 
 
@@ -152,7 +150,10 @@ class Renderer:
         return RenderedService(
             service=service,
             digest=self._digest(service),
-            needs_stores=any(self._speaks_of_stores(f"{service.name}/{source}") for source in service.sources()),
+            needs_stores=any(
+                source.endswith(".j2") and _speaks_of_stores(self.sources.get(f"{service.name}/{source}", ""))
+                for source in service.sources()
+            ),
             packages=self._lock(service).packages,
             files=files,
             pages=pages,
@@ -164,13 +165,6 @@ class Renderer:
 
     def _digest(self, service: Service) -> str:
         return service_digest(service, self.sources, self._lock(service).digests())
-
-    def _speaks_of_stores(self, source: str) -> bool:
-        text = self.sources.get(source, "") if source.endswith(".j2") else ""
-        try:
-            return "stores" in meta.find_undeclared_variables(_JINJA.parse(text))
-        except jinja2.TemplateSyntaxError:
-            return False  # it is noted where the text is rendered
 
     def engine(self, store: Store) -> RenderedEngine:
         """Return how the store's engine is set up; with nothing of the site's own where it has no such service."""
@@ -238,6 +232,14 @@ _JINJA = jinja2.Environment(  # what it renders are configuration files, not pag
 
 
 @cache
+def _speaks_of_stores(text: str) -> bool:
+    try:
+        return "stores" in meta.find_undeclared_variables(_JINJA.parse(text))
+    except jinja2.TemplateSyntaxError:
+        return False  # it is noted where the text is rendered
+
+
+@cache
 def _template(text: str) -> jinja2.Template:
     """Return a template, read once for all the machines that it is rendered for."""
     return _JINJA.from_string(text)
@@ -250,22 +252,3 @@ def marks(text: str) -> set[str]:
     {'shop'}
     """
     return {match[1] for match in _MARK.finditer(text)}
-
-
-def with_secrets(text: str, passwords: Mapping[str, pulumi.Output[str]]) -> pulumi.Input[str]:
-    """Return the text with each mark replaced by its secret; plain, and known in a preview, where it has no mark.
-
-    Args:
-        text: as a template gave it.
-        passwords: by the store's name.
-    """
-    names = sorted(marks(text))
-    if not names:
-        return text
-
-    def replaced(values: Sequence[str]) -> str:
-        known = dict(zip(names, values, strict=True))
-        return _MARK.sub(lambda match: known[match[1]], text)
-
-    replace: Callable[[Any], str] = replaced
-    return pulumi.Output.all(*(passwords[name] for name in names)).apply(replace)

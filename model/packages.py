@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
+from model import names
 from model.errors import ConfigurationError, Fault
 from model.readers import Place, read_count, read_keys, read_list, read_text
 from model.service import Service
@@ -70,6 +71,11 @@ def lock_file(service: str) -> str:
     return f"services/{service}/packages.lock.yaml"
 
 
+def resting_place(package: Package) -> str:
+    """Return where the package's file lies on the controller."""
+    return f"{names.ROOT}/packages/{package.sha256}.deb"
+
+
 def as_values(lock: PackageLock) -> dict[str, object]:
     """Return a lock as the plain values of its file, in a fixed order."""
     packages = sorted(lock.packages, key=lambda package: package.name)
@@ -96,8 +102,8 @@ def read_lock(file: str, values: object) -> PackageLock:
         wanted=keys.read("wanted", read_list, lambda item, name: read_text(item, name, NAME, NAME_ALLOWED)) or (),
         packages=keys.read("packages", _read_packages) or (),
     )
-    names = [package.name for package in lock.packages]
-    for name in sorted({name for name in names if name and names.count(name) > 1}):
+    found = [package.name for package in lock.packages]
+    for name in sorted({name for name in found if name and found.count(name) > 1}):
         (place / "packages").fault(name, "each package only once")
     if place.faults:
         raise ConfigurationError(tuple(place.faults))

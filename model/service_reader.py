@@ -45,10 +45,11 @@ _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")  # Source: Debian Policy 5.6.1
 _ENGINES = ("postgresql", "mariadb", "files")
 _CONFIRM_SECONDS = (10, 3600)
 _MOST_MACHINES = 1000
-_KEYS = (
+KEYS = (
     *("description", "mirrored", "variables", "packages", "files", "units", "checks", "confirm_within", "rollout"),
     *("store", "touches", *KINDS),
 )
+"""All that may stand at the top of a service.yaml."""
 
 T = TypeVar("T")
 
@@ -65,7 +66,7 @@ def read_service(file: str, name: str, values: object) -> Service:
         ConfigurationError: with everything that is wrong with it.
     """
     place = Place(file, (), [])
-    keys = read_keys(place, values, required=(), optional=_KEYS)
+    keys = read_keys(place, values, required=(), optional=KEYS)
     files = keys.read("files", _read_items, _read_file) or ()
     tool = read_tool(place, name, keys.values)
     if tool is not None:  # what lies there is applied there; it may hold secrets

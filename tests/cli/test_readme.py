@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cli.__main__ import commands
+from model import service_reader
 from model.configuration import KEYS
 from model.environment import Settings
 
@@ -44,6 +45,18 @@ def test_every_key_stands_in_the_table(key: str) -> None:
 )
 def test_every_inner_key_stands_in_the_table(key: str) -> None:
     assert re.search(rf"[`.]{key}`", TABLE)
+
+
+SERVICES = README.partition("## Services: what you edit")[2].partition("\n## ")[0]
+
+
+@pytest.mark.parametrize("key", sorted(set(service_reader.KEYS) - {"description"}))
+def test_every_key_of_a_service_stands_in_its_table(key: str) -> None:
+    assert re.search(rf"^\| `{key}` \|", SERVICES, re.MULTILINE)
+
+
+def test_the_table_of_services_has_no_key_that_is_none() -> None:
+    assert set(re.findall(r"^\| `([a-z_]+)` \|", SERVICES, re.MULTILINE)) <= set(service_reader.KEYS)
 
 
 def test_the_table_has_no_key_that_is_none() -> None:

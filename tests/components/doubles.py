@@ -30,8 +30,7 @@ OUTPUTS: Mapping[str, Mapping[str, Any]] = {
     "Boot": {"generation": "g1", "started": "warm", "reason": "", "boot_seconds": 7.5},
     "Filesystem": {},
     "Gate": {"let_through": {}, "seen": {}, "note": ""},
-    "File": {"digest": "d1"},
-    "Unit": {"active_state": "active"},
+    "Service": {"change": "0123456789ab", "backup": "/root/configs/a/20261124T010000Z-0123456789ab", "steps_done": 7},
     "PostgresPrimary": {
         "data_id": "20261124-a1",
         "snapshot": "20261123-010000F",
@@ -108,8 +107,9 @@ class Graph:
     outputs: Mapping[str, Any]
 
     def of(self, kind: str) -> dict[str, Registered]:
-        """Return the resources whose type ends with ``:kind``, by name."""
-        return {item.name: item for item in self.resources if item.type.split(":")[-1] == kind}
+        """Return the resources whose type ends with ``:kind``, by name; no components."""
+        found = (item for item in self.resources if not item.type.startswith("understudy:components:"))
+        return {item.name: item for item in found if item.type.split(":")[-1] == kind}
 
     def one(self, kind: str, name: str) -> Registered:
         """Return one resource."""

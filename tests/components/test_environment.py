@@ -63,11 +63,74 @@ def test_machines_do_not_wait_for_each_other(stage: Graph) -> None:
         assert not others & stage.before(stage.one("Boot", name))
 
 
-def test_services_wait_for_nothing_but_their_own_machine(stage: Graph) -> None:
-    for unit, machine in (("lb:haproxy.service", "lb"), ("app1:app.service", "app1")):
-        before = stage.before(stage.one("Unit", unit))
+def test_services_wait_for_nothing_but_their_own_machine(make_site: MakeSite, project: Path) -> None:
+    edits = {f"services/{name}/service.yaml": {"files:\n": "rollout: {first: 0}\nfiles:\n"} for name in ("app", "sshd")}
+    stage = run(make_site("stage", edits), project)
+    for name, machine in (("lb:haproxy", "lb"), ("app1:app", "app1"), ("db1:sshd", "db1")):
+        before = stage.before(stage.one("Service", name))
         assert {item for item in before if item.startswith("Boot ")} == {f"Boot {machine}"}
         assert not any(item.startswith("Postgres") for item in before)
+
+
+def services_before(graph: Graph, name: str) -> set[str]:
+    return {item for item in graph.before(graph.one("Service", name)) if item.startswith("Service ")}
+
+
+def test_a_service_comes_to_one_machine_first_spares_before_the_active_one(stage: Graph) -> None:
+    assert services_before(stage, "app2:app") == set()
+    assert services_before(stage, "app1:app") == {"Service app2:app"}
+    assert services_before(stage, "db2:sshd") == set()
+    for name in ("lb", "app1", "app2", "db1"):
+        assert services_before(stage, f"{name}:sshd") == {"Service db2:sshd"}
+
+
+@pytest.mark.parametrize(
+    ("rollout", "waves"),
+    [
+        ("{first: [lb], at_once: 2}", [{"lb"}, {"db2", "app2"}, {"app1", "db1"}]),
+        ("{first: 2, at_once: 1}", [{"db2", "app2"}, {"app1"}, {"lb"}, {"db1"}]),
+        ("{first: 0}", [{"db2", "app2", "app1", "lb", "db1"}]),
+        ("{first: 9}", [{"db2", "app2", "app1", "lb", "db1"}]),
+    ],
+)
+def test_how_many_at_once_is_the_services_own(
+    make_site: MakeSite, project: Path, rollout: str, waves: list[set[str]]
+) -> None:
+    edits = {"services/sshd/service.yaml": {"files:\n": f"rollout: {rollout}\nfiles:\n"}}
+    stage, before = run(make_site("stage", edits), project), set[str]()
+    for wave in waves:
+        assert {name: services_before(stage, f"{name}:sshd") for name in wave} == dict.fromkeys(wave, before)
+        before = before | {f"Service {name}:sshd" for name in wave}
+
+
+def test_a_service_is_the_same_change_in_each_environment(stage: Graph, prod: Graph) -> None:
+    for name, item in stage.of("Service").items():
+        assert item.inputs["digest"] == prod.one("Service", name).inputs["digest"]
+    digests = {item.inputs["service"]: item.inputs["digest"] for item in prod.of("Service").values()}
+    assert len(set(digests.values())) == len(digests)
+
+
+def test_what_a_service_is_on_a_machine(stage: Graph) -> None:
+    cron, app = stage.one("Service", "db1:cron").inputs, stage.one("Service", "app1:app").inputs
+    digest = "c1e12d9c993460e6396107668aa7ba79f8633decebb53aa6c38049584448be3f"
+    source = f"/var/lib/understudy/packages/{digest}.deb"
+    assert cron["packages"]["cron"] == {"version": "3.0pl1-162", "sha256": digest, "source": source}
+    assert cron["units"] == {"cron.service": {"restart_on": []}}
+    assert cron["confirm_seconds"] == 120
+    assert cron["checks"] == [
+        {"name": "runs", "command": ["systemctl", "is-active", "cron.service"], "prints": "active"}
+    ]
+    assert app["checks"][0]["command"][-1] == "http://10.20.0.21:8000/alive"
+    haproxy = stage.one("Service", "lb:haproxy").inputs
+    assert haproxy["validate"] == {"/etc/haproxy/haproxy.cfg": ["haproxy", "-c", "-f", "{}"]}
+    assert haproxy["reload"] == {"/etc/haproxy/haproxy.cfg": "haproxy.service"}
+    assert {haproxy["files"]["/etc/haproxy/haproxy.cfg"][key] for key in ("mode", "group")} == {"0640", "haproxy"}
+
+
+def test_a_file_that_must_not_be_there(make_site: MakeSite, project: Path) -> None:
+    edits = {"services/sshd/service.yaml": {"checks:\n": "  - {path: /etc/ssh/old, absent: true}\nchecks:\n"}}
+    files = run(make_site("stage", edits), project).one("Service", "lb:sshd").inputs["files"]
+    assert files["/etc/ssh/old"] == {"absent": True}
 
 
 def test_the_replica_follows_the_primary(stage: Graph) -> None:
@@ -79,7 +142,7 @@ def test_the_replica_follows_the_primary(stage: Graph) -> None:
 
 def test_what_is_on_a_machine_goes_with_it_but_its_shutdown_is_clean(stage: Graph) -> None:
     domains = {item.urn: item.name for item in stage.of("Domain").values()}
-    for kind in ("File", "Unit", "Filesystem", "PostgresPrimary", "PostgresReplica", "HttpCheck"):
+    for kind in ("Service", "Filesystem", "PostgresPrimary", "PostgresReplica", "HttpCheck"):
         for item in stage.of(kind).values():
             assert domains[item.deleted_with] == item.inputs["connection"]["name"], item.name
             assert item.inputs["generation"] == "g1"
@@ -178,7 +241,7 @@ def test_other_engines(make_site: MakeSite, project: Path) -> None:
 
 def test_a_mirror_does_not_archive_and_has_no_heartbeat(stage: Graph) -> None:
     assert not {name for name in stage.one("PostgresPrimary", "shop").inputs["settings"] if "archive" in name}
-    assert not any("heartbeat" in name or "pgbackrest" in name for name in (*stage.of("File"), *stage.of("Unit")))
+    assert not any("heartbeat" in name or "pgbackrest" in name for name in stage.of("Service"))
 
 
 def test_prod_begins_with_the_samples_and_takes_backups(prod: Graph) -> None:
@@ -187,8 +250,8 @@ def test_prod_begins_with_the_samples_and_takes_backups(prod: Graph) -> None:
     assert "INSERT INTO products" in primary["init_sql"]
     assert primary["settings"]["archive_mode"] == "on"
     assert primary["settings"]["archive_command"] == "pgbackrest --stanza=shop archive-push %p"
-    for unit in ("db1:heartbeat.service", "db1:pgbackrest-backup.timer"):
-        assert "PostgresPrimary shop" in prod.before(prod.one("Unit", unit))
+    for service in ("db1:heartbeat", "db1:pgbackrest"):
+        assert "PostgresPrimary shop" in prod.before(prod.one("Service", service))
 
 
 def test_a_prod_without_backups_does_not_archive(make_site: MakeSite, project: Path) -> None:
@@ -220,8 +283,11 @@ def test_passwords_stay_secret_and_are_in_no_other_text(stage: Graph) -> None:
         for key, value in item.inputs.items():
             if password in str(value):
                 assert key in item.secret or item.type.startswith("pulumi:pulumi:Stack"), f"{item.name}: {key}"
-    assert f"PGPASSWORD={password}\n" in stage.one("File", "app1:/etc/app/app.env").inputs["content"]
-    assert "content" not in stage.one("File", "lb:/etc/haproxy/haproxy.cfg").secret
+    app, haproxy = stage.one("Service", "app1:app"), stage.one("Service", "lb:haproxy")
+    assert "PGPASSWORD=@@password of shop@@\n" in app.inputs["files"]["/etc/app/app.env"]["content"]
+    assert app.inputs["secrets"] == {"password of shop": password}
+    assert "files" not in app.secret | haproxy.secret
+    assert haproxy.inputs["secrets"] == {}
     assert password not in str(stage.outputs)
 
 
@@ -233,7 +299,7 @@ def test_identities_name_every_machine(stage: Graph) -> None:
 
 
 def test_the_spare_is_a_backup_in_the_load_balancer(stage: Graph) -> None:
-    text = stage.one("File", "lb:/etc/haproxy/haproxy.cfg").inputs["content"]
+    text = stage.one("Service", "lb:haproxy").inputs["files"]["/etc/haproxy/haproxy.cfg"]["content"]
     assert "server app1 10.20.0.21:8000\n" in text
     assert "server app2 10.20.0.22:8000 backup\n" in text
 
@@ -257,7 +323,7 @@ def test_the_outputs(stage: Graph) -> None:
     assert stage.outputs["machines"]["db1"] == {
         "address": "10.20.0.31",
         "control_address": "198.18.7.13",
-        "role": "primary",
+        "role": "primary, cron, sshd, sysctl",
         "started": "warm",
         "why": "",
     }
@@ -310,7 +376,7 @@ def test_two_stacks_share_no_name_on_the_host(stage: Graph, prod: Graph) -> None
 @pytest.mark.parametrize(
     ("token", "inputs"),
     [
-        ("understudy:index:File", {"path": "/a", "contents": ""}),
+        ("understudy:index:Service", {"service": "a", "filse": {}}),
         ("libvirt:index/domain:Domain", {"memroy": 512}),
         ("libvirt:index/domain:Domain", {"disks": [{"volumeID": "a"}]}),
         ("aws:ec2/instance:Instance", {}),

@@ -121,6 +121,17 @@ def test_the_data_is_what_the_backup_holds(site: Site, stage: dict[str, Any]) ->
     assert rows(site) == rows(site, "db2") > 0
 
 
+def test_the_services_are_what_their_folders_say(site: Site, stage: dict[str, Any]) -> None:
+    for name in stage["machines"]:
+        settings = site.ssh(site.stage, name, "sh", "-c", "sshd -T | grep -i maxauthtries; sysctl -n vm.swappiness")
+        assert re.findall(r"^(?:maxauthtries \d+|\d+)$", settings, re.MULTILINE) == ["maxauthtries 4", "10"]
+    lock = (site.directory / "services/cron/packages.lock.yaml").read_text(encoding="utf-8")
+    shown = site.ssh(site.stage, "db1", "dpkg-query", "--show", "cron", "cron-daemon-common")
+    for name, version in re.findall(r"^(cron\S*)\t(\S+)$", shown, re.MULTILINE):
+        assert f"- name: {name}\n  version: {version}\n" in lock
+    assert "active" in site.ssh(site.stage, "db1", "systemctl", "is-active", "cron.service")
+
+
 def test_a_second_up_would_change_nothing(site: Site, stage: dict[str, Any]) -> None:
     site.pulumi("preview", site.stage, "--expect-no-changes")
 
