@@ -158,17 +158,7 @@ def sql_text(text: str) -> str:
     return _doubled(text)
 
 
-def put(
-    path: str,
-    *,
-    mode: str,
-    owner: str,
-    group: str,
-    digest: str,
-    keep: str = "",
-    validate: Sequence[str] = (),
-    unique: str = "",
-) -> Argv:
+def put(path: str, *, mode: str, owner: str, group: str, digest: str, unique: str = "") -> Argv:
     """Return the command that writes its standard input to a file, at once or not at all.
 
     Args:
@@ -177,26 +167,14 @@ def put(
         owner: user who owns it.
         group: group that owns it.
         digest: SHA-256 that the content must have, in hexadecimal.
-        keep: a directory that remembers, once, what was at ``path`` before; empty for nothing.
-        validate: a command that must succeed first; ``{}`` stands for the new file's path.
         unique: names this one call; empty for a random one.
     """
-    names = (_mark(path), unique or secrets.token_hex(4), keep, _entry(path))
-    return scripted("put", path, mode, owner, group, digest, *names, *validate)
-
-
-def back(path: str, *, keep: str, unique: str = "") -> Argv:
-    """Return the command that puts back what was at a path before the first `put` with ``keep``."""
-    return scripted("back", path, _mark(path), unique or secrets.token_hex(4), keep, _entry(path))
+    return scripted("put", path, mode, owner, group, digest, _mark(path), unique or secrets.token_hex(4))
 
 
 def _mark(path: str) -> str:
     name = path.rpartition("/")[2]
     return f".understudy.{hashlib.sha256(name.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
-
-
-def _entry(path: str) -> str:
-    return hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
 def word(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from model.errors import UnderstudyError
 from provisioners.changes.seen import SHOWN_BYTES, Seen, seen
 from provisioners.commands import Argv, scripted
-from provisioners.provider.unit import Status, status_of
+from provisioners.units import Status, status_of
 
 CONFIGS = "/root/configs"
 """On each machine, for root alone: what was there before each change, by service and date."""

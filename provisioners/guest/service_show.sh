@@ -46,7 +46,7 @@ done
 shift
 if [ ${#units[@]} -gt 0 ]; then
     for unit in "${units[@]}"; do
-        systemctl show --property=LoadState,ActiveState,SubState,UnitFileState,Result,Type -- "$unit"
+        systemctl show --property=ActiveState,UnitFileState,Result,Type -- "$unit"
         printf 'end\n'
     done
 fi

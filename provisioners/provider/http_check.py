@@ -16,8 +16,8 @@ from provisioners.outcome import Deadline, Say, pause
 from provisioners.provider.inputs import COMMON, REACH, TEXT, UNIT, WORDS, Rule, failures, number, optional, text
 from provisioners.provider.kinds import Failure, Real, Values
 from provisioners.provider.machines import changing, reading
-from provisioners.provider.unit import status
 from provisioners.shell import Shell
+from provisioners.units import status
 
 _USUAL_PATIENCE_SECONDS = 60
 _REQUEST_SECONDS = 20

@@ -55,7 +55,7 @@ class Kind(Protocol):
     """
 
     token: str
-    """Such as ``understudy:index:File``."""
+    """Such as ``understudy:index:Service``."""
     secret_outputs: frozenset[str]
     replace_on: frozenset[str]
     """Inputs whose change makes a new resource; a change of any other is an update in place."""

@@ -11,18 +11,17 @@ from provisioners.provider.kinds import Kind
 
 @cache
 def kinds() -> Mapping[str, Kind]:
-    """Return every kind by its token, such as ``understudy:index:File``."""
+    """Return every kind by its token, such as ``understudy:index:Service``."""
     from provisioners.hypervisor.boot import Boot
     from provisioners.hypervisor.fence import Fence
     from provisioners.hypervisor.template_kind import Template
     from provisioners.hypervisor.warm_start import WarmStart
-    from provisioners.provider.file import File
     from provisioners.provider.filesystem import Filesystem
     from provisioners.provider.gate import Gate
     from provisioners.provider.http_check import HttpCheck
+    from provisioners.provider.retired import RETIRED
     from provisioners.provider.secrets import Password, SshKeypair
     from provisioners.provider.service import Service
-    from provisioners.provider.unit import Unit
     from provisioners.report.kind import Report
     from provisioners.stores import files, mariadb, postgresql
     from provisioners.stores.kind import SeededStore
@@ -31,7 +30,6 @@ def kinds() -> Mapping[str, Kind]:
     every: tuple[Kind, ...] = (
         Boot(),
         Fence(),
-        File(),
         Filesystem(),
         Gate(),
         HttpCheck(),
@@ -39,10 +37,10 @@ def kinds() -> Mapping[str, Kind]:
         PostgresReplica(),
         *(SeededStore(engine) for engine in (postgresql, mariadb, files)),
         Report(),
+        *RETIRED,
         Service(),
         SshKeypair(),
         Template(),
-        Unit(),
         WarmStart(),
     )
     return MappingProxyType({kind.token: kind for kind in every})

@@ -124,8 +124,6 @@ class Shell:
         mode: str = "0600",
         owner: str = "root",
         group: str = "root",
-        keep: str = "",
-        validate: Sequence[str] = (),
     ) -> None:
         """Write a file so that readers see the old content or the new, and a crash leaves one of them.
 
@@ -135,14 +133,12 @@ class Shell:
             mode: permissions in octal.
             owner: user who owns it.
             group: group that owns it.
-            keep: a directory on the machine that remembers, once, what was at ``path`` before; empty for nothing.
-            validate: a command that must succeed before the file is there; ``{}`` stands for the new file's path.
 
         Raises:
-            CommandFailed: it could not be written, or ``validate`` refused it; the old file is still there.
+            CommandFailed: it could not be written; the old file is still there.
         """
         digest = hashlib.sha256(content).hexdigest()
-        argv = commands.put(path, mode=mode, owner=owner, group=group, digest=digest, keep=keep, validate=validate)
+        argv = commands.put(path, mode=mode, owner=owner, group=group, digest=digest)
         self.run(argv, stdin=content)
 
     def put_stream(

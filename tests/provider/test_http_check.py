@@ -12,7 +12,6 @@ import pytest
 
 from model.errors import UnderstudyError
 from provisioners.provider.http_check import HttpCheck, answer_of
-from provisioners.provider.unit import Unit
 from tests.doubles.sshd import Machine
 
 CHECK = HttpCheck()
@@ -85,9 +84,9 @@ def test_what_does_not_come_is_an_error_that_says_what_came(
 
 def test_a_unit_is_stopped_meanwhile_and_runs_again_in_any_case(machine: Machine, url: str) -> None:
     unit = {"connection": machine.connection.values(), "unit": "app.service"}
-    reach = {"private_key": machine.private_key, "generation": "1"}
-    Unit().create({**unit, **reach}, quiet)
     running = machine.root / "run/fake-systemd/app.service.active"
+    running.parent.mkdir(exist_ok=True)
+    running.touch()
     wanted = inputs(machine, url, stopping=[unit])
     assert CHECK.check(wanted) == ()
     _, outputs = CHECK.create(wanted, quiet)

@@ -28,7 +28,7 @@ def test_what_no_process_can_be_given_is_refused(argv: tuple[str, ...]) -> None:
 
 
 def test_values_are_arguments_of_a_fixed_script() -> None:
-    argv = scripted("show", "/etc/$(reboot)", "9")
+    argv = scripted("lock", "/etc/$(reboot)", "9")
     assert argv[:2] == ("bash", "-c")
-    assert argv[3:] == ("understudy-show", "/etc/$(reboot)", "9")
+    assert argv[3:] == ("understudy-lock", "/etc/$(reboot)", "9")
     assert "reboot" not in argv[2]
