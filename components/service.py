@@ -12,6 +12,7 @@ from components import resources
 from components.resources import Reached
 from components.templates import RenderedService, marks
 from model.packages import resting_place
+from model.tool import Tool
 
 
 class Service(pulumi.ComponentResource):
@@ -64,8 +65,19 @@ def service_inputs(rendered: RenderedService) -> dict[str, Any]:
         "checks": [
             {"name": check.name, "command": list(check.command), "prints": check.prints} for check in rendered.checks
         ],
+        **({"tool": _tool(service.tool)} if service.tool else {}),
         "confirm_seconds": service.confirm_seconds,
         "digest": rendered.digest,
+    }
+
+
+def _tool(tool: Tool) -> dict[str, Any]:
+    return {
+        "kind": tool.kind,
+        "path": tool.path,
+        "files": list(tool.files),
+        "packages": list(tool.packages),
+        "units": list(tool.units),
     }
 
 

@@ -126,7 +126,7 @@ def arming(change: Change, seconds: int) -> tuple[str, ...]:
         "WantedBy=timers.target",
         "END",
         "systemctl daemon-reload",
-        f"systemctl enable --quiet -- {change.unit}.service {change.unit}.timer",
+        f"systemctl enable --quiet --no-reload -- {change.unit}.service {change.unit}.timer",
         f"systemctl restart -- {change.unit}.timer",
         f"systemctl is-active --quiet -- {change.unit}.timer",
     )
@@ -255,9 +255,13 @@ def keeping(change: Change, given_up: Sequence[str], left: Sequence[str]) -> tup
 
 
 def disarming(change: Change) -> tuple[str, ...]:
-    """Return the lines after which the machine no longer takes the change back by itself."""
+    """Return the lines after which the machine no longer takes the change back by itself.
+
+    systemd forgets units that are stopped and whose files are gone: to read all of its units anew, seconds on a slow
+    machine, is left to the next change.
+    """
     return (
-        f"systemctl disable --quiet --now -- {change.unit}.timer; systemctl disable --quiet -- {change.unit}.service",
+        f"systemctl stop -- {change.unit}.timer",
+        f"systemctl disable --quiet --no-reload -- {change.unit}.timer {change.unit}.service",
         f"rm -f /etc/systemd/system/{change.unit}.service /etc/systemd/system/{change.unit}.timer",
-        "systemctl daemon-reload",
     )

@@ -52,11 +52,12 @@ SERVICES = README.partition("## Services: what you edit")[2].partition("\n## ")[
 
 @pytest.mark.parametrize("key", sorted(set(service_reader.KEYS) - {"description"}))
 def test_every_key_of_a_service_stands_in_its_table(key: str) -> None:
-    assert re.search(rf"^\| `{key}` \|", SERVICES, re.MULTILINE)
+    assert re.search(rf"^\|[^|]*`{key}`[^|]*\|", SERVICES, re.MULTILINE)
 
 
 def test_the_table_of_services_has_no_key_that_is_none() -> None:
-    assert set(re.findall(r"^\| `([a-z_]+)` \|", SERVICES, re.MULTILINE)) <= set(service_reader.KEYS)
+    named = re.findall(r"^\|([^|]+)\|", SERVICES, re.MULTILINE)
+    assert {key for names in named for key in re.findall(r"`([a-z_]+)`", names)} <= set(service_reader.KEYS)
 
 
 def test_the_table_has_no_key_that_is_none() -> None:

@@ -23,7 +23,7 @@ def test_all_of_prod_waits_for_the_gate(make_site: MakeSite, project: Path) -> N
     assert {item.name for item in every if gate.urn not in item.dependencies} == {"gate"}
     assert not gate.dependencies
     assert gate.inputs["services"] == site.digests
-    assert set(site.digests) == {"app", "haproxy", "heartbeat", "pgbackrest", "postgresql"}
+    assert set(site.digests) == {"app", "cron", "haproxy", "heartbeat", "pgbackrest", "postgresql", "sshd", "sysctl"}
     assert gate.inputs["unshared"] == ["heartbeat", "pgbackrest", "postgresql"]
     assert (gate.inputs["rehearsed_on"], gate.inputs["least_faithful"]) == ("stage", 0.95)
 
