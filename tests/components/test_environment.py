@@ -127,6 +127,14 @@ def test_what_a_service_is_on_a_machine(stage: Graph) -> None:
     assert {haproxy["files"]["/etc/haproxy/haproxy.cfg"][key] for key in ("mode", "group")} == {"0640", "haproxy"}
 
 
+def test_a_manifest_reaches_the_machine_with_what_it_may_change(make_site: MakeSite, project: Path) -> None:
+    edits = {"Pulumi.prod.yaml": {"    cron: [db1]": "    puppet: [db1]\n    cron: [db1]"}}
+    inputs = run(make_site("stage", edits), project).one("Service", "db1:puppet").inputs
+    path = "/etc/understudy/puppet/site.pp"
+    assert inputs["tool"] == {"kind": "puppet", "path": path, "files": ["/etc/motd"], "packages": [], "units": []}
+    assert "file { '/etc/motd'" in inputs["files"][path]["content"]
+
+
 def test_a_file_that_must_not_be_there(make_site: MakeSite, project: Path) -> None:
     edits = {"services/sshd/service.yaml": {"checks:\n": "  - {path: /etc/ssh/old, absent: true}\nchecks:\n"}}
     files = run(make_site("stage", edits), project).one("Service", "lb:sshd").inputs["files"]
