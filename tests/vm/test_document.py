@@ -1,0 +1,224 @@
+"""The document does what the provider does: typed word for word on a second machine, the two end equal; and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cli.adopt import run_there
+from model.change.document import Document, Part, markdown
+from model.mirror import Portrait, compare_all
+from model.packages import lock_file, read_lock
+from model.topology import Access
+from provisioners.changes.apply import apply, observe
+from provisioners.changes.written import service_part
+from provisioners.facts.ask import Asking
+from provisioners.facts.portrait import paint
+from provisioners.machine_lock import machine_lock
+from provisioners.packages import archive, path_of
+from provisioners.shell import Shell
+from tests.vm.lab import Lab, lab, left_overs, machine
+from tests.vm.robot import Robot
+
+pytestmark = pytest.mark.vm
+
+ROOT = Path(__file__).parents[2]
+SECRET = 'it\'s; $HOME `id` \\ "&" <x> %s'
+ODD = "tab\there 'single' \"double\" $HOME `id` $(id) \\n \\ * ? [a] {b} ~ # ! & ; | <x>\r\nEND\n```\nüñí☃\nno end"
+HAPROXY = """\
+defaults
+    mode http
+    timeout connect 3s
+    timeout client 30s
+    timeout server 30s
+frontend web
+    bind :{port}
+    http-request return status 200 content-type text/plain string "it is {port}"
+"""
+PAGE = ["curl", "-sS", "http://127.0.0.1:{port}/"]
+CLOCK = """\
+[Unit]
+Description=Says something
+
+[Service]
+EnvironmentFile=/etc/says/says.env
+ExecStart=/bin/sleep infinity
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def haproxy(port: int) -> dict[str, Any]:
+    """Return a load balancer that answers on a port."""
+    path = "/etc/haproxy/haproxy.cfg"
+    return {
+        "service": "haproxy",
+        "files": {path: {"content": HAPROXY.format(port=port), "mode": "0640", "group": "haproxy"}},
+        "validate": {path: ["haproxy", "-c", "-f", "{}"]},
+        "reload": {path: "haproxy.service"},
+        "units": {"haproxy.service": {"restart_on": []}},
+        "checks": [{"name": "page", "command": [word.format(port=port) for word in PAGE], "prints": f"it is {port}"}],
+    }
+
+
+def cron() -> dict[str, Any]:
+    """Return a package with what it needs, from the lock that is in Git, and a table of jobs."""
+    file = lock_file("cron")
+    lock = read_lock(file, yaml.safe_load((ROOT / file).read_text(encoding="utf-8")))
+    archive().ensure(lock.packages, print)
+    packages = {
+        each.name: {"version": each.version, "sha256": each.sha256, "source": str(path_of(each.sha256))}
+        for each in lock.packages
+    }
+    table = "# at night\n0 3 * * *\troot\ttest -x /usr/bin/true && echo 100%\n"
+    return {
+        "service": "cron",
+        "packages": packages,
+        "files": {"/etc/cron.d/night": {"content": table}},
+        "units": {"cron.service": {"restart_on": []}},
+        "checks": [{"name": "runs", "command": ["systemctl", "is-active", "cron.service"], "prints": "active"}],
+    }
+
+
+SYSCTL = {
+    "service": "sysctl",
+    "files": {
+        "/etc/sysctl.d/60-site.conf": {"content": "vm.swappiness = 11\nnet.ipv4.tcp_keepalive_time = 611\n"},
+        "/etc/systemd/system/kernel-settings.service": {
+            "content": (ROOT / "services/sysctl/kernel-settings.service").read_text(encoding="utf-8")
+        },
+    },
+    "units": {"kernel-settings.service": {"restart_on": ["/etc/sysctl.d/60-site.conf"]}},
+    "checks": [{"name": "swappiness", "command": ["/sbin/sysctl", "-n", "vm.swappiness"], "prints": "11"}],
+}
+GONE = {"service": "motd", "files": {"/etc/motd": {"absent": True}, "/etc/issue.net": {"absent": True}}}
+ODDITIES = {
+    "service": "odd",
+    "files": {
+        "/etc/odd/a file.conf": {"content": ODD, "mode": "0604", "owner": "daemon", "group": "adm"},
+        "/etc/odd/@+_,.-": {"content": "\t\n\n\\\n", "mode": "0755"},
+        "/etc/odd/empty": {"content": ""},
+    },
+}
+SAYS = {
+    "service": "says",
+    "files": {
+        "/etc/says/says.env": {"content": "PASSWORD=@@password of shop@@\n", "mode": "0600"},
+        "/etc/systemd/system/says.service": {"content": CLOCK},
+    },
+    "units": {"says.service": {"restart_on": ["/etc/says/says.env", "/etc/systemd/system/says.service"]}},
+    "secrets": {"password of shop": SECRET},
+}
+MODE_ONLY = {
+    "service": "services-file",
+    "files": {"/etc/hostname.example": {"content": "kept\n", "mode": "0600", "owner": "mail", "group": "mail"}},
+}
+CHANGES: Mapping[str, Any] = {
+    "a file and a unit are new": lambda: haproxy(8081),
+    "a file is changed and its unit reloaded": lambda: haproxy(8082),
+    "kernel settings": lambda: SYSCTL,
+    "files are removed": lambda: GONE,
+    "odd characters everywhere": lambda: ODDITIES,
+    "a secret": lambda: SAYS,
+    "a package": cron,
+    "mode and owner alone": lambda: MODE_ONLY,
+}
+
+
+@pytest.fixture(scope="module")
+def twins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    with lab(tmp_path_factory.mktemp("twins"), 6, [machine("a", 11), machine("b", 12)]) as made:
+        made.up()
+        for name in "ab":
+            with made.shell(name) as shell:
+                script = "echo kept >/etc/hostname.example; echo hello >/etc/motd; echo net >/etc/issue.net; sync"
+                shell.run(("bash", "-c", script))
+        yield made
+    assert left_overs(made) == []
+
+
+def inputs_of(made: Lab, name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the kind's inputs for a machine of the lab."""
+    output = made.outputs()[name]
+    reach = {"connection": output["connection"], "private_key": output["private_key"], "generation": "1"}
+    return {**reach, **values, "digest": "0" * 64}
+
+
+def looked(shell: Shell, paths: list[str]) -> Portrait:
+    """Return what a machine is like, under a name that both have."""
+    asking = Asking(Access(host="a", user="root"), lambda argv: run_there(shell, argv))
+    portrait = paint("twin", IPv4Address("10.77.0.1"), asking.answer, paths)
+    assert not portrait.failed
+    return portrait
+
+
+def differences(one: Portrait, other: Portrait) -> list[str]:
+    """Return in what they differ; each is itself in its names and addresses."""
+    return [str(each) for each in compare_all([(one, other)], (), datetime.now(UTC).date()).differences]
+
+
+def new_differences(before: list[str], after: list[str]) -> list[str]:
+    """Return those that were not there before: two machines are never equal in everything."""
+    return [each for each in after if each not in before]
+
+
+def document_of(part: Part) -> str:
+    """Return the text of a document with one part."""
+    return markdown(
+        Document(
+            identifier="0" * 12,
+            title="A change",
+            stack="prod",
+            why="A robot tries it.",
+            risk="None.",
+            when="Now.",
+            written="2026-11-25 13:00 UTC",
+            notice=(),
+            needs=("a robot",),
+            secrets=(),
+            before=(),
+            parts=(part,),
+        )
+    )
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_the_typed_document_does_what_the_provider_does_and_its_way_back_too(
+    twins: Lab, tmp_path: Path, name: str
+) -> None:
+    values = CHANGES[name]()
+    theirs, ours = inputs_of(twins, "a", values), inputs_of(twins, "b", values)
+    paths = sorted(values["files"])
+    key, known = tmp_path / "key", tmp_path / "known_hosts"
+    key.write_text(ours["private_key"])
+    key.chmod(0o600)
+    known.write_text(f"{ours['connection']['address']} {ours['connection']['host_key']}\n")
+    with twins.shell("a") as a, twins.shell("b") as b:
+        begun, a_before = looked(b, paths), looked(a, paths)
+        always = differences(a_before, begun)
+        with machine_lock(a, "a change"):
+            assert apply(a, theirs, observe(a, theirs)) is not None
+        found = observe(b, ours)
+        part = service_part(ours, found)
+        assert part is not None
+        text = document_of(part)
+        assert SECRET not in text
+        with Robot(b, known, key, values.get("secrets") or {}) as robot:
+            robot.type_part(text, part, "do")
+        changed = looked(b, paths)
+        assert new_differences(always, differences(looked(a, paths), changed)) == []
+        assert service_part(ours, observe(b, ours)) is None  # nothing is left to do
+        assert differences(begun, changed) != []
+        with Robot(b, known, key, {}) as robot:
+            robot.type_part(text, replace(part, steps=()), "undo")
+        assert differences(begun, looked(b, paths)) == []
+        with Robot(b, known, key, values.get("secrets") or {}) as robot:  # what comes next finds both alike
+            robot.type_part(document_of(part), part, "do")
