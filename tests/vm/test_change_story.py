@@ -1,0 +1,113 @@
+"""One change from an edit to prod and back: refused, written down, rehearsed, let through, taken back a while later."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench.site import Site
+
+pytestmark = pytest.mark.vm
+
+CONFIG = "/etc/haproxy/haproxy.cfg"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    site = Site(tmp_path_factory.mktemp("site"))
+    home = tmp_path_factory.mktemp("home")
+    machines = {"lb": site.configuration(site.prod)["machines"]["lb"]}
+    site.configure(
+        site.prod, machines=machines, services={"haproxy": ["lb"]}, stores={}, pages={}, gate={"evidence": site.stage}
+    )
+    allow_own_key(site, home)
+    try:
+        site.pulumi("up", site.prod)
+        site.pulumi("up", site.stage)
+        yield site
+    finally:
+        site.end(site.stage, site.prod)
+
+
+def allow_own_key(site: Site, home: Path) -> None:
+    """Give the operator a home with an SSH key that may sign evidence."""
+    site.environment.setdefault("XDG_CACHE_HOME", f"{os.environ['HOME']}/.cache")
+    site.environment["HOME"] = str(home)
+    (home / ".ssh").mkdir(mode=0o700)
+    key = home / ".ssh" / "id_ed25519"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    (site.directory / "evidence").mkdir(exist_ok=True)
+    public = " ".join(key.with_suffix(".pub").read_text(encoding="utf-8").split()[:2])
+    line = f'operator@shop.example namespaces="understudy-evidence" {public}\n'
+    (site.directory / "evidence" / "allowed_signers").write_text(line, encoding="utf-8")
+
+
+def most_connections(site: Site, stack: str) -> str:
+    """Return what is really on the machine."""
+    found = re.search(r"maxconn (\d+)", site.ssh(stack, "lb", "cat", CONFIG))
+    return found[1] if found else ""
+
+
+def test_the_first_up_is_a_baseline(site: Site) -> None:
+    assert "baseline" in site.run("understudy", "evidence", "show", "-s", site.prod)
+    assert site.pulumi("preview", site.prod, "--expect-no-changes")
+
+
+def test_an_edit_is_shown_and_refused_before_anything_is_touched(site: Site) -> None:
+    path = site.directory / "services/haproxy/service.yaml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("connections: 200", "connections: 321"), encoding="utf-8")
+    shown = site.pulumi("preview", site.prod, "--diff")
+    assert "maxconn 321" in shown
+    assert f"understudy change rehearse -s {site.stage}" in shown
+    refused = site.pulumi("up", site.prod, code=255)
+    assert "this may not pass" in refused
+    assert most_connections(site, site.prod) == "200"
+
+
+def test_it_is_written_down(site: Site) -> None:
+    printed = site.run("understudy", "change", "document", "-s", site.prod, "--why", "The shop has more visitors.")
+    document = next(site.directory.glob("changes/*/document.md"))
+    assert str(document) in printed
+    text = document.read_text(encoding="utf-8")
+    for told in (
+        "The shop has more visitors.",
+        "+    maxconn 321",
+        "-    maxconn 200",
+        "sh lb:haproxy do 1",
+        "What the gate says",
+    ):
+        assert told in text
+    assert document.with_suffix(".html").read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_it_is_rehearsed(site: Site) -> None:
+    printed = site.run("understudy", "change", "rehearse", "-s", site.stage)
+    assert "rehearsal: GREEN" in printed, printed
+    assert most_connections(site, site.stage) == "321"
+    assert "rehearsal" in site.run("understudy", "evidence", "show", "-s", site.stage)
+    site.run("understudy", "evidence", "verify", "-s", site.stage)
+
+
+def test_then_prod_gets_it_and_nothing_else(site: Site) -> None:
+    (plan,) = site.directory.glob("changes/*/plan.json")
+    site.pulumi("up", site.prod, "--plan", str(plan))
+    assert most_connections(site, site.prod) == "321"
+    assert site.pulumi("preview", site.prod, "--expect-no-changes")
+    site.run("understudy", "evidence", "verify", "-s", site.prod)
+
+
+def test_it_is_taken_back_later_and_the_next_preview_says_so(site: Site) -> None:
+    listed = site.run("understudy", "change", "list", "-s", site.prod)
+    identifier = re.findall(r"UTC  ([0-9a-f]{12})  lb +haproxy +kept", listed)[0]
+    assert CONFIG in site.run("understudy", "change", "show", identifier, "-s", site.prod)
+    site.run("understudy", "change", "back-out", identifier, "-s", site.prod)
+    assert most_connections(site, site.prod) == "200"
+    shown = site.pulumi("preview", site.prod, "--refresh", "--diff")
+    assert "maxconn 200" in shown
+    assert "maxconn 321" in shown
