@@ -153,7 +153,7 @@ new_units() {
 }
 
 units() {
-    local name enabled active verb now
+    local name enabled active verb now reloaded=()
     if [ -e changed ]; then changed=1; fi
     if [ -s units ] || [ $changed = 1 ]; then systemctl daemon-reload; fi
     while IFS=$'\t' read -r name enabled active verb <&3; do
@@ -168,11 +168,18 @@ units() {
             systemctl reset-failed -- "$name" 2>/dev/null
             if [ $changed = 0 ]; then verb=start; fi
             if [ "$verb" = try-reload-or-restart ] && ! systemctl is-active --quiet -- "$name"; then verb=start; fi
+            if [ "$verb" = try-reload-or-restart ]; then reloaded+=("$name"); fi
             systemctl "$verb" -- "$name" 9<&- || printf '%s does not run on what was there before\n' "$name" >&2
         elif [ "$(systemctl is-active -- "$name")" = active ]; then
             systemctl stop -- "$name" 9<&- || failed "$name still runs"
         fi
     done 3<units
+    # A unit may say a moment later that it reloads. It is waited for: what is backed out is what serves.
+    if [ ${#reloaded[@]} -gt 0 ]; then sleep 1; fi
+    SECONDS=0
+    for name in "${reloaded[@]}"; do
+        while [[ $(systemctl is-active -- "$name") == *ing && $SECONDS -lt 90 ]]; do sleep 1; done
+    done
 }
 
 disarm() {
