@@ -142,7 +142,7 @@ def twins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
                 script = "echo kept >/etc/hostname.example; echo hello >/etc/motd; echo net >/etc/issue.net; sync"
                 shell.run(("bash", "-c", script))
         yield made
-    assert left_overs(made) == []
+    assert left_overs(made.stack) == {}
 
 
 def inputs_of(made: Lab, name: str, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -155,11 +155,9 @@ def inputs_of(made: Lab, name: str, values: Mapping[str, Any]) -> dict[str, Any]
 def looked(shell: Shell, paths: list[str]) -> Portrait:
     """Return what a machine is like, under a name that both have."""
     asking = Asking(Access(host="a", user="root"), lambda argv: run_there(shell, argv))
-    for _ in range(3):  # a question may take too long on a host that is busy with other tests
-        portrait = paint("twin", IPv4Address("10.77.0.1"), asking.answer, paths)
-        if not portrait.failed and not portrait.unread:
-            return portrait
-    raise AssertionError(f"{portrait.failed} {portrait.unread}")
+    tries = (paint("twin", IPv4Address("10.77.0.1"), asking.answer, paths) for _ in range(3))
+    # A question may take too long on a host that is busy with other tests.
+    return next(portrait for portrait in tries if not portrait.failed and not portrait.unread)
 
 
 def differences(one: Portrait, other: Portrait) -> list[str]:
