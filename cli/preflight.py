@@ -23,7 +23,14 @@ from model.environment import Environment
 from model.errors import UnderstudyError
 from model.placement import OwnImage, Placement, file_name
 from model.placing import built_machines
-from model.state import Recorded, left_alone, recorded, without_cut_off
+from model.state import (
+    Recorded,
+    half_made_pools,
+    left_alone,
+    recorded,
+    without_cut_off,
+    without_half_made_pools,
+)
 from provisioners import this_computer
 
 CHECKED = ("up", "preview")
@@ -204,14 +211,19 @@ def clear(state: PulumiState, owner: str, *, mirrored: bool) -> None:
     """
     from provisioners.hypervisor.sweep import sweep
 
-    known = recorded(state.exported)
+    deployment = state.exported
+    if mirrored and (pools := half_made_pools(deployment)):
+        deployment = without_half_made_pools(deployment)
+        state.replace(deployment)
+        say(f"forgot {', '.join(pools)}, which was made by half; it is made anew")
+    known = recorded(deployment)
     left_over = sweep(state.stack, owner, known, say, act=mirrored)
     for line in left_over:
         say(f"removed {line}: a run that was killed had left it" if mirrored else f"found {line}, not in the state")
     if left_over and not mirrored:
         say("remove these by hand, or import them; they are left alone, since this stack is no mirror")
     elif known.cut_off:
-        state.replace(without_cut_off(state.exported))
+        state.replace(without_cut_off(deployment))
         say(f"forgot what a killed run had begun: {_in_words(known)}; it is done again")
 
 

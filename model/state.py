@@ -103,3 +103,25 @@ def _names(resources: Iterable[Mapping[str, Any]], kind: str) -> frozenset[str]:
     """The name that the object has, or was to have where the state holds no outputs yet."""
     values = [{**each.get("inputs", {}), **each.get("outputs", {})} for each in resources if _is(each, kind)]
     return frozenset(str(each["name"]) for each in values if "name" in each)
+
+
+def half_made_pools(deployment: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of storage pools whose creation failed half way: Pulumi would update them, which no pool can be.
+
+    >>> pool = {"type": "libvirt:index/pool:Pool", "urn": "a::pool", "initErrors": ["the daemon is gone"]}
+    >>> half_made_pools({"deployment": {"resources": [pool, {**pool, "initErrors": []}]}})
+    ('pool',)
+    """
+    resources = (deployment.get("deployment") or {}).get("resources") or ()
+    return tuple(str(each["urn"]).rpartition("::")[2] for each in resources if _half_made(each))
+
+
+def without_half_made_pools(deployment: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a deployment that does not know such pools; nothing can stand on them yet."""
+    inner = deployment["deployment"]
+    kept = [each for each in inner.get("resources") or () if not _half_made(each)]
+    return {**deployment, "deployment": {**inner, "resources": kept}}
+
+
+def _half_made(resource: Mapping[str, Any]) -> bool:
+    return bool(_is(resource, "pool:Pool") and resource.get("initErrors"))
