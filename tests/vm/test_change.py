@@ -35,7 +35,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     with lab(tmp_path_factory.mktemp("lab"), 6, [machine("a", 11)]) as made:
         made.up()
         yield made
-    assert left_overs(made.stack) == {}
+    assert left_overs(made) == []
 
 
 @pytest.fixture(scope="module")

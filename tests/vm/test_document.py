@@ -142,7 +142,7 @@ def twins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
                 script = "echo kept >/etc/hostname.example; echo hello >/etc/motd; echo net >/etc/issue.net; sync"
                 shell.run(("bash", "-c", script))
         yield made
-    assert left_overs(made.stack) == {}
+    assert left_overs(made) == []
 
 
 def inputs_of(made: Lab, name: str, values: Mapping[str, Any]) -> dict[str, Any]:
