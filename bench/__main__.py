@@ -44,7 +44,7 @@ def main() -> int:
 def _measure(part: str, arguments: argparse.Namespace) -> bool:
     """Measure one part, and return whether that worked: one that fails does not keep the others from being measured."""
     try:
-        kind = accelerator.choose(lambda: build.ensure(_say).kernel, _say).kind if part != "hundred" else "nothing"
+        kind = accelerator.choose(lambda: build.ensure(_say).kernel, _say).kind if part != "hundred" else ""
         if part == "restores" and arguments.mebibytes:
             measured = restores.restores(_say, mebibytes=arguments.mebibytes)
         else:

@@ -9,12 +9,13 @@ from bench.figures import Figure
 
 
 def caption(when: date, cores: int, accelerator: str) -> str:
-    """Return when and on what something was measured.
+    """Return when and on what something was measured; without an accelerator where no machine ran.
 
     >>> caption(date(2026, 11, 25), 2, "tcg")
     'Measured on 2026-11-25, on 2 cores, machines with TCG:'
     """
-    return f"Measured on {when.isoformat()}, on {cores} cores, machines with {accelerator.upper()}:"
+    machines = f", machines with {accelerator.upper()}" if accelerator else ""
+    return f"Measured on {when.isoformat()}, on {cores} cores{machines}:"
 
 
 def table(figures: Iterable[Figure]) -> str:

@@ -52,6 +52,7 @@ def test_a_readme_without_the_marks_is_refused() -> None:
 
 def test_the_caption_names_day_and_machine() -> None:
     assert caption(date(2026, 11, 25), 2, "kvm") == "Measured on 2026-11-25, on 2 cores, machines with KVM:"
+    assert caption(date(2026, 11, 25), 2, "") == "Measured on 2026-11-25, on 2 cores:"
 
 
 def test_ways_are_run_in_turn() -> None:
