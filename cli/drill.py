@@ -59,10 +59,13 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.install:
         refuse_live(load_environment(directory, stack))
         return install(directory, stack, arguments.at)
-    signal.signal(signal.SIGTERM, _stop)
-    drill = proof(directory, stack)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends by itself now, once it is written down
-    recorded = record(directory, drill)
+    before = signal.signal(signal.SIGTERM, _stop)
+    try:
+        drill = proof(directory, stack)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends by itself now, once it is written down
+        recorded = record(directory, drill)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     for line in told(drill):
         print(line)
     return 0 if recorded and drill.ok else 1

@@ -29,4 +29,5 @@ def main() -> None:
     print(done and done.steps_done)
 
 
-main()
+if __name__ == "__main__":
+    main()

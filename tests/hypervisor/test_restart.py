@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ def test_a_preview_says_what_a_replaced_machine_goes_through(virsh: FakeVirsh, t
             "domstate stage-db1 --reason": "running (booted)",
             "domstate stage-db1": "running",
             "domif-setlink stage-db1 52:54:00:00:00:01 up": "",
+            "domblklist stage-db1": "vda /a/disk",
         }
     )
     with Machine("db1") as machine:
@@ -61,11 +63,11 @@ def want(project: Project, machine: Machine, disk: Path, memory_mib: int, length
         "domain_xml": domain_xml(spec),
         "host_uri": "qemu:///system",
         "identity": {
-            "hostname": "db1",
+            "hostname": platform.node().partition(".")[0],  # the double is this computer, as far as names go
             "domain": "",
             "hosts": [],
             "authorized_keys": [],
-            "cards": {"control": {"mac": "52:54:00:00:00:01", "address": "198.18.7.10", "prefix": 24}},
+            "cards": {"control": {"mac": "52:54:00:00:00:01", "address": "127.0.0.1", "prefix": 8}},
         },
         "host_private_key": "private",
         "host_public_key": "public",
