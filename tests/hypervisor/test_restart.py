@@ -12,6 +12,7 @@ from tests.doubles.pulumi import Project
 from tests.doubles.sshd import Machine
 from tests.hypervisor.conftest import FakeVirsh
 
+NAME = platform.node().partition(".")[0]  # the double is this computer, as far as names go
 UUID = "6b1f3b3e-52c5-5cf3-9d11-0a5d2a8ac6a1"
 PROGRAM = """
 import json, pathlib
@@ -49,7 +50,7 @@ def test_a_preview_says_what_a_replaced_machine_goes_through(virsh: FakeVirsh, t
         assert "is shut down" not in project.run("preview", "--diff")
         want(project, machine, tmp_path / "disk", 2048, 21)
         printed = project.run("preview", "--diff")
-    words = "warning: db1 is shut down in order and starts with 2048 MiB of memory (512 now); its disks stay"
+    words = f"warning: {NAME} is shut down in order and starts with 2048 MiB of memory (512 now); its disks stay"
     assert printed.count(words) == 1, printed
 
 
@@ -63,7 +64,7 @@ def want(project: Project, machine: Machine, disk: Path, memory_mib: int, length
         "domain_xml": domain_xml(spec),
         "host_uri": "qemu:///system",
         "identity": {
-            "hostname": platform.node().partition(".")[0],  # the double is this computer, as far as names go
+            "hostname": NAME,
             "domain": "",
             "hosts": [],
             "authorized_keys": [],
