@@ -59,7 +59,7 @@ show_status() {
   ./run pulumi up -s stage          build the stage and fill it from the newest good backup
   ./run pulumi preview -s stage     what the next `up` would change; with --refresh --diff also what was changed by hand
   ./run pulumi destroy -s stage     remove it, and all that it made
-  ./run understudy --help           adopt, drill, place, preflight, sample, seed, ssh
+  ./run understudy --help           adopt, change, drill, evidence, inventory, mirror, packages, seed, ssh, …
   ./run pytest -m 'not vm'          the tests that boot no machine
   ./run true                        only make what is missing
 TEXT
