@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -28,6 +29,7 @@ from provisioners.facts.gather import Answer, Questions, clusters, mariadb_socke
 
 _AT_ONCE = 6
 """Questions under way on one connection. Source: sshd_config(5), ``MaxSessions`` is 10 unless set."""
+_SLOW = re.compile(r"timed out|no answer within", re.IGNORECASE)
 _WITHIN = 0.1
 """Memory that a kernel keeps for itself, and what a file system needs for its own tables."""
 _NONE: dict[str, str] = {}
@@ -97,8 +99,14 @@ def _asked_beforehand(answer: Answer, questions: Sequence[Question]) -> Answer:
         except NoAnswerError as error:
             return error
 
+    def again(question: Question, found: str | NoAnswerError) -> str | NoAnswerError:
+        """A busy machine that did not answer in time is asked once more, one thing at a time."""
+        slow = isinstance(found, NoAnswerError) and _SLOW.search(str(found))
+        return ask(question) if slow else found
+
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
-        known = dict(zip((each.argv for each in questions), pool.map(ask, questions), strict=True))
+        asked = dict(zip(questions, pool.map(ask, questions), strict=True))
+    known = {question.argv: again(question, found) for question, found in asked.items()}
 
     def answered(question: Question) -> str:
         found = known[question.argv] if question.argv in known else answer(question)

@@ -105,7 +105,7 @@ _KINDS = "--type=service,socket,timer,path"
 _PLAIN = ("--no-legend", "--no-pager", "--plain", "--full")
 KERNEL = Fact(name="kernel", argv=("uname", "--kernel-release", "--machine"), parse=parse_kernel)
 UNIT_FILES = Fact(
-    name="units", argv=("systemctl", "list-unit-files", _KINDS, *_PLAIN), parse=parse_unit_files, codes=(0, 1)
+    name="units", argv=("systemctl", "--root=/", "list-unit-files", _KINDS, *_PLAIN), parse=parse_unit_files
 )
 RUNNING = Fact(name="units", argv=("systemctl", "list-units", "--all", _KINDS, *_PLAIN), parse=parse_running)
 HOSTNAME = Fact(name="host name", argv=("uname", "-n"), parse=parse_name)

@@ -266,3 +266,21 @@ def test_what_the_sample_company_is_excused() -> None:
     assert reason("db2", "units", "heartbeat.service", "prod") == ""
     assert reason("db2", "database settings", "postgresql 5432 archive_mode", "both")
     assert reason("db2", "database settings", "postgresql 5432 max_connections", "both") == ""
+
+
+def test_a_busy_machine_is_asked_once_more_and_one_that_stays_silent_is_red(
+    project: Path, pair: tuple[Recording, Recording], capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake = pair[1].root / "usr" / "local" / "sbin" / "systemctl"
+    fails = 'echo "Failed to list units: Connection timed out" >&2; exit 1'
+    fake.write_text(f'#!/bin/sh\nif [ "$1" = list-units ] && ! [ -e /tmp/asked ]; then : >/tmp/asked; {fails}; fi\n')
+    fake.chmod(0o755)
+    try:
+        assert record(project, capsys)["complete"]
+        assert (pair[1].root / "tmp" / "asked").exists()
+        fake.write_text(f"#!/bin/sh\n{fails}\n")
+        found = record(project, capsys)
+    finally:
+        fake.unlink()
+    assert not found["complete"]
+    assert "stage: units: Failed to list units" in found["machines"]["a"]["areas"]["units"]["unread"]

@@ -67,7 +67,8 @@ def state(alone: Lab) -> str:
     return run(
         alone,
         f"cat {MOTD}; stat -c '%a %U' {MOTD}; dpkg-query -Wf '${{db:Status-Abbrev}} ${{Package}}\\n' | grep -c ^ii;"
-        " find /etc/systemd/system -not -type d | sort; systemctl list-timers --all --no-legend | awk '{print $(NF-1)}' | sort",
+        " find /etc/systemd/system -not -type d | sort;"
+        " systemctl list-timers --all --no-legend | awk '{print $(NF-1)}' | sort",
     )
 
 
