@@ -32,7 +32,7 @@ def quiet(_: str) -> None:
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    with lab(tmp_path_factory.mktemp("lab"), 6, [machine("a", 11)]) as made:
+    with lab(tmp_path_factory.mktemp("lab"), 9, [machine("a", 11)]) as made:
         made.up()
         yield made
     assert left_overs(made) == []
