@@ -20,7 +20,7 @@ from tests.vm.lab import Lab, lab, left_overs, machine
 pytestmark = pytest.mark.vm
 
 SERVICE = Service()
-CONFIG, UNIT, SYSCTL = "/etc/demo/it's.conf", "/etc/systemd/system/demo.service", "/etc/sysctl.d/70-demo.conf"
+CONFIG, UNIT, SYSCTL = "/etc/demo/a b.conf", "/etc/systemd/system/demo.service", "/etc/sysctl.d/70-demo.conf"
 SAYS = "systemctl show --property=ActiveState,UnitFileState,StatusText demo.service; sysctl vm.swappiness"
 LOOK = f"{SAYS}; stat -c '%n %a %U:%G %h' /etc/demo/* {SYSCTL} {UNIT}; cat /etc/demo/* {SYSCTL} {UNIT}"
 OF_OURS = "ls /etc/systemd/system /etc/systemd/system/*.wants /root/configs/.open | grep understudy-back || true"
@@ -52,7 +52,7 @@ def wanted(alone: Lab) -> dict[str, Any]:
             SYSCTL: {"content": "vm.swappiness = 7\n"},
             UNIT: {
                 "content": "[Service]\nType=notify\nNotifyAccess=all\n"
-                f'ExecStart=/bin/bash -c \'read -r said <"{CONFIG}"; [ $said != broken ] || exit 3; '
+                f'ExecStart=/bin/bash -c \'read -r said <"{CONFIG}"; [ $$said != broken ] || exit 3; '
                 'systemd-notify --ready --status="$said"; exec sleep infinity\'\n'
                 "[Install]\nWantedBy=multi-user.target\n"
             },
