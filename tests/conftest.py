@@ -1,9 +1,22 @@
-"""How the tests share the computer's cores: a file's tests stay together, and machines are one group of their own."""
+"""How the tests share the computer's cores, and which of them are left out where an answer is wanted soon.
+
+A file's tests stay together, and machines are one group of their own.
+"""
 
 from __future__ import annotations
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+
+LONG = (
+    *("tests/changes/test_crashes.py", "tests/changes/test_faults.py", "tests/changes/test_packages.py"),
+    *("tests/changes/test_service_files.py", "tests/changes/test_service_kind.py", "tests/changes/test_tool.py"),
+    *("tests/cli/test_evidence.py", "tests/damage/", "tests/facts/test_real_databases.py"),
+    *("tests/provider/test_engine.py", "tests/provider/test_gate.py", "tests/report/test_engine.py"),
+    *("tests/run/test_existing.py", "tests/run/test_real_pulumi.py", "tests/stores/"),
+)
+"""No machine is booted here, but real servers and engines are walked through everything that can go wrong, for minutes:
+``-m "not vm"``, which answers in less than two, leaves them out as well."""
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]
@@ -20,3 +33,11 @@ class ByFile(LoadScopeScheduling):  # type: ignore[misc]
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFile:
     """Return the scheduler; xdist asks for it where tests run side by side."""
     return ByFile(config, log)
+
+
+@pytest.hookimpl(tryfirst=True)  # before those that a mark deselects are taken out
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what takes long."""
+    for item in items:
+        if item.nodeid.startswith(LONG):
+            item.add_marker(pytest.mark.vm)
