@@ -118,7 +118,7 @@ def unexcused(found: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def test_two_that_are_alike(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    # The doubles have this computer's /etc, in which other tests may be at work: what vanishes meanwhile cannot be read.
+    # The doubles have this computer's /etc, where other tests may be at work: what vanishes meanwhile cannot be read.
     tries = (record(project, capsys) for _ in range(5))
     found = next(each for each in tries if each["complete"])
     # Each double has its own port and keys, in files that no real machine has.
