@@ -37,8 +37,15 @@ if ! grep -qxF -- "$line" /etc/fstab; then
     sync -- /etc/fstab.understudy
     mv -fT -- /etc/fstab.understudy /etc/fstab
 fi
+# A machine that is just booting mounts it by itself, or first looks at it with fsck: then ours fails, and is tried again.
+for _ in 1 2 3 4 5 6 7 8 9 last; do
+    mountpoint --quiet -- "$mount" && break
+    said=$(mount -t ext4 -- "$device" "$mount" 2>&1) && break
+    sleep 1
+done
 if ! mountpoint --quiet -- "$mount"; then
-    mount -t ext4 -- "$device" "$mount"
+    echo "$said" >&2
+    exit 32
 elif [ "$(findmnt --noheadings --output=LABEL --mountpoint "$mount")" != "$label" ]; then
     echo "something else is mounted at $mount" >&2
     exit 65

@@ -96,3 +96,16 @@ def test_one_that_we_were_cut_off_while_making_is_made_anew(machine: Machine, di
 def test_a_missing_disk_is_named(machine: Machine) -> None:
     with pytest.raises(UnderstudyError, match="there is no disk /dev/vdz"):
         KIND.create(inputs(machine, "/dev/vdz"), quiet)
+
+
+def test_a_machine_that_mounts_it_at_the_same_moment_is_no_fault(machine: Machine, disk: str) -> None:
+    """Seen where a machine had just booted: between our look and our mount, its systemd mounted it."""
+    mount = machine.root / "usr/local/bin/mount"
+    mount.write_text('#!/bin/sh\nrm "$0"\n/usr/bin/mount "$@" && exec /usr/bin/mount "$@"\n')
+    mount.chmod(0o755)
+    wanted = inputs(machine, disk)
+    identifier, outputs = KIND.create(wanted, quiet)
+    assert not mount.exists()
+    real = KIND.read(identifier, wanted, outputs, quiet)
+    assert real is not None
+    assert real.inputs == wanted
