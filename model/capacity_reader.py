@@ -82,7 +82,7 @@ def _read_host(place: Place, name: object, value: object, usual: Headroom) -> Ca
     section = read_keys(place, value, required=required, optional=optional)
     budget = section.read("budget_per_month", _read_budget)
     region = section.read("region", read_text, rules.REGION, "the cloud's name of a region, such as eu-central-1")
-    access = _read_access(place, section.values) if "host" in section.values else None
+    access = read_access(place, section.values) if "host" in section.values else None
     if known is None:
         return None
     return CapacityHost(
@@ -98,7 +98,8 @@ def _read_host(place: Place, name: object, value: object, usual: Headroom) -> Ca
     )
 
 
-def _read_access(place: Place, values: Mapping[object, object]) -> Access | None:
+def read_access(place: Place, values: Mapping[object, object]) -> Access | None:
+    """Return how a host is reached over SSH, out of a mapping that may have other keys too."""
     section = read_keys(place, {key: values[key] for key in SSH_KEYS if key in values}, required=(), optional=SSH_KEYS)
     host = section.read("host", read_text, rules.HOST, rules.HOST_ALLOWED)
     port = section.read("port", read_count, least=1, most=65535)

@@ -9,7 +9,16 @@ from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv4Network
 
 from model import rules
+from model.capacity import CLOUDS, HERE
 from model.errors import ConfigurationError
+from model.placed_hosts import (
+    Accelerator,
+    PlacedHost,
+    accelerator_as_values,
+    hosts_as_values,
+    read_accelerator,
+    read_hosts,
+)
 from model.readers import (
     Place,
     Section,
@@ -22,12 +31,28 @@ from model.readers import (
     read_text,
 )
 
-VERSION = 1
-HERE = "here"
+__all__ = [
+    "HERE",
+    "Accelerator",
+    "OwnImage",
+    "PinnedSeed",
+    "PlacedHost",
+    "PlacedMachine",
+    "Placement",
+    "as_values",
+    "file_name",
+    "is_label",
+    "read_placement",
+]
+
+VERSION, VERSION_WITH_HOSTS = 1, 2
+"""A file whose machines are all on this computer stays as it always was; the second version names other hosts too."""
 CONTROL_PREFIX = 24
 FIRST_ADDRESS = 10
 """The first machine's number in the control network."""
 _NAME = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?")
+# Source: AWS "t3.medium", Google "e2-standard-4", Azure "Standard_B2s_v2".
+_INSTANCE_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _LONGEST_LABEL = 1024
 _DIGEST = re.compile(r"[0-9a-f]{12,64}")
 _IMAGE = re.compile(r"([0-9a-f]{12,64})?")
@@ -36,20 +61,20 @@ _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Accelerator:
-    """How processors are run: ``kvm`` or ``tcg``, and why, in one line."""
-
-    kind: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PlacedMachine:
-    """Where a machine runs, and its address on the control network."""
+    """Where a machine runs, and its address on the control network.
+
+    Args:
+        name: its name in the topology.
+        host: ``here``, or the name of one of the lock file's hosts.
+        control_address: its address on the control network.
+        instance_type: what is rented for it, in a cloud; empty elsewhere.
+    """
 
     name: str
     host: str
     control_address: IPv4Address
+    instance_type: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +118,8 @@ class Placement:
         image: digest of the machine image; the first 12 digits name it in the host's cache. Empty where no machine is
             built. Of an image of the user's own, it is the whole SHA-256 of its content.
         own_image: what that is; None for the project's image.
+        accelerator: how this computer's processors are run.
+        hosts: sorted by name; those other than this computer on which machines are.
         machines: sorted by name; those that exist already are not among them.
         seeds: sorted by the store's name; none for stores that begin empty.
     """
@@ -103,6 +130,11 @@ class Placement:
     machines: tuple[PlacedMachine, ...]
     seeds: tuple[PinnedSeed, ...] = ()
     own_image: OwnImage | None = None
+    hosts: tuple[PlacedHost, ...] = ()
+
+    def host(self, name: str) -> PlacedHost | None:
+        """Return the host of that name, None for this computer."""
+        return next((host for host in self.hosts if host.name == name), None)
 
     def machine(self, name: str) -> PlacedMachine:
         """Return where the machine of that name is; every machine that is built is placed."""
@@ -125,18 +157,17 @@ def file_name(stack: str) -> str:
 def as_values(placement: Placement) -> dict[str, object]:
     """Return a placement as the plain values of its file, in a fixed order."""
     return {
-        "version": VERSION,
+        "version": VERSION_WITH_HOSTS if placement.hosts else VERSION,
         "control_network": str(placement.control_network),
-        "accelerator": {
-            "kind": placement.accelerator.kind,
-            "reason": placement.accelerator.reason,
-        },
+        "accelerator": accelerator_as_values(placement.accelerator),
         "image": placement.image,
         **({"own_image": asdict(placement.own_image)} if placement.own_image else {}),
+        **({"hosts": hosts_as_values(placement.hosts)} if placement.hosts else {}),
         "machines": {
             machine.name: {
                 "host": machine.host,
                 "control_address": str(machine.control_address),
+                **({"instance_type": machine.instance_type} if machine.instance_type else {}),
             }
             for machine in sorted(placement.machines, key=lambda machine: machine.name)
         },
@@ -177,23 +208,26 @@ def read_placement(file: str, values: object) -> Placement:
     """
     place = Place(file, (), [])
     required: tuple[str, ...] = ("version", "control_network", "accelerator", "image", "machines")
-    if isinstance(values, Mapping) and values.get("version", VERSION) != VERSION:
+    version = values.get("version", VERSION) if isinstance(values, Mapping) else VERSION
+    if version not in (VERSION, VERSION_WITH_HOSTS) and isinstance(values, Mapping):
         required = ("version",)  # the other keys are another version's: nothing true can be said of them
-        values = {"version": values["version"]}
-    placement = _read(read_keys(place, values, required=required, optional=("own_image", "seeds")))
+        values = {"version": version}
+    optional = ("own_image", "seeds", *(("hosts",) if version == VERSION_WITH_HOSTS else ()))
+    placement = _read(read_keys(place, values, required=required, optional=optional))
     if place.faults or placement is None:
         raise ConfigurationError(tuple(place.faults))
     return placement
 
 
 def _read(section: Section) -> Placement | None:
-    if section.read("version", read_count, least=VERSION, most=VERSION) is None:
+    if section.read("version", read_count, least=VERSION, most=VERSION_WITH_HOSTS) is None:
         return None
     network = section.read("control_network", _read_control_network)
-    accelerator = section.read("accelerator", _read_accelerator)
+    accelerator = section.read("accelerator", read_accelerator)
     image = section.read("image", read_text, _IMAGE, f"{_DIGEST_ALLOWED}, or nothing where no machine is built")
     own_image = section.read("own_image", _read_own_image)
-    machines = section.read("machines", _read_machines, network) or []
+    hosts = section.read("hosts", read_hosts) or ()
+    machines = section.read("machines", _read_machines, network, _kinds(section.values.get("hosts"))) or []
     seeds = section.read("seeds", _read_seeds) or []
     if network is None or accelerator is None or image is None:
         return None
@@ -204,6 +238,7 @@ def _read(section: Section) -> Placement | None:
         machines=tuple(sorted(machines, key=lambda machine: machine.name)),
         seeds=tuple(sorted(seeds, key=lambda seed: seed.store)),
         own_image=own_image,
+        hosts=hosts,
     )
 
 
@@ -222,17 +257,12 @@ def _read_control_network(place: Place, value: object) -> IPv4Network | None:
     return network
 
 
-def _read_accelerator(place: Place, value: object) -> Accelerator | None:
-    section = read_keys(place, value, required=("kind", "reason"))
-    kind = section.read("kind", read_choice, ("kvm", "tcg"))
-    reason = section.read("reason", read_text, str.isprintable, "one line of text")
-    return Accelerator(kind=kind, reason=reason) if kind is not None and reason is not None else None
-
-
-def _read_machines(place: Place, value: object, network: IPv4Network | None) -> list[PlacedMachine]:
+def _read_machines(
+    place: Place, value: object, network: IPv4Network | None, hosts: Mapping[str, object]
+) -> list[PlacedMachine]:
     machines: list[PlacedMachine] = []
     for name, entry in read_mapping(place, value).items():
-        machine = _read_machine(place / name, name, entry)
+        machine = _read_machine(place / name, name, entry, hosts)
         if machine is None:
             continue
         address = machine.control_address
@@ -244,14 +274,23 @@ def _read_machines(place: Place, value: object, network: IPv4Network | None) -> 
     return machines
 
 
-def _read_machine(place: Place, name: object, value: object) -> PlacedMachine | None:
-    section = read_keys(place, value, required=("host", "control_address"))
+def _kinds(hosts: object) -> dict[str, object]:
+    """The hosts' names as they are written, with their kinds: one with a fault of its own is still there."""
+    entries = hosts.items() if isinstance(hosts, Mapping) else ()
+    return {str(name): entry.get("kind") if isinstance(entry, Mapping) else None for name, entry in entries}
+
+
+def _read_machine(place: Place, name: object, value: object, hosts: Mapping[str, object]) -> PlacedMachine | None:
+    rented = isinstance(value, Mapping) and hosts.get(str(value.get("host"))) in CLOUDS
+    required = ("host", "control_address", *(("instance_type",) if rented else ()))
+    section = read_keys(place, value, required=required)
     known = read_text(place, name, _NAME, "a machine's name as the key")
-    host = section.read("host", read_choice, (HERE,))
+    host = section.read("host", read_choice, (HERE, *hosts))
     address = section.read("control_address", read_address)
+    rent = section.read("instance_type", read_text, _INSTANCE_TYPE, "the cloud's name of it, such as t3.medium")
     if known is None or host is None or address is None:
         return None
-    return PlacedMachine(name=known, host=host, control_address=address)
+    return PlacedMachine(name=known, host=host, control_address=address, instance_type=rent or "")
 
 
 def _read_seeds(place: Place, value: object) -> list[PinnedSeed]:

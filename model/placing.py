@@ -7,7 +7,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
-from model.placement import CONTROL_PREFIX, FIRST_ADDRESS, HERE, OwnImage, PlacedMachine
+from model.capacity import HERE
+from model.placement import CONTROL_PREFIX, FIRST_ADDRESS, OwnImage, PlacedMachine
 from model.topology import Machine
 
 # Source: RFC 2544 and RFC 6890: 198.18.0.0/15 is for benchmarks, routed nowhere; so no prod has it.

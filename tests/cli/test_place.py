@@ -187,9 +187,9 @@ def test_again_chooses_all_anew(
 def test_again_replaces_what_cannot_be_read(
     project: Path, computer: object, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (project / "Placement.stage.lock.yaml").write_text("version: 2\n")
+    (project / "Placement.stage.lock.yaml").write_text("version: 3\n")
     assert main(["place", "-s", "stage", "-C", str(project), "--again"]) == 0
-    assert "replaced: Placement.stage.lock.yaml: version: found 2" in capsys.readouterr().err
+    assert "replaced: Placement.stage.lock.yaml: version: found 3" in capsys.readouterr().err
     assert lock(project).image == "0123456789ab"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
@@ -17,12 +18,14 @@ from model.placement import (
     Accelerator,
     OwnImage,
     PinnedSeed,
+    PlacedHost,
     PlacedMachine,
     Placement,
     as_values,
     is_label,
     read_placement,
 )
+from model.topology import Access
 
 FILE = "Placement.stage.lock.yaml"
 EXAMPLE = Placement(
@@ -46,6 +49,24 @@ EXAMPLE = Placement(
 NAMES = st.from_regex(r"\A[a-z]([a-z0-9-]{0,10}[a-z0-9])?\Z")
 HEX = st.text("0123456789abcdef", min_size=12, max_size=64)
 TIMES = st.integers(0, 32_472_144_000).map(lambda seconds: datetime.fromtimestamp(seconds, UTC))
+
+
+WITH_HOSTS = replace(
+    EXAMPLE,
+    hosts=(
+        PlacedHost(
+            name="desk",
+            access=Access(host="desk.example", port=2222, user="admin", sudo=True, jump="gate.example"),
+            host_key="ssh-ed25519 AAAA",
+            accelerator=Accelerator(kind="kvm", reason="a guest started in 0.5 s"),
+        ),
+        PlacedHost(name="rented", kind="aws", region="eu-central-1"),
+    ),
+    machines=(
+        PlacedMachine(name="db1", host="desk", control_address=IPv4Address("198.18.7.10")),
+        PlacedMachine(name="lb", host="rented", control_address=IPv4Address("198.18.7.11"), instance_type="t3.medium"),
+    ),
+)
 
 
 @st.composite
@@ -87,6 +108,23 @@ def placements(draw: st.DrawFn) -> Placement:
     )
 
 
+def test_other_hosts_are_written_and_read_again() -> None:
+    values, faults = parse(FILE, dump(as_values(WITH_HOSTS)))
+    assert faults == ()
+    assert read_placement(FILE, values) == WITH_HOSTS
+    desk = WITH_HOSTS.host("desk")
+    assert desk is not None
+    assert (desk.connection.address, desk.connection.port, desk.connection.sudo) == ("desk.example", 2222, True)
+    assert WITH_HOSTS.host("here") is None
+
+
+def test_a_file_of_one_host_stays_as_it_always_was() -> None:
+    values: Any = as_values(EXAMPLE)
+    assert values["version"] == 1
+    assert list(values) == ["version", "control_network", "accelerator", "image", "machines", "seeds"]
+    assert values["machines"]["lb"] == {"host": "here", "control_address": "198.18.7.11"}
+
+
 @settings(max_examples=200, deadline=None)
 @given(placements())
 def test_what_is_written_is_read_again(placement: Placement) -> None:
@@ -123,7 +161,8 @@ def test_times_are_written_in_utc() -> None:
 
 
 WRONG: list[tuple[tuple[str, ...], Any, str, str]] = [
-    (("version",), 2, "version", "from 1 to 1"),
+    (("version",), 3, "version", "from 1 to 2"),
+    (("hosts",), {}, "hosts", "one of accelerator"),
     (("control_network",), "198.18.7.0/23", "control_network", "an IPv4 network"),
     (("control_network",), "198.18.6.0/23", "control_network", "/24"),
     (("accelerator",), "tcg", "accelerator", "a mapping with the keys kind, reason"),
@@ -162,6 +201,36 @@ WRONG: list[tuple[tuple[str, ...], Any, str, str]] = [
 @pytest.mark.parametrize(("path", "value", "key", "allowed"), WRONG)
 def test_wrong_lock_files(path: tuple[str, ...], value: Any, key: str, allowed: str) -> None:
     values: Any = copy.deepcopy(as_values(EXAMPLE))
+    inner = values
+    for step in path[:-1]:
+        inner = inner[step]
+    inner[path[-1]] = value
+    with pytest.raises(ConfigurationError) as raised:
+        read_placement(FILE, values)
+    assert [(fault.file, fault.key) for fault in raised.value.faults] == [(FILE, key)]
+    assert allowed in raised.value.faults[0].allowed
+
+
+WRONG_HOSTS: list[tuple[tuple[str, ...], Any, str, str]] = [
+    (("machines", "db1", "host"), "dusk", "machines.db1.host", "one of desk, here, rented"),
+    (("machines", "lb", "instance_type"), "t3 medium", "machines.lb.instance_type", "t3.medium"),
+    (("machines", "db1", "instance_type"), "t3.medium", "machines.db1.instance_type", "one of control_address, host"),
+    (("machines", "lb"), {"host": "rented", "control_address": "198.18.7.20"}, "machines.lb.instance_type", "needed"),
+    (("hosts", "desk", "kind"), "xen", "hosts.desk.kind", "one of aws, azure, gcp, libvirt"),
+    (("hosts", "desk", "host"), "-oProxyCommand=x", "hosts.desk.host", "a host's name"),
+    (("hosts", "desk", "host_key"), "ssh-ed25519 AAAA\nevil", "hosts.desk.host_key", "a public host key"),
+    (("hosts", "desk", "accelerator", "kind"), "xen", "hosts.desk.accelerator.kind", "one of kvm, tcg"),
+    (("hosts", "desk", "architecture"), "sparc", "hosts.desk.architecture", "one of aarch64, x86_64"),
+    (("hosts", "desk", "region"), "eu", "hosts.desk.region", "one of accelerator"),
+    (("hosts", "rented", "host"), "x", "hosts.rented.host", "one of architecture, kind, region"),
+    (("hosts", "rented", "region"), "", "hosts.rented.region", "region"),
+    (("hosts", "here"), {"kind": "aws", "architecture": "x86_64", "region": "eu"}, "hosts.here", "another name"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "key", "allowed"), WRONG_HOSTS)
+def test_wrong_hosts(path: tuple[str, ...], value: Any, key: str, allowed: str) -> None:
+    values: Any = copy.deepcopy(as_values(WITH_HOSTS))
     inner = values
     for step in path[:-1]:
         inner = inner[step]
