@@ -11,6 +11,7 @@ import sys
 from collections.abc import Collection
 from pathlib import Path
 
+from cli.adopted import refuse_others
 from cli.arguments import add_stack, project_directory, short_stack
 from cli.files import load_environment, read_lock, write_lock
 from cli.place import lines, place
@@ -85,6 +86,8 @@ def _prepare(directory: Path, stack: str, verb: str, state: PulumiState | None) 
     if state is not None:
         refuse_second(environment, left_alone(state.exported))
     placement = ensure_placed(directory, environment)
+    if state is not None:
+        refuse_others(directory, environment, state.exported)
     if verb == "up" and placement.machines:
         _refuse_foreign_network(placement, stack)
         ensure_image(directory, placement, stack)
@@ -193,7 +196,7 @@ def ensure_packages(directory: Path, environment: Environment) -> None:
     Raises:
         UnderstudyError: one can't be had any more, or is another file than the lock fixes.
     """
-    running = {name for machine in built_machines(environment.topology.machines) for name in machine.services}
+    running = {name for machine in environment.topology.machines for name in machine.services}
     locks = [lock for name in sorted(running) if (lock := read_package_lock(directory, name))]
     wanted = [package for lock in locks for package in lock.packages]
     if not wanted:

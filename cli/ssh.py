@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     with PulumiState(directory, stack, secrets=True) as state:
         connection, key = way_in(state.exported, stack, arguments.machine)
     with tempfile.TemporaryDirectory(prefix="understudy-ssh-") as place:
-        files = (_write(place, "key", key), _known_hosts(place, connection))
+        files = (_write(place, "key", key) if key else None, _known_hosts(place, connection))
         try:
             return subprocess.run(ssh_command(connection, *files, words), check=False).returncode
         except FileNotFoundError:
@@ -41,23 +41,24 @@ def run(arguments: argparse.Namespace) -> int:
             raise UnderstudyError(where="ssh", found="no such command", todo=todo) from None
 
 
-def ssh_command(connection: Connection, key: Path, known_hosts: Path | None, command: list[str]) -> list[str]:
+def ssh_command(connection: Connection, key: Path | None, known_hosts: Path | None, command: list[str]) -> list[str]:
     """Return the command that enters a machine.
 
     Args:
         connection: how the machine is reached.
-        key: the file with the private key.
+        key: the file with the private key; None for the user's own keys.
         known_hosts: the file with the machine's host key; None where the user's own has it.
         command: what runs there; nothing for a shell.
     """
-    options = ["StrictHostKeyChecking=yes", "IdentitiesOnly=yes", "ForwardAgent=no"]
+    options = ["StrictHostKeyChecking=yes", *(["IdentitiesOnly=yes"] if key else []), "ForwardAgent=no"]
     if known_hosts:
         options += [f"UserKnownHostsFile={known_hosts}", "GlobalKnownHostsFile=/dev/null", "UpdateHostKeys=no"]
     if connection.jump:
         options.append(f"ProxyJump={connection.jump}")
     where = ["-p", str(connection.port), "-l", connection.user, "--", connection.address]
     words = [command_line(command)] if command else []
-    return ["ssh", "-i", str(key), *(word for option in options for word in ("-o", option)), *where, *words]
+    identity = ["-i", str(key)] if key else []
+    return ["ssh", *identity, *(word for option in options for word in ("-o", option)), *where, *words]
 
 
 def _write(place: str, name: str, text: str) -> Path:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cli.pulumi_state import PulumiState
-from model.connection import Connection
+from model.connection import Connection, existing_way
 from model.environment import Environment
 from model.errors import UnderstudyError
 from model.topology import Access, Machine
@@ -46,10 +46,7 @@ def _way(machine: Machine, stack: str, state: PulumiState | None) -> Way:
     if machine.existing is not None:
         access = machine.existing
         # Commands run as who logs in: whoever runs them says which of them need sudo.
-        connection = Connection(
-            name=machine.name, address=access.host, port=access.port, user=access.user, jump=access.jump
-        )
-        return Way(access=access, connection=connection)
+        return Way(access=access, connection=replace(existing_way(machine), sudo=False))
     assert state is not None
     connection, key = way_in(state.exported, stack, machine.name)
     access = Access(host=connection.address, port=connection.port, user=connection.user, sudo=connection.sudo)

@@ -8,18 +8,20 @@ from typing import Any
 import pulumi
 from pulumi import Output, ResourceOptions
 
-from components.machine import Machine
-from components.resources import HttpCheck
+from components.resources import HttpCheck, Reached
 from components.site import Site
+from model.placing import built_machines
 from model.topology import HttpPage
 
 
 class Checks(pulumi.ComponentResource):
     """Asks for each service's own pages, then for the environment's, one after the other.
 
-    One after the other because a page may stop a unit while it is asked for.
+    One after the other because a page may stop a unit while it is asked for. Of machines that were there before us,
+    only their services' own pages are asked for, and nothing is stopped.
 
     Args:
+        machines: how each is reached.
         after: what must run before anything is asked for.
         data: what identifies the data of each store; other data is asked for anew.
 
@@ -33,17 +35,18 @@ class Checks(pulumi.ComponentResource):
         self,
         name: str,
         site: Site,
-        machines: Mapping[str, Machine],
+        machines: Mapping[str, Reached],
         after: tuple[pulumi.Resource, ...],
         data: tuple[Output[str], ...],
         opts: ResourceOptions,
     ) -> None:
         super().__init__("understudy:components:Checks", name, None, opts)
         self._machines, self._data = machines, data
+        self._built = {machine.name for machine in built_machines(site.environment.topology.machines)}
         checks = self._ask_own(site, after)
         before = tuple(checks.values()) or after
         for page in site.environment.topology.pages:
-            if page.via in machines:
+            if page.via in self._built:
                 checks[page.name] = self._ask(page.name, page.via, self._page(page), before)
                 before = (checks[page.name],)
         self.results = tuple(
@@ -72,7 +75,7 @@ class Checks(pulumi.ComponentResource):
         return own
 
     def _ask(self, name: str, machine: str, inputs: Mapping[str, Any], after: tuple[pulumi.Resource, ...]) -> HttpCheck:
-        at = self._machines[machine].built.reached
+        at = self._machines[machine]
         again = {"recheck_on": list(self._data)} if self._data else {}
         return HttpCheck(name, at, inputs={**inputs, **again}, opts=at.options(self, *after))
 
@@ -83,8 +86,8 @@ class Checks(pulumi.ComponentResource):
             "expect_status": 200,
             "expect_text": page.text,
             "stopping": [
-                {"connection": self._machines[machine].built.reached.connection, "unit": unit}
+                {"connection": self._machines[machine].connection, "unit": unit}
                 for machine, unit in stopping
-                if machine in self._machines
+                if machine in self._built
             ],
         }

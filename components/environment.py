@@ -11,20 +11,22 @@ from pulumi import ResourceOptions
 
 from components.backends import Backend, libvirt
 from components.checks import Checks
-from components.gate import behind, build_gate
+from components.gate import behind, build_gate, own_log
 from components.machine import Machine
 from components.network import Network
 from components.report import build_report
-from components.resources import Gate, SshKeypair
+from components.resources import Gate, Reached, SshKeypair
 from components.seed import Seed
 from components.service import Service
 from components.site import Site, built_stores
 from components.templates import RenderedService
+from model.change.gate import adopts
+from model.connection import existing_way
 from model.rollout import portions, rollout_order
 
 
 class Environment(pulumi.ComponentResource):
-    """The machines of a topology with all that runs on them. Machines that exist already are left alone.
+    """The machines of a topology with all that runs on them. Of machines that exist already, only their services.
 
     Args:
         site: everything that it is to be.
@@ -44,6 +46,8 @@ class Environment(pulumi.ComponentResource):
         self._site, self._backend, self._inside = site, backend, ResourceOptions(parent=self)
         self._gate = build_gate(site, directory, self._inside)
         machines = self._build_machines()
+        self._reached = self._existing() | {name: machine.built.reached for name, machine in machines.items()}
+        self._own = own_log(site, directory)
         seeds = {
             store.name: Seed(store, site, machines, directory, self._inside) for store in built_stores(site.environment)
         }
@@ -53,7 +57,7 @@ class Environment(pulumi.ComponentResource):
             *(server for seed in seeds.values() for server in seed.servers.values()),
         )
         data = tuple(seed.primary.data_id for seed in seeds.values())
-        checks = Checks("checks", site, machines, running, data, self._inside)
+        checks = Checks("checks", site, self._reached, running, data, self._inside)
         self.outputs = build_report(site, machines, seeds, checks, directory, self._inside)
         self.register_outputs({})
 
@@ -67,6 +71,15 @@ class Environment(pulumi.ComponentResource):
         return {
             machine.name: Machine(machine, self._backend, self._site, network.ground, controller, self._inside)
             for machine in built
+        }
+
+    def _existing(self) -> dict[str, Reached]:
+        """Return how machines are reached that were there before us: with the user's own keys."""
+        machines = self._site.environment.topology.machines
+        ways = {machine.name: existing_way(machine) for machine in machines if machine.existing}
+        return {
+            name: Reached(name=name, connection=way.values(), private_key="", generation="", anchor=None)
+            for name, way in ways.items()
         }
 
     def _build_services(self, machines: Mapping[str, Machine], seeds: Mapping[str, Seed]) -> list[Service]:
@@ -86,8 +99,10 @@ class Environment(pulumi.ComponentResource):
             built = []
             for name in portion:
                 servers = [seed.servers[name] for seed in seeds.values() if name in seed.servers]
-                after = (*machines[name].ready, *(servers if rendered[name].needs_stores else ()), *before)
-                built.append(Service(machines[name].built.reached, rendered[name], passwords, after, self._inside))
+                ready = machines[name].ready if name in machines else ()
+                after = (*ready, *(servers if rendered[name].needs_stores else ()), *before)
+                adopt = None if name in machines else adopts(self._own, rendered[name].service.name)
+                built.append(Service(self._reached[name], rendered[name], passwords, after, self._inside, adopt))
             yield from built
             before = tuple(service.there for service in built)
 

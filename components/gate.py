@@ -51,6 +51,11 @@ def behind(gate: Callable[[], resources.Gate | None]) -> ResourceTransformation:
     return wait
 
 
+def own_log(site: Site, directory: Path) -> Log:
+    """Return the stack's own log of evidence; its signatures are the gate's to verify."""
+    return _log(directory, site.environment.stack)
+
+
 def alarms_of(site: Site, directory: Path) -> tuple[str, ...]:
     """Return what the report must not let anybody overlook. The gate verifies signatures; here they are taken as good.
 

@@ -14,6 +14,7 @@ from components.machine import Machine
 from components.resources import Report
 from components.seed import Seed
 from components.site import Site
+from model import topology
 from model.evidence import document_values, drawn_machines
 
 
@@ -92,16 +93,23 @@ def _restore(site: Site, name: str, seed: Seed) -> dict[str, Any]:
 
 
 def _machines(site: Site, machines: Mapping[str, Machine]) -> dict[str, Any]:
-    topology = site.environment.topology
-    roles = {drawn["name"]: ", ".join(drawn["roles"]) for drawn in drawn_machines(topology)}
+    roles = {drawn["name"]: ", ".join(drawn["roles"]) for drawn in drawn_machines(site.environment.topology)}
     return {
         machine.name: {
             "address": str(machine.address),
             "role": roles[machine.name],
-            **(_started(machines[machine.name]) if machine.name in machines else {"existing": "left alone"}),
+            **(_started(machines[machine.name]) if machine.name in machines else _existing(site, machine)),
         }
-        for machine in topology.machines
+        for machine in site.environment.topology.machines
     }
+
+
+def _existing(site: Site, machine: topology.Machine) -> dict[str, str]:
+    """Return what is done to a machine that was there before us."""
+    changed = ", ".join(each.service.name for each in site.services.get(machine.name, ()))
+    alone = ", ".join(site.left_alone.get(machine.name, ()))
+    told = f"left alone, but for its services: {changed}" if changed else "left alone"
+    return {"existing": f"{told}; not described, since its files hold a store's password: {alone}" if alone else told}
 
 
 def _started(machine: Machine) -> dict[str, Any]:

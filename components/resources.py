@@ -21,14 +21,14 @@ class Reached:
         connection: as ``model.connection.Connection.values`` has it.
         private_key: with which the controller logs in; a secret.
         generation: new whenever one of its disks is new.
-        anchor: the resource with which all that is on the machine goes.
+        anchor: the resource with which all that is on the machine goes; None where the machine is not ours.
     """
 
     name: str
     connection: Input[Values]
     private_key: Input[str]
     generation: Input[str]
-    anchor: pulumi.Resource
+    anchor: pulumi.Resource | None
 
     def inputs(self) -> dict[str, Any]:
         """Return the inputs that every kind on a machine has."""

@@ -10,7 +10,7 @@ from pulumi import Output, ResourceOptions
 
 from components import resources
 from components.resources import Reached
-from components.templates import RenderedService, marks
+from components.templates import RenderedService
 from model.packages import resting_place
 from model.tool import Tool
 
@@ -22,6 +22,8 @@ class Service(pulumi.ComponentResource):
         at: the machine.
         passwords: secrets that its files may hold, by the store's name.
         after: what must be there before.
+        adopt: on a machine that was there before us: whether the service was there as well, so that the first update
+            only takes it for what it is; None on a machine that we build.
 
     Attributes:
         there: what is there in the end.
@@ -36,11 +38,16 @@ class Service(pulumi.ComponentResource):
         passwords: Mapping[str, Output[str]],
         after: tuple[pulumi.Resource, ...],
         opts: ResourceOptions,
+        adopt: bool | None = None,
     ) -> None:
         super().__init__("understudy:components:Service", f"{at.name}-{rendered.service.name}", None, opts)
         inputs = {**service_inputs(rendered), "secrets": _secrets(rendered, passwords)}
+        options = at.options(self, *after)
+        if adopt is not None:
+            inputs["adopt"] = adopt
+            options = ResourceOptions.merge(options, ResourceOptions(protect=True, retain_on_delete=True))
         name = f"{at.name}:{rendered.service.name}"
-        self.there = resources.Service(name, at, inputs=inputs, opts=at.options(self, *after))
+        self.there = resources.Service(name, at, inputs=inputs, opts=options)
         self.register_outputs({})
 
 
@@ -83,5 +90,4 @@ def _tool(tool: Tool) -> dict[str, Any]:
 
 def _secrets(rendered: RenderedService, passwords: Mapping[str, Output[str]]) -> dict[str, Output[str]]:
     """Return the secrets whose marks the files have, by what stands between the mark's signs."""
-    stores = {store for text in rendered.files for store in marks(text.content)}
-    return {f"password of {store}": Output.secret(passwords[store]) for store in sorted(stores)}
+    return {f"password of {store}": Output.secret(passwords[store]) for store in sorted(rendered.stores)}

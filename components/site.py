@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from components import files, strict_yaml
@@ -28,7 +28,9 @@ class Site:
 
     Args:
         owner: the mark on everything that is made for the stack.
-        services: what runs on each machine, by the machine's name.
+        services: what runs on each machine, by the machine's name; also on those that exist.
+        left_alone: services on machines that exist whose files hold a store's password, by the machine's name: it is
+            not known here, or another than the one that is there.
         engines: how the engine of each store that we build is set up, by the store's name.
     """
 
@@ -37,10 +39,11 @@ class Site:
     owner: str
     services: Mapping[str, tuple[RenderedService, ...]]
     engines: Mapping[str, RenderedEngine]
+    left_alone: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def digests(self) -> dict[str, str]:
-        """Return the digest of each service that runs on machines that we build, engines of stores included."""
+        """Return the digest of each service that we put on machines, engines of stores included."""
         rendered = {each.service.name: each.digest for services in self.services.values() for each in services}
         engines = {each.service: each.digest for each in self.engines.values() if each.service}
         return dict(sorted((rendered | engines).items()))
@@ -79,9 +82,10 @@ def read_site(directory: Path, stack: str, backend_url: str, config: Mapping[str
     locks = read_package_locks(directory, services, faults)
     faults += _unknown_canaries(environment, services)
     renderer = Renderer(environment=environment, services=services, sources=sources, locks=locks, faults=faults)
-    rendered = _rendered(environment, services, renderer)
+    rendered, left_alone = _rendered(environment, services, renderer)
     engines = {store.name: renderer.engine(store) for store in built_stores(environment)}
     faults += _unknown_passwords(environment, rendered)
+    faults += _without_root(environment, rendered)
     if faults:
         raise ConfigurationError(tuple(dict.fromkeys(faults)))
     return Site(
@@ -90,22 +94,30 @@ def read_site(directory: Path, stack: str, backend_url: str, config: Mapping[str
         owner=names.owner(stack, backend_url),
         services=rendered,
         engines=engines,
+        left_alone=left_alone,
     )
 
 
 def _rendered(
     environment: Environment, services: Mapping[str, Service], renderer: Renderer
-) -> dict[str, tuple[RenderedService, ...]]:
-    """Return what runs on each machine that we build; a mirror leaves out what is for live data only."""
-    return {
-        machine.name: tuple(
+) -> tuple[dict[str, tuple[RenderedService, ...]], dict[str, tuple[str, ...]]]:
+    """Return what runs on each machine, and what is left alone there; a mirror leaves out what is for live data only.
+
+    Left alone on machines that exist is what holds the password of a store.
+    """
+    rendered: dict[str, tuple[RenderedService, ...]] = {}
+    left_alone: dict[str, tuple[str, ...]] = {}
+    for machine in environment.topology.machines:
+        every = [
             renderer.service(machine, services[name])
             for name in machine.services
             if name in services and (services[name].mirrored or not environment.mirror_of)
-        )
-        for machine in environment.topology.machines
-        if machine.existing is None
-    }
+        ]
+        alone = [each for each in every if machine.existing and each.stores]
+        rendered[machine.name] = tuple(each for each in every if each not in alone)
+        if alone:
+            left_alone[machine.name] = tuple(each.service.name for each in alone)
+    return rendered, left_alone
 
 
 def read_services(directory: Path) -> dict[str, Service]:
@@ -185,6 +197,21 @@ def _unknown_passwords(environment: Environment, services: Mapping[str, tuple[Re
         for rendered in found
         for text in rendered.files
         for store in sorted(marks(text.content) - known)
+    ]
+
+
+def _without_root(environment: Environment, services: Mapping[str, tuple[RenderedService, ...]]) -> list[Fault]:
+    """Services are put on a machine by root."""
+    return [
+        Fault(
+            file=stack_file_name(environment.stack),
+            key=f"machines.{machine.name}.existing",
+            found=f"{machine.existing.user}, who is not root, and has services: "
+            f"{', '.join(each.service.name for each in services[machine.name])}",
+            allowed="`sudo: true` (without a password), or `user: root`",
+        )
+        for machine in environment.topology.machines
+        if machine.existing and machine.existing.user != "root" and not machine.existing.sudo and services[machine.name]
     ]
 
 

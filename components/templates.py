@@ -70,6 +70,11 @@ class RenderedService:
     pages: tuple[PageCheck, ...]
     checks: tuple[CommandCheck, ...]
 
+    @property
+    def stores(self) -> frozenset[str]:
+        """Return the names of the stores whose passwords its files are to hold."""
+        return frozenset(store for text in self.files for store in marks(text.content))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderedEngine:

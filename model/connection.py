@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from model.errors import UnderstudyError
+from model.topology import Machine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +44,15 @@ class Connection:
         22
         """
         return asdict(self)
+
+
+def existing_way(machine: Machine) -> Connection:
+    """Return how a machine that was there before us is reached to change it; commands run as root there."""
+    access = machine.existing
+    assert access is not None, "it is built"
+    return Connection(
+        name=machine.name, address=access.host, port=access.port, user=access.user, sudo=access.sudo, jump=access.jump
+    )
 
 
 def connection_of(values: Mapping[str, Any]) -> Connection:

@@ -10,7 +10,7 @@ from model.connection import Connection, connection_of
 from model.errors import UnderstudyError
 from model.readers import meant, one_of
 
-_BOOT = "understudy:index:Boot"
+_BOOT, _SERVICE = "understudy:index:Boot", "understudy:index:Service"
 # Source: pulumi, sdk/go/common/resource/sig: the signature of a secret in a state.
 _SIGNATURE, _SECRET = "4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270"
 
@@ -24,25 +24,35 @@ def way_in(deployment: Mapping[str, Any], stack: str, machine: str) -> tuple[Con
         machine: the machine's name.
 
     Raises:
-        UnderstudyError: the stack has built no such machine.
+        UnderstudyError: the stack has neither built such a machine nor put a service on it.
     """
-    resources = (deployment.get("deployment") or {}).get("resources") or []
-    booted = {each["urn"].rpartition("::")[2]: each for each in resources if each.get("type") == _BOOT}
-    if machine not in booted:
+    known = _reached(deployment)
+    if machine not in known:
         raise UnderstudyError(
             where=f"stack {stack}",
-            found=f"no machine {machine} that it has built",
-            wanted=f"{one_of(booted)}{meant(machine, booted)}",
-            todo=f"Build it with `./run pulumi up -s {stack}`." if not booted else "",
+            found=f"no machine {machine} that it has built, or has put a service on",
+            wanted=f"{one_of(known)}{meant(machine, known)}",
+            todo=f"Build it with `./run pulumi up -s {stack}`." if not known else "",
         )
-    values = {**booted[machine].get("inputs", {}), **booted[machine].get("outputs", {})}
-    return connection_of(revealed(values["connection"])), str(revealed(values["private_key"]))
+    values = {**known[machine].get("inputs", {}), **known[machine].get("outputs", {})}
+    return connection_of(revealed(values["connection"])), str(revealed(values.get("private_key") or ""))
 
 
 def machine_names(deployment: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the names of the machines that a stack has built, in order."""
+    """Return the names of the machines that a stack has built, or has put services on, in order."""
+    return tuple(sorted(_reached(deployment)))
+
+
+def _reached(deployment: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return for each machine what says how it is reached: its start, or, where it was there before us, a service."""
     resources = (deployment.get("deployment") or {}).get("resources") or []
-    return tuple(sorted(each["urn"].rpartition("::")[2] for each in resources if each.get("type") == _BOOT))
+    names = [(each.get("type"), each["urn"].rpartition("::")[2], each) for each in resources]
+    services = {name.partition(":")[0]: each for kind, name, each in names if kind == _SERVICE and _inputs(each)}
+    return services | {name: each for kind, name, each in names if kind == _BOOT}
+
+
+def _inputs(resource: Mapping[str, Any]) -> bool:
+    return "connection" in (resource.get("inputs") or {})
 
 
 def revealed(value: Any) -> Any:

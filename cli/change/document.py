@@ -22,6 +22,7 @@ from cli.pulumi_state import PulumiState
 from model.change import Step
 from model.change.document import Document, Part, markdown
 from model.change.planned import SERVICE, Planned, messages, planned
+from model.connection import connection_of
 from model.errors import UnderstudyError
 from model.way_in import revealed, way_in
 from provisioners.changes.apply import observe
@@ -94,10 +95,16 @@ def _told(stack: str, deployment: Mapping[str, Any], step: Planned) -> Told | No
         part = part_of(step)
         return Told(part=part) if part else Told(words=in_words(step))
     machine = step.name.partition(":")[0]
+    existing = "adopt" in (step.after or step.before)
+    if step.operation == "delete" and existing:
+        stays = f"it stays as it is on {machine}, which is not ours, and is protected"
+        return Told(words=f"{step.name} goes: {stays}; `./run pulumi state unprotect` lets the state forget it")
     if step.operation == "delete":
         return Told(part=taken_away_part({**step.before, "connection": {"name": machine}}))
     try:
-        connection, key = way_in(deployment, stack, machine)
+        connection, key = (
+            (connection_of(step.after["connection"]), "") if existing else way_in(deployment, stack, machine)
+        )
     except UnderstudyError:
         return Told(words=f"{step.name} is made on a machine that is not there yet")
     inputs = {**step.after, "connection": connection.values(), "secrets": _secrets(deployment, step)}

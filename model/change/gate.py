@@ -102,6 +102,15 @@ def let_through(own: Log) -> dict[str, str] | None:
     return known
 
 
+def adopts(own: Log, service: str) -> bool:
+    """Return whether a service was on machines that were there before us, and only has to be taken for what it is.
+
+    It was, where it is in the baseline, or where there is none yet. A service that came later was let through.
+    """
+    baseline = next((record.body.get("services") or {} for record in own.records if record.kind == "baseline"), None)
+    return baseline is None or service in baseline
+
+
 def ever_let_through(own: Log) -> dict[str, frozenset[str]]:
     """Return every digest of each service that was ever let through: a rollout that stopped leaves older ones."""
     found: dict[str, frozenset[str]] = {}

@@ -57,6 +57,7 @@ _TOP: Mapping[str, Rule] = {
     "service": _NAME,
     "confirm_seconds": optional(number(*_SECONDS)),
     "digest": optional(TEXT),
+    "adopt": optional(FLAG),
     **dict.fromkeys(("files", "validate", "reload", "packages", "units", "secrets"), optional(_MAP)),
     "checks": optional(_LIST),
     "tool": optional(_MAP),

@@ -180,7 +180,7 @@ def change_id(inputs: Mapping[str, Any], changed: Parts) -> str:
 
     Secrets' values do not count, and neither do the time and the way to the machine.
     """
-    aside = {"connection", "private_key", "generation", "secrets", "digest"}
+    aside = {"connection", "private_key", "generation", "secrets", "digest", "adopt"}
     value = {"parts": asdict(changed), **{key: inputs[key] for key in inputs if key not in aside}}
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]

@@ -7,6 +7,7 @@ from typing import Any
 
 from model.errors import UnderstudyError
 from provisioners.changes import checked
+from provisioners.changes.adopting import refuse_other
 from provisioners.changes.apply import apply, forget, observe
 from provisioners.changes.marks import filled, hidden
 from provisioners.changes.observed import Observed
@@ -34,7 +35,9 @@ class Service:
     standing for the new file); ``reload`` (a unit by path); ``packages`` (``version``, ``sha256``, and ``source``, a
     file on this computer, by name); ``units`` (``restart_on``, paths, by unit); ``checks`` (``name``, ``command``,
     ``prints``); ``confirm_seconds``; ``digest``, of the service as Git has it; ``tool`` (``kind``, ``path``, and what
-    it may change: ``files``, ``packages``, ``units``), a Puppet manifest or an Ansible playbook among the files.
+    it may change: ``files``, ``packages``, ``units``), a Puppet manifest or an Ansible playbook among the files;
+    ``adopt``, on a machine that was there before us: whether the service was there too, and is only taken for what it
+    is.
 
     Outputs: ``change``, the id of the change that made it so; ``backup``, the directory on the machine with what was
     there before that; ``steps_done``; ``puppet``, the files that are left to a Puppet which manages them otherwise.
@@ -43,18 +46,24 @@ class Service:
     token = "understudy:index:Service"
     secret_outputs: frozenset[str] = frozenset()
     replace_on = frozenset({"service"})
-    ignored = REACH | {"validate", "reload", "checks", "confirm_seconds", "digest"}
+    ignored = REACH | {"validate", "reload", "checks", "confirm_seconds", "digest", "adopt"}
 
     def check(self, inputs: Mapping[str, Any]) -> tuple[Failure, ...]:
         """Return what is wrong with the inputs."""
         return checked.failures(inputs)
 
     def create(self, inputs: Values, say: Say) -> tuple[str, Values]:
-        """Make it as it should be.
+        """Make it as it should be; where it is adopted, it has to be so already.
 
         Raises:
-            UnderstudyError: a step failed; what was there before is back.
+            UnderstudyError: a step failed; what was there before is back. Or it is other than it was said to be.
         """
+        if inputs.get("adopt"):
+            connection, key = place(inputs, "")
+            with connect(connection, key, say, USUAL_PATIENCE_SECONDS) as shell:
+                found = observe(shell, inputs)
+                refuse_other(shell, inputs, found)
+            return f"{connection.name}:{inputs['service']}", _outputs(inputs, found, {})
         return f"{inputs['connection']['name']}:{inputs['service']}", self._make(inputs, {}, say)
 
     def read(self, identifier: str, inputs: Values, outputs: Values, say: Say) -> Real | None:
@@ -77,10 +86,22 @@ class Service:
         return Real(inputs=real, outputs=_outputs(inputs, found, outputs))
 
     def shouts(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any], *, planned: bool) -> tuple[str, ...]:
-        """Return a warning for the files that Puppet manages: they are left to it."""
+        """Return warnings: of files that Puppet manages, and are left to it; of what is to be adopted, and is other."""
+        if planned and not outputs and inputs.get("adopt") and not has_unknown(dict(inputs)):
+            return self._foretold(inputs)
         paths = [path for path in outputs.get("puppet") or () if path in (inputs.get("files") or {})]
         text = "Puppet manages {} there, and has it another way: it is left to Puppet. Take it out of one of the two."
         return tuple(text.format(path) for path in paths)
+
+    @staticmethod
+    def _foretold(inputs: Mapping[str, Any]) -> tuple[str, ...]:
+        connection, key = place(inputs, "")
+        try:
+            with connect(connection, key, lambda _: None, _PATIENCE_SECONDS) as shell:
+                refuse_other(shell, inputs, observe(shell, inputs))
+        except UnderstudyError as error:
+            return (f"REFUSED in an update: {error}",)
+        return ()
 
     def consequence(self, old: Values, inputs: Mapping[str, Any]) -> str:
         """Return what a manifest or playbook would change on the machine now; empty where a service has none."""

@@ -17,7 +17,7 @@ from cli.__main__ import main
 from cli.pulumi_state import PulumiState
 from model.connection import Connection
 from model.errors import UnderstudyError
-from model.way_in import way_in
+from model.way_in import machine_names, way_in
 from tests.doubles.sshd import Machine, keypair
 
 ROOT = Path(__file__).parents[2]
@@ -83,6 +83,16 @@ def test_a_machine_that_is_not_there() -> None:
         way_in({"deployment": {}}, "stage", "db1")
 
 
+def test_a_machine_that_was_there_before_us_is_reached_as_its_services_are() -> None:
+    connection = Connection(name="lb", address="lb.example", user="admin", sudo=True, jump="gate")
+    inputs = {"connection": connection.values(), "private_key": ""}
+    service = {"urn": "urn::understudy:index:Service::lb:web", "type": "understudy:index:Service", "inputs": inputs}
+    exported = state(Connection(name="db1", address="198.18.0.10"), "key")
+    exported["deployment"]["resources"].append(service)
+    assert way_in(exported, "prod", "lb") == (connection, "")
+    assert machine_names(exported) == ("db1", "lb")
+
+
 def test_the_command_line() -> None:
     connection = Connection(name="db1", address="198.18.0.10", user="admin", jump="gate", host_key="ssh-ed25519 AAAA")
     assert ssh.ssh_command(connection, Path("/k"), Path("/h"), ["ls", "a b"]) == [
@@ -91,6 +101,9 @@ def test_the_command_line() -> None:
         *("-o", "ProxyJump=gate", "-p", "22", "-l", "admin", "--", "198.18.0.10", "ls 'a b'"),
     ]
     assert ssh.ssh_command(connection, Path("/k"), None, [])[-1] == "198.18.0.10"
+    own = ssh.ssh_command(connection, None, None, [])
+    assert "-i" not in own
+    assert "IdentitiesOnly=yes" not in own
 
 
 def test_a_stack_that_pulumi_does_not_know(project: Path, tmp_path: Path) -> None:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from model.errors import ConfigurationError
 from tests.components.conftest import MakeSite
 from tests.components.doubles import OUTPUTS, Graph, check, run
+from tests.doubles.evidence import make_signer, put
 
 FIVE = {"lb", "app1", "app2", "db1", "db2"}
 
@@ -339,21 +341,63 @@ def test_the_outputs(stage: Graph) -> None:
     assert stage.outputs["seeds"]["shop"]["taken_at"] == "2026-11-23T01:00:00Z"
 
 
-def test_existing_machines_are_never_touched(make_site: MakeSite, project: Path) -> None:
-    existing = "      vcpus: 2\n      existing: true\n"
+def test_of_existing_machines_only_services_are_touched(make_site: MakeSite, project: Path) -> None:
+    existing = "      vcpus: 2\n      existing: {host: db.example, user: admin, sudo: true, jump: gate.example}\n"
     edits = {"Pulumi.prod.yaml": {"      vcpus: 2\n": existing, "    app: [app1, app2]\n": ""}}
     graph = run(make_site("prod", edits), project)
     assert set(graph.of("Domain")) == {"lb", "app1", "app2"}
-    touched = {item.inputs["connection"]["name"] for item in graph.resources if "connection" in item.inputs}
-    assert touched <= {"lb", "app1", "app2"}
+    there = [item for item in graph.resources if item.inputs.get("connection", {}).get("name") in ("db1", "db2")]
+    assert {item.type for item in there} == {"understudy:index:Service"}
+    for item in there:
+        assert (item.protected, item.retained, item.deleted_with) == (True, True, "")
+        assert (item.inputs["adopt"], item.inputs["private_key"], item.inputs["generation"]) == (True, "", "")
+        reached = {key: item.inputs["connection"][key] for key in ("address", "user", "sudo", "jump", "host_key")}
+        assert reached == {
+            "address": "db.example",
+            "user": "admin",
+            "sudo": True,
+            "jump": "gate.example",
+            "host_key": "",
+        }
+    built = graph.one("Service", "lb:haproxy")
+    assert (built.protected, built.retained, "adopt" in built.inputs) == (False, False, False)
     assert not graph.of("PostgresPrimary")
-    assert graph.outputs["machines"]["db1"]["existing"]
+    services = "cron, heartbeat, pgbackrest, sshd, sysctl"
+    assert graph.outputs["machines"]["db1"]["existing"] == f"left alone, but for its services: {services}"
 
 
-def test_a_prod_that_exists_whole_makes_nothing(make_site: MakeSite, project: Path) -> None:
+def test_a_service_is_adopted_only_where_it_is_in_the_baseline(make_site: MakeSite, project: Path) -> None:
     edits = {"Pulumi.prod.yaml": {"      vcpus: ": "      existing: true\n      vcpus: "}}
-    graph = run(make_site("prod", edits), project)
-    assert not [item.type for item in graph.resources if item.type.startswith("libvirt") or "connection" in item.inputs]
+    site = make_site("prod", edits)
+    anna = make_signer(project, "anna")
+    put(project, "prod", anna, "baseline", {"services": {"haproxy": "a" * 64}})
+    adopted = {name: item.inputs["adopt"] for name, item in run(site, project).of("Service").items()}
+    assert {name for name in adopted if adopted[name]} == {"lb:haproxy"}
+    assert "db1:cron" in adopted
+
+
+def test_a_prod_that_exists_whole_makes_no_machine_and_leaves_passwords_alone(
+    make_site: MakeSite, project: Path
+) -> None:
+    edits = {"Pulumi.prod.yaml": {"      vcpus: ": "      existing: true\n      vcpus: "}}
+    site = make_site("prod", edits)
+    graph = run(site, project)
+    assert not [item.type for item in graph.resources if item.type.startswith("libvirt")]
+    assert not graph.of("PostgresPrimary")
+    pages = graph.of("HttpCheck").values()
+    assert not [item for item in pages if item.inputs.get("stopping")], "nothing of theirs is stopped"
+    assert "app1:app" not in graph.of("Service")
+    assert (
+        "not described, since its files hold a store's password: app" in graph.outputs["machines"]["app1"]["existing"]
+    )
+    assert "app" not in site.digests
+
+
+def test_a_service_needs_root_on_an_existing_machine(make_site: MakeSite) -> None:
+    existing = "      vcpus: 2\n      existing: {host: db.example, user: admin}\n"
+    edits = {"Pulumi.prod.yaml": {"      vcpus: 2\n": existing, "    app: [app1, app2]\n": ""}}
+    with pytest.raises(ConfigurationError, match=r"(?s)machines.db1.existing: .*admin, who is not root.*sudo: true"):
+        make_site("prod", edits)
 
 
 def test_its_stage_is_built_all_the_same(make_site: MakeSite, project: Path) -> None:

@@ -60,7 +60,7 @@ class Machine:
     def __init__(self, name: str = "m1", more: str = "") -> None:
         self.name, self._more = name, more
         self.port = free_port()
-        self.private_key, self._authorized = keypair()
+        self.private_key, self.public_key = keypair()
         self._directory = Path(tempfile.mkdtemp(prefix="understudy-machine-"))
         self._process: subprocess.Popen[bytes] | None = None
         self.renew_host_key()
@@ -94,7 +94,7 @@ class Machine:
     def accept(self, other: Machine) -> None:
         """Let the holder of another machine's key in, too."""
         path = self.root / "etc" / "ssh" / "double_authorized_keys"
-        path.write_text(f"{self._authorized}\n{other._authorized}\n")
+        path.write_text(f"{self.public_key}\n{other.public_key}\n")
 
     def known_to_user(self, home: Path) -> None:
         """Make a home directory whose owner knows this machine's host key and has its private key."""
@@ -187,7 +187,7 @@ class Machine:
         (ssh / "sshd_config.double").write_text(_CONFIG.format(port=self.port, more=self._more))
         (ssh / "double_host_key").write_text(self._host_private)
         (ssh / "double_host_key").chmod(0o600)
-        (ssh / "double_authorized_keys").write_text(self._authorized)
+        (ssh / "double_authorized_keys").write_text(self.public_key)
         (seed / "root").mkdir()
         (seed / "root" / ".bashrc").write_text("")  # bash reads it when sshd runs it; this host's own may be slow
         passwd = Path("/etc/passwd").read_text()
