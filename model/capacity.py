@@ -83,6 +83,7 @@ class CapacityHost:
         access: how it is reached over SSH; None for this computer and for clouds.
         known_hosts: path of a file with its host key, relative to the project; empty for the user's own.
         headroom: what is left to its owner.
+        vcpus_per_core: how many processors of machines share one of its cores at most.
         hours: when it may be used; None for always.
         stacks: the stacks that may use it; empty for all.
         region: a cloud's; empty for the others.
@@ -95,6 +96,7 @@ class CapacityHost:
     access: Access | None = None
     known_hosts: str = ""
     headroom: Headroom = Headroom()
+    vcpus_per_core: int = 4
     hours: Hours | None = None
     stacks: tuple[str, ...] = ()
     region: str = ""

@@ -25,7 +25,7 @@ from model.readers import (
 from model.topology import Access
 
 FILE = "Capacity.yaml"
-COMMON_KEYS = ("headroom", "only_at_night", "stacks")
+COMMON_KEYS = ("headroom", "vcpus_per_core", "only_at_night", "stacks")
 SSH_KEYS = ("kind", "host", "port", "user", "sudo", "jump", "known_hosts")
 CLOUD_KEYS = ("kind", "region", "budget_per_month")
 _MOST_BUDGET = 1_000_000
@@ -76,7 +76,7 @@ def _read_host(place: Place, name: object, value: object, usual: Headroom) -> Ca
     required: tuple[str, ...] = ()
     optional: tuple[str, ...] = COMMON_KEYS
     if kind in CLOUDS and known != HERE:
-        required, optional = CLOUD_KEYS, COMMON_KEYS[1:]
+        required, optional = CLOUD_KEYS, COMMON_KEYS[2:]
     elif known != HERE:
         required, optional = ("host",), (*(key for key in SSH_KEYS if key != "host"), *COMMON_KEYS)
     section = read_keys(place, value, required=required, optional=optional)
@@ -91,6 +91,7 @@ def _read_host(place: Place, name: object, value: object, usual: Headroom) -> Ca
         access=access,
         known_hosts=section.read("known_hosts", read_text, rules.PATH, rules.PATH_ALLOWED) or "",
         headroom=section.read("headroom", _read_headroom, usual) or usual,
+        vcpus_per_core=section.read("vcpus_per_core", read_count, least=1, most=64) or 4,
         hours=section.read("only_at_night", _read_hours),
         stacks=section.read("stacks", read_list, _read_stack) or (),
         region=region or "",

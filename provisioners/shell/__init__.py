@@ -19,6 +19,7 @@ from provisioners.outcome import (
     Unreachable,
     WrongHostKey,
 )
+from provisioners.shell.keys import known_key
 from provisioners.shell.pool import close_all, line
 from provisioners.shell.run import Shell
 
@@ -33,6 +34,7 @@ __all__ = [
     "WrongHostKey",
     "close_all",
     "connect",
+    "known_key",
 ]
 
 USUAL_PATIENCE_SECONDS = 180.0

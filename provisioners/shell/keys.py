@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
+from pathlib import Path
 
 import paramiko
 
@@ -55,6 +57,28 @@ def public_key(connection: Connection) -> paramiko.PKey:
             where=connection.name, found=f"host_key {connection.host_key[:40]!r}", wanted="ssh-ed25519 AAAA…"
         )
     return entry.key
+
+
+def known_key(file: Path, connection: Connection) -> str:
+    """Return the host key that a file in the notation of ``known_hosts`` has for a machine.
+
+    Raises:
+        UnderstudyError: the file cannot be read, or has none.
+    """
+    name = connection.address if connection.port == 22 else f"[{connection.address}]:{connection.port}"
+    try:
+        keys: Mapping[str, paramiko.PKey] = paramiko.HostKeys(str(file)).lookup(name) or {}
+    except OSError as error:
+        raise UnderstudyError(
+            where=connection.name, found=f"{file}: {error.strerror}", wanted="a readable file of host keys"
+        ) from error
+    known = sorted(keys, key=lambda kind: kind != "ssh-ed25519")
+    if not known:
+        todo = f"On its console, compare the fingerprint of `ssh-keyscan -p {connection.port} {connection.address}`."
+        raise UnderstudyError(
+            where=connection.name, found=f"{file} has no key of {name}", wanted="its host key", todo=todo
+        )
+    return f"{known[0]} {keys[known[0]].get_base64()}"
 
 
 def private_key_of(connection: Connection, text: str) -> paramiko.PKey:

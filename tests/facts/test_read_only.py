@@ -9,7 +9,7 @@ import pytest
 
 import provisioners.facts
 from model.topology import Access
-from provisioners.facts import disks, mariadb, portrait_mariadb, portrait_postgresql, postgresql, system, tree
+from provisioners.facts import disks, host, mariadb, portrait_mariadb, portrait_postgresql, postgresql, system, tree
 from provisioners.facts.ask import as_user, complete
 from provisioners.facts.fact import Fact, Question
 from tests.facts.read_only import is_read_only
@@ -48,6 +48,7 @@ def every_fact() -> list[Question]:
         portrait_postgresql.inside(CLUSTER, ODD),
         *(portrait_mariadb.settings("/tmp/x; rm", flavour) for flavour in ("", "mysql")),
         portrait_mariadb.databases("/tmp/x; rm"),
+        host.filesystem("/var/lib; rm"),
         tree.entries(),
         tree.entries(("/srv/app; rm", "-delete", "/usr/local/lib/app/app.py")),
     ]
