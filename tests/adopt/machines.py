@@ -42,7 +42,7 @@ class AnsweringMachine(Machine):
 
     def __init__(self, simulated: Simulated, public_key: str) -> None:
         super().__init__(simulated.machine.name, "ForceCommand /usr/local/sbin/record")
-        self._simulated, self._authorized = simulated, public_key
+        self._simulated, self.public_key = simulated, public_key
 
     def _seed(self, seed: Path) -> None:
         super()._seed(seed)

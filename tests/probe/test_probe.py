@@ -54,7 +54,7 @@ def hosts(home: Path) -> Iterator[tuple[Host, ...]]:
         started = []
         for name in ("desk", "rack", "tower"):
             host = Host(name, guests=GUESTS if name == "desk" else "")
-            host._authorized = PUBLIC
+            host.public_key = PUBLIC
             started.append(stack.enter_context(host))
         yield tuple(started)
     close_all()
@@ -173,7 +173,7 @@ def out(found: ProbedHost) -> tuple[str, str]:
 
 def test_a_host_without_libvirt_gets_the_line_to_type(tmp_path: Path) -> None:
     host = Host("bare")
-    host._authorized = PUBLIC
+    host.public_key = PUBLIC
     with host:
         know(Path.home(), host)
         host.inside("rm", "/usr/local/sbin/virsh", "/usr/bin/virsh")
@@ -194,7 +194,7 @@ def test_a_libvirt_that_does_not_answer_is_told(tmp_path: Path, hosts: tuple[Hos
 
 def test_a_host_on_its_battery_is_out(tmp_path: Path) -> None:
     host = Host("laptop")
-    host._authorized = PUBLIC
+    host.public_key = PUBLIC
     with host:
         know(Path.home(), host)
         host.battery()
