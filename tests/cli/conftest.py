@@ -27,9 +27,12 @@ def project(tmp_path: Path) -> Path:
 def nothing_to_build(project: Path) -> Path:
     """Return a project whose prod exists already, every machine of it, without services: placing it touches nothing."""
     path = project / "Pulumi.prod.yaml"
-    text = (
-        path.read_text(encoding="utf-8").replace("GiB}", "GiB, existing: true}").replace("MiB}", "MiB, existing: true}")
-    )
-    before, _, rest = text.partition("  understudy:services:\n")
-    path.write_text(before + rest[rest.index("  understudy:stores:\n") :], encoding="utf-8")
+    path.write_text(all_existing(path.read_text(encoding="utf-8")), encoding="utf-8")
     return project
+
+
+def all_existing(text: str) -> str:
+    """Return prod's file with machines that all exist already, and no service on them."""
+    text = text.replace("GiB}", "GiB, existing: true}").replace("MiB}", "MiB, existing: true}")
+    before, _, rest = text.partition("  understudy:services:\n")
+    return before + rest[rest.index("  understudy:stores:\n") :]

@@ -16,6 +16,7 @@ from cli.went_round import _settled
 from model.change.digest import change_digest
 from model.evidence.chain import file_name
 from provisioners import evidence_log
+from tests.cli.conftest import all_existing
 from tests.doubles.evidence import allow, make_key
 from tests.doubles.pulumi import Project
 
@@ -149,7 +150,7 @@ def keep(anna: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callabl
     monkeypatch.setenv("PULUMI_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "test")
     file = anna / "Pulumi.prod.yaml"
-    text = file.read_text().replace("GiB}", "GiB, existing: true}").replace("MiB}", "MiB, existing: true}")
+    text = all_existing(file.read_text())
     file.write_text(text)
 
     def pulumi(*arguments: str, given: str = "") -> str:
