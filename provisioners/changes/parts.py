@@ -12,6 +12,7 @@ from model.errors import UnderstudyError
 from provisioners.changes.marks import filled
 from provisioners.changes.observed import Observed, packages_of, paths_of, touched, units_of
 from provisioners.changes.seen import Seen, left_as
+from provisioners.provider.inputs import UNIT
 
 _UNITS = ("/etc/systemd/", "/lib/systemd/", "/usr/lib/systemd/", "/usr/local/lib/systemd/", "/run/systemd/")
 
@@ -59,17 +60,42 @@ class Parts:
         return tuple(sorted({*self.enable, *self.restart, *self.reload, *self.leave}))
 
     @property
+    def described(self) -> tuple[str, ...]:
+        """Return the units whose files change.
+
+        >>> Parts(write=("/etc/systemd/system/a.service", "/etc/systemd/system/b.timer.d/c.conf", "/etc/d")).described
+        ('a.service', 'b.timer')
+        """
+        return tuple(sorted({unit for path in self.touched if (unit := _unit_of(path))}))
+
+    @property
     def of_systemd(self) -> bool:
-        """Return whether systemd has to read its units anew.
+        """Return whether systemd has to read everything anew: it cannot tell by a unit's file that it changed.
 
         >>> Parts(write=("/etc/systemd/system/a.service",)).of_systemd
+        False
+        >>> Parts(give_back=("/etc/systemd/system/a.service",)).of_systemd
         True
         """
-        return any(path.startswith(_UNITS) for path in self.touched)
+        old = any(path.startswith(_UNITS) for path in self.give_back)  # its time of change is the old one
+        return old or any(path.startswith(_UNITS) and not _unit_of(path) for path in self.touched)
 
     def __bool__(self) -> bool:
         """Return whether there is anything to do."""
         return any(getattr(self, name) for name in self.__slots__)
+
+
+def _unit_of(path: str) -> str:
+    """Return the unit that a file or a drop-in of systemd's is of; empty for another, and for a template.
+
+    >>> _unit_of("/etc/systemd/system/a@.service"), _unit_of("/etc/systemd/system/x.target.wants/a.service")
+    ('', '')
+    """
+    folder, _, name = path.rpartition("/")
+    if not path.startswith(_UNITS) or folder.endswith((".wants", ".requires")):
+        return ""
+    unit = folder.rpartition("/")[2].removesuffix(".d") if folder.endswith(".d") else name
+    return unit if UNIT.good(unit) and "@." not in unit else ""
 
 
 def parts(inputs: Mapping[str, Any], found: Observed) -> Parts:

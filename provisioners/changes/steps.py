@@ -57,7 +57,7 @@ def steps_of(inputs: Mapping[str, Any], observed: Observed) -> tuple[Step, ...]:
         *(_lay_first(change, path) for path in changed.give_back),
         *_validate(change, changed, inputs.get("validate") or {}),
         *((_place(change, changed, laid),) if changed.touched else ()),
-        *((_tell(change, changed),) if changed.units or changed.of_systemd else ()),
+        *((_tell(change, changed),) if changed.units or changed.described or changed.of_systemd else ()),
         *((applying(change, inputs["tool"]),) if changed.tool else ()),
         *(_check(change, check["name"], check["command"], check.get("prints") or "") for check in checks),
         _keep(change, changed, inputs),
@@ -171,7 +171,7 @@ def _place(change: Change, changed: Parts, laid: tuple[str, ...]) -> Step:
 
 
 def _tell(change: Change, changed: Parts) -> Step:
-    lines = texts.telling(changed.enable, changed.restart, changed.reload, changed.leave, of_systemd=changed.of_systemd)
+    lines = texts.telling(changed)
     names = ", ".join(PurePosixPath(unit).stem for unit in changed.units)
     return _fenced(change, f"tell systemd{f': {names}' if names else ''}", lines, seconds=2)
 

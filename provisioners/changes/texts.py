@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from provisioners.changes.observed import CONFIGS
+from provisioners.changes.parts import Parts
 from provisioners.commands import word, words
 
 
@@ -125,7 +126,7 @@ def arming(change: Change, seconds: int) -> tuple[str, ...]:
         "[Install]",
         "WantedBy=timers.target",
         "END",
-        "systemctl daemon-reload",
+        reading_anew((f"{change.unit}.service", f"{change.unit}.timer")),
         f"systemctl enable --quiet --no-reload -- {change.unit}.service {change.unit}.timer",
         f"systemctl restart -- {change.unit}.timer",
         f"systemctl is-active --quiet -- {change.unit}.timer",
@@ -183,25 +184,38 @@ settled() { SECONDS=0
     esac; }"""
 
 
-def telling(
-    enable: Sequence[str], restart: Sequence[str], reload: Sequence[str], leave: Sequence[str], *, of_systemd: bool
-) -> tuple[str, ...]:
+def reading_anew(units: Sequence[str]) -> str:
+    """Return the line that has systemd read its units anew, where it holds old versions of these.
+
+    To read all of them takes seconds on a slow machine, and what was never loaded is read when it is needed.
+    """
+    shown = f"systemctl show --property=NeedDaemonReload -- {words(units)}"
+    return f"case $({shown}) in *=yes*) systemctl daemon-reload ;; esac"
+
+
+def _enabling(unit: str) -> str:
+    """Return the line that enables a unit; of one that is loaded systemd knows it only after reading all anew."""
+    enable = f"-- {word(unit)}; then systemctl enable --quiet -- {word(unit)}"
+    return f"if systemctl is-active --quiet {enable}; else systemctl enable --quiet --no-reload -- {word(unit)}; fi"
+
+
+def telling(changed: Parts) -> tuple[str, ...]:
     """Return the lines that tell systemd about what changed; each unit must run in the end, and still a second later.
 
     Args:
-        enable: units that are to start at boot.
-        restart: units that are started anew.
-        reload: units that take what changed while they run.
-        leave: units that are stopped, and no longer started at boot.
-        of_systemd: whether systemd has to read its units anew.
+        changed: what changed.
     """
+    restart, reload = changed.restart, changed.reload
+    anew = "systemctl daemon-reload" if changed.of_systemd else ""
+    if changed.described and not anew:
+        anew = reading_anew(changed.described)
     told = {"restart": restart, "try-reload-or-restart": reload}
     steady = (f"settled {word(unit)}" for unit in restart)
     return (
         _SETTLED,
-        *(("systemctl daemon-reload",) if of_systemd else ()),
-        *(f"systemctl disable --quiet --now -- {word(unit)}" for unit in leave),
-        *(f"systemctl enable --quiet -- {word(unit)}" for unit in enable),
+        *((anew,) if anew else ()),
+        *(f"systemctl disable --quiet --now -- {word(unit)}" for unit in changed.leave),
+        *(_enabling(unit) for unit in changed.enable),
         *(f"systemctl {verb} -- {word(unit)} || log {word(unit)}" for verb, units in told.items() for unit in units),
         *(("sleep 1",) if restart else ()),
         *steady,

@@ -66,9 +66,11 @@ def test_machines_do_not_wait_for_each_other(stage: Graph) -> None:
 
 
 def test_services_wait_for_nothing_but_their_own_machine(make_site: MakeSite, project: Path) -> None:
-    edits = {f"services/{name}/service.yaml": {"files:\n": "rollout: {first: 0}\nfiles:\n"} for name in ("app", "sshd")}
+    edits = {
+        f"services/{name}/service.yaml": {"files:\n": "rollout: {first: 0}\nfiles:\n"} for name in ("app", "sysctl")
+    }
     stage = run(make_site("stage", edits), project)
-    for name, machine in (("lb:haproxy", "lb"), ("app1:app", "app1"), ("db1:sshd", "db1")):
+    for name, machine in (("lb:haproxy", "lb"), ("app1:app", "app1"), ("db1:sysctl", "db1")):
         before = stage.before(stage.one("Service", name))
         assert {item for item in before if item.startswith("Boot ")} == {f"Boot {machine}"}
         assert not any(item.startswith("Postgres") for item in before)
@@ -81,9 +83,8 @@ def services_before(graph: Graph, name: str) -> set[str]:
 def test_a_service_comes_to_one_machine_first_spares_before_the_active_one(stage: Graph) -> None:
     assert services_before(stage, "app2:app") == set()
     assert services_before(stage, "app1:app") == {"Service app2:app"}
-    assert services_before(stage, "db2:sshd") == set()
-    for name in ("lb", "app1", "app2", "db1"):
-        assert services_before(stage, f"{name}:sshd") == {"Service db2:sshd"}
+    assert services_before(stage, "db2:sysctl") == set()
+    assert services_before(stage, "db1:sysctl") == {"Service db2:sysctl"}
 
 
 @pytest.mark.parametrize(
@@ -98,7 +99,10 @@ def test_a_service_comes_to_one_machine_first_spares_before_the_active_one(stage
 def test_how_many_at_once_is_the_services_own(
     make_site: MakeSite, project: Path, rollout: str, waves: list[set[str]]
 ) -> None:
-    edits = {"services/sshd/service.yaml": {"files:\n": f"rollout: {rollout}\nfiles:\n"}}
+    edits = {
+        "services/sshd/service.yaml": {"files:\n": f"rollout: {rollout}\nfiles:\n"},
+        "Pulumi.prod.yaml": {"    sshd: [lb]": "    sshd: [lb, app1, app2, db1, db2]"},
+    }
     stage, before = run(make_site("stage", edits), project), set[str]()
     for wave in waves:
         assert {name: services_before(stage, f"{name}:sshd") for name in wave} == dict.fromkeys(wave, before)
@@ -333,7 +337,7 @@ def test_the_outputs(stage: Graph) -> None:
     assert stage.outputs["machines"]["db1"] == {
         "address": "10.20.0.31",
         "control_address": "198.18.7.13",
-        "role": "primary, cron, sshd, sysctl",
+        "role": "primary, cron, sysctl",
         "started": "warm",
         "why": "",
     }

@@ -122,9 +122,9 @@ def test_the_data_is_what_the_backup_holds(site: Site, stage: dict[str, Any]) ->
 
 
 def test_the_services_are_what_their_folders_say(site: Site, stage: dict[str, Any]) -> None:
-    for name in stage["machines"]:
-        settings = site.ssh(site.stage, name, "sh", "-c", "sshd -T | grep -i maxauthtries; sysctl -n vm.swappiness")
-        assert re.findall(r"^(?:maxauthtries \d+|\d+)$", settings, re.MULTILINE) == ["maxauthtries 4", "10"]
+    assert "maxauthtries 4" in site.ssh(site.stage, "lb", "sshd", "-T").splitlines()
+    for name in ("db1", "db2"):
+        assert "10" in site.ssh(site.stage, name, "sysctl", "-n", "vm.swappiness").splitlines()
     lock = (site.directory / "services/cron/packages.lock.yaml").read_text(encoding="utf-8")
     shown = site.ssh(site.stage, "db1", "dpkg-query", "--show", "cron", "cron-daemon-common")
     for name, version in re.findall(r"^(cron\S*)\t(\S+)$", shown, re.MULTILINE):
