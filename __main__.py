@@ -11,6 +11,7 @@ from components.site import read_site
 from model.configuration import KEYS
 from model.errors import UnderstudyError
 
+pulumi.log.debug = lambda *_, **__: None  # each is a question that the engine must answer: thousands, a second in all
 directory = Path(__file__).resolve().parent
 config = pulumi.Config()
 try:

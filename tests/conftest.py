@@ -9,6 +9,7 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 LONG = (
+    "tests/bench/test_hundred.py",
     *("tests/changes/test_crashes.py", "tests/changes/test_faults.py", "tests/changes/test_packages.py"),
     *("tests/changes/test_service_files.py", "tests/changes/test_service_kind.py", "tests/changes/test_tool.py"),
     *("tests/cli/test_evidence.py", "tests/damage/", "tests/facts/test_real_databases.py"),

@@ -19,12 +19,11 @@ from provisioners.provider.wire import message, plain
 
 _STORE = {"checks": [], "data_id": "1", "snapshot": "", "taken_at": "", "system_identifier": "1"}
 OUTPUTS: Mapping[str, Mapping[str, Any]] = {
-    "understudy:index:File": {},
     "understudy:index:Filesystem": {},
     "understudy:index:HttpCheck": {"ok": True, "detail": "200, 0 bytes", "seconds": 0.0},
     "understudy:index:PostgresPrimary": {**_STORE, "data_age_seconds": None, "restore_seconds": None},
     "understudy:index:PostgresReplica": {"checks": [], "lag_bytes": 0},
-    "understudy:index:Unit": {"active_state": "active"},
+    "understudy:index:Service": {"puppet": [], "change": "", "backup": "", "steps_done": 0},
 }
 """What is said of each kind that would need a machine. Keys, passwords and the report are really made."""
 
