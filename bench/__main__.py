@@ -1,4 +1,4 @@
-"""Measure and write the figures into the README: ``./run python -m bench [boots|restores|hundred|stage …]``.
+"""Measure and write the figures into the README: ``./run python -m bench [boots|restores|hundred|many …]``.
 
 Each part is written as soon as it is measured; what was measured earlier stays until it is measured again.
 """
@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import figures, previews, restores
+from bench import figures, many, previews, rehearsal, restores
 from bench.figures import Figure, Say
 from bench.table import caption, replaced, table
 from images import build
@@ -22,10 +22,13 @@ from provisioners.hypervisor import accelerator
 README = Path(__file__).parents[1] / "README.md"
 PARTS: Mapping[str, Callable[[Say], tuple[Figure, ...]]] = {
     "hundred": previews.hundred,
+    "many": many.many,
     "boots": figures.boots,
     "restores": restores.restores,
+    "rehearsal": rehearsal.rehearsal,
     "stage": previews.stage,
 }
+WITHOUT_MACHINES = ("hundred", "many")
 
 
 def main() -> int:
@@ -44,7 +47,7 @@ def main() -> int:
 def _measure(part: str, arguments: argparse.Namespace) -> bool:
     """Measure one part, and return whether that worked: one that fails does not keep the others from being measured."""
     try:
-        kind = accelerator.choose(lambda: build.ensure(_say).kernel, _say).kind if part != "hundred" else ""
+        kind = accelerator.choose(lambda: build.ensure(_say).kernel, _say).kind if part not in WITHOUT_MACHINES else ""
         if part == "restores" and arguments.mebibytes:
             measured = restores.restores(_say, mebibytes=arguments.mebibytes)
         else:

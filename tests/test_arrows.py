@@ -17,7 +17,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
     "provisioners": frozenset({"model", "images"}),  # an image is built where it is missing
     "images": frozenset({"model"}),
     "cli": frozenset({"model", "components", "provisioners", "images"}),
-    "bench": frozenset({"model", "components", "provisioners", "images", "cli"}),
+    "bench": frozenset({"model", "components", "provisioners", "images", "cli", "tests"}),  # tests: sshds as machines
     "services": frozenset(),
 }
 """Each room, and the other rooms that it may import."""

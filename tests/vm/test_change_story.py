@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from bench.rehearsal import allow_own_key
 from bench.site import Site
 
 pytestmark = pytest.mark.vm
@@ -32,19 +30,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield site
     finally:
         site.end(site.stage, site.prod)
-
-
-def allow_own_key(site: Site, home: Path) -> None:
-    """Give the operator a home with an SSH key that may sign evidence."""
-    site.environment.setdefault("XDG_CACHE_HOME", f"{os.environ['HOME']}/.cache")
-    site.environment["HOME"] = str(home)
-    (home / ".ssh").mkdir(mode=0o700)
-    key = home / ".ssh" / "id_ed25519"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
-    (site.directory / "evidence").mkdir(exist_ok=True)
-    public = " ".join(key.with_suffix(".pub").read_text(encoding="utf-8").split()[:2])
-    line = f'operator@shop.example namespaces="understudy-evidence" {public}\n'
-    (site.directory / "evidence" / "allowed_signers").write_text(line, encoding="utf-8")
 
 
 def most_connections(site: Site, stack: str) -> str:
