@@ -366,7 +366,7 @@ def test_of_existing_machines_only_services_are_touched(make_site: MakeSite, pro
     built = graph.one("Service", "lb:haproxy")
     assert (built.protected, built.retained, "adopt" in built.inputs) == (False, False, False)
     assert not graph.of("PostgresPrimary")
-    services = "cron, heartbeat, pgbackrest, sshd, sysctl"
+    services = "cron, heartbeat, pgbackrest, sysctl"
     assert graph.outputs["machines"]["db1"]["existing"] == f"left alone, but for its services: {services}"
 
 
