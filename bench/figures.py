@@ -83,7 +83,7 @@ def boots(say: Say, runs: int = 3) -> tuple[Figure, ...]:
     image = build.ensure(say)
     figures: list[Figure] = []
     with room(say) as directory:
-        for title, sizes in (("one machine", (ONE,)), ("five machines", FIVE)):
+        for title, sizes in (("one machine", (ONE,)), ("five machines with nothing on them", FIVE)):
             taken: dict[str, list[float]] = {"bare": [], "warm": [], "cold": [], "bare one": []}
             sites = {way: _site(directory / f"{len(sizes)}{way}", sizes, way == "warm") for way in ("warm", "cold")}
             for turn in range(runs):

@@ -28,11 +28,17 @@ def hundred(say: Say, runs: int = 5) -> tuple[Figure, ...]:
 
 
 def stage(say: Say, runs: int = 3) -> tuple[Figure, ...]:
-    """Measure the preview of the sample's whole stage."""
+    """Measure the whole sample stage, once from nothing to the last check, and its preview when nothing is to do."""
     with room(say) as directory:
         site = Site(directory)
         say("building the stage")
-        site.pulumi("up", site.stage)
+        site.run("understudy", "place", "-s", site.stage)
+        whole = medians(1, {"up": partial(site.pulumi, "up", site.stage)})["up"]
+        restore = float(site.outputs(site.stage)["seeds"]["shop"]["restore_seconds"])
         preview = partial(site.pulumi, "preview", site.stage, "--expect-no-changes")
         taken = medians(runs, {"ours": preview})
-    return (Figure(name="preview of the sample stage, nothing to do", ours=taken["ours"]),)
+    return (
+        Figure(name="the whole sample stage, services and checks: `up` from nothing", ours=whole),
+        Figure(name="– of it the restore, with its checks", ours=restore),
+        Figure(name="preview of the sample stage, nothing to do", ours=taken["ours"]),
+    )
