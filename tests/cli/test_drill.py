@@ -25,7 +25,7 @@ from cli.pins import labelled_pin
 from model.drilling import in_utc
 from model.placement import Accelerator, PinnedSeed, PlacedMachine, Placement
 from provisioners.report.page import report_html
-from tests.damage.ways import cut_short, flip, largest_bundle
+from tests.damage.ways import WAYS, Way, cut_short, flip, largest_bundle
 from tests.report.values import document
 
 ROOT = Path(__file__).parents[2]
@@ -312,6 +312,25 @@ def test_what_could_not_run_is_red_and_written_down(
     assert words in line["fault"]
     assert words in stage.page()
     assert [each.fault for each in read_history(stage.directory, "stage")] == [line["fault"]]
+
+
+@pytest.mark.parametrize("way", [way for way in WAYS if way.flaw], ids=lambda way: way.name)
+def test_what_a_look_at_the_repository_finds_is_red_before_anything_is_done(
+    stage: Stage, way: Way, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The two ways that only the restore finds are with the rest of them, in `tests/damage`."""
+    assert stage.drill() == 0
+    before, newest = stage.pin(), stage.labels[-1]
+    stage.up(code=1, printed="error: it was tried")
+    way.damage(stage.repository, newest)
+    assert stage.drill() == 1
+    line = stage.lines()[-1]
+    for words in (words.replace("that was pinned", "that was pinned or drilled before") for words in way.names):
+        assert words in line["fault"]
+        assert words in stage.page()
+    assert (line["ok"], line["recovery_seconds"], line["restores"]) == (False, None, [])
+    assert "RED" in capsys.readouterr().out.splitlines()[-1]
+    assert stage.pin() == before
 
 
 def test_one_that_is_stopped_is_red_and_lets_pulumi_end_in_order(stage: Stage) -> None:
