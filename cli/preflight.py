@@ -13,6 +13,7 @@ from pathlib import Path
 
 from cli.adopted import refuse_others
 from cli.arguments import add_stack, project_directory, short_stack
+from cli.change._rollout import failed_of, read_note, take_back_all, take_note
 from cli.files import load_environment, read_lock, write_lock
 from cli.place import lines, place
 from cli.pulumi_state import PulumiState
@@ -56,17 +57,23 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     mirrored = _is_mirror(directory, stack)
     gated = not mirrored and has_log(directory, stack)
+    if arguments.verb != "up" and failed_of(read_note(stack)):
+        say(f"a change that failed is not taken back on all machines yet: ./run understudy change resume -s {stack}")
     if arguments.verb not in CLEARED:
         _prepare(directory, stack, arguments.verb, None)
         if gated:
             with PulumiState(directory, stack) as state:
                 look_round(directory, state, say, act=False)
         return 0
+    if arguments.verb == "up" and not take_back_all(directory, stack, say):
+        return 1
     with PulumiState(directory, stack) as state:  # Pulumi writes it out while the files are read
         _prepare(directory, stack, arguments.verb, None if mirrored else state)
         if gated:
             look_round(directory, state, say, act=True)
         clear(state, names.owner(stack, backend_url(os.environ)), mirrored=mirrored)
+        if arguments.verb == "up":
+            take_note(stack, state.exported)
     return 0
 
 

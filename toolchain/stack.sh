@@ -133,9 +133,13 @@ run_pulumi() {
     choose_passphrase "${stack##*/}"
     begin "$verb" "${stack##*/}"
     case " $*" in
-    *' -c'* | *' --config'*) exec "$@" ;; # -c saves into the file: it has to be the real one
-    *) exec "$@" --config-file "$(copy_of_configuration "${stack##*/}")" ;;
+    *' -c'* | *' --config'*) ;; # -c saves into the file: it has to be the real one
+    *) set -- "$@" --config-file "$(copy_of_configuration "${stack##*/}")" ;;
     esac
+    if [ "$verb" = up ] && [ -e "$ROOT/cli/up.py" ]; then
+        set -- python -m cli up --stack "${stack##*/}" -- "$@"
+    fi
+    exec "$@"
 }
 
 # begin VERB STACK: one at a time for each stack. The lock is let go when Pulumi has taken over this process: from then

@@ -69,6 +69,16 @@ def apply(
     return Applied(backup=backup, steps_done=len(steps))
 
 
+def end_open(shell: Shell, service: str) -> None:
+    """Take a change back that somebody left open, if there is one. The machine must be locked.
+
+    Raises:
+        UnderstudyError: it was not taken back.
+    """
+    if shell.run(("test", "-L", f"{CONFIGS}/.open/{service}"), check=False).code == 0:
+        _end_left_over(shell, service)
+
+
 def _end_left_over(shell: Shell, service: str) -> None:
     shell.say(f"{service} on {shell.connection.name}: taking back a change that was left open")
     done = shell.run(scripted("service_left_over", service), check=False, timeout_seconds=SECONDS)
@@ -188,8 +198,7 @@ def forget(shell: Shell, service: str) -> None:
         UnderstudyError: something could not be put back.
     """
     first = f"{CONFIGS}/{service}/original"
-    if shell.run(("test", "-e", f"{CONFIGS}/.open/{service}"), check=False).code == 0:
-        _end_left_over(shell, service)
+    end_open(shell, service)
     if shell.run(("test", "-e", f"{first}/back-out.sh"), check=False).code == 0:
         done = shell.run(("bash", f"{first}/back-out.sh"), check=False, timeout_seconds=SECONDS)
         _require_back(shell, service, done, "the service")

@@ -189,6 +189,21 @@ def test_preflight_comes_first_and_stops_what_it_refuses(ready: Clone) -> None:
     assert not [call for call in ready.called() if call.startswith("up")]
 
 
+def test_an_up_goes_through_the_command_that_takes_back_what_failed(ready: Clone) -> None:
+    (ready.root / "cli").mkdir()
+    for name in ("__init__", "preflight", "up"):
+        (ready.root / f"cli/{name}.py").touch()
+    (ready.root / "cli/__main__.py").write_text("import sys; print(sys.argv[1:])\n")
+    done = ready.run("pulumi", "up", "-s", "stage", "--continue")
+    preflight, up = done.stdout.splitlines()
+    assert preflight == "['preflight', '--stack', 'stage', 'up']"
+    assert up.startswith(
+        "['up', '--stack', 'stage', '--', 'pulumi', 'up', '-s', 'stage', '--continue', '--config-file'"
+    )
+    ready.run("pulumi", "destroy", "-s", "stage")
+    assert ready.called()[-1].startswith("destroy -s stage")
+
+
 def test_without_a_stack_an_up_is_a_question(ready: Clone) -> None:
     ready.program("pulumi", '#!/bin/sh\n[ "$1" = version ] && echo v3.259.0 && exit\nexit 1\n')
     done = ready.run("pulumi", "up")
