@@ -19,6 +19,7 @@ from cli.place import lines, place
 from cli.pulumi_state import PulumiState
 from cli.went_round import has_log, look_round
 from components.files import backend_url, read_package_lock, stack_files
+from components.site import read_described
 from model import names
 from model.configuration import stack_file_name
 from model.environment import Environment
@@ -52,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Prepare a stack for one command of Pulumi."""
     directory, stack = project_directory(arguments.cwd), short_stack(arguments.stack)
     if not arguments.verb:
-        load_environment(directory, stack)
+        read_described(directory, stack, None)
         print(f"no faults in what describes stack {stack}")
         return 0
     mirrored = _is_mirror(directory, stack)

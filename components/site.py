@@ -69,6 +69,33 @@ def read_site(directory: Path, stack: str, backend_url: str, config: Mapping[str
         ConfigurationError: with every fault of every file.
         UnderstudyError: the stack was not placed yet.
     """
+    described = read_described(directory, stack, config)
+    return Site(
+        environment=described.environment,
+        placement=_placement(directory, described.environment),
+        owner=names.owner(stack, backend_url),
+        services=described.services,
+        engines=described.engines,
+        left_alone=described.left_alone,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Described:
+    """What the files say of a stack, before it is placed; as in `Site`."""
+
+    environment: Environment
+    services: Mapping[str, tuple[RenderedService, ...]]
+    engines: Mapping[str, RenderedEngine]
+    left_alone: Mapping[str, tuple[str, ...]]
+
+
+def read_described(directory: Path, stack: str, config: Mapping[str, str | None] | None) -> Described:
+    """Return what the files say of a stack: its own, and the folders of ``services/``.
+
+    Raises:
+        ConfigurationError: with every fault of every file.
+    """
     faults: list[Fault] = []
     services: Mapping[str, Service] = {}
     environment: Environment | None = None
@@ -88,14 +115,7 @@ def read_site(directory: Path, stack: str, backend_url: str, config: Mapping[str
     faults += _without_root(environment, rendered)
     if faults:
         raise ConfigurationError(tuple(dict.fromkeys(faults)))
-    return Site(
-        environment=environment,
-        placement=_placement(directory, environment),
-        owner=names.owner(stack, backend_url),
-        services=rendered,
-        engines=engines,
-        left_alone=left_alone,
-    )
+    return Described(environment=environment, services=rendered, engines=engines, left_alone=left_alone)
 
 
 def _rendered(

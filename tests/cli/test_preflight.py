@@ -254,6 +254,9 @@ def test_a_network_that_came_later_is_told(nothing_to_build: Path, monkeypatch: 
 
 
 def test_without_a_verb_it_only_checks(nothing_to_build: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["preflight", "-s", "stage", "-C", str(nothing_to_build)]) == 1
+    assert "services/app/service.yaml: the file: found no such file" in capsys.readouterr().err
+    shutil.rmtree(nothing_to_build / "services")
     assert main(["preflight", "-s", "stage", "-C", str(nothing_to_build)]) == 0
     assert "no faults" in capsys.readouterr().out
     assert not list(nothing_to_build.glob("Placement.*"))
