@@ -144,7 +144,12 @@ def _section(file: StackFile, faults: list[Fault]) -> Section:
     """Return a file's keys. Where its notation is faulty a key may be missing for that reason: then none is missed."""
     faults.extend(file.faults)
     required = () if "mirror" in file.config or file.faults else REQUIRED
-    section = read_keys(Place(file.name, (), faults), file.config, required=required, optional=KEYS)
+    section = read_keys(
+        Place(file.name, (), faults),
+        file.config,
+        required=required,
+        optional=[key for key in KEYS if key not in required],
+    )
     mirrors = "mirror" in file.config
     for key in TOPOLOGY_KEYS:
         if mirrors and key in file.config:

@@ -102,6 +102,28 @@ def test_a_version_of_its_own_is_welcome_with_an_image_of_its_own() -> None:
     assert environment(texts).topology.stores[-1].version == "13"
 
 
+def test_an_unknown_key_is_answered_with_each_known_one_once() -> None:
+    for stack, text in VALID.items():
+        texts = {**VALID, stack: text.replace("config:", "config:\n  understudy:colour: red", 1)}
+        with pytest.raises(ConfigurationError) as raised:
+            environment(texts, stack)
+        (fault,) = raised.value.faults
+        assert (fault.file, fault.key, fault.found) == (f"Pulumi.{stack}.yaml", "colour", "an unknown key")
+        assert fault.allowed == f"one of {', '.join(sorted(set(KEYS)))}"
+
+
+def test_pulumis_own_description_of_the_keys_is_the_readers() -> None:
+    described = yaml.safe_load((ROOT / "Pulumi.yaml").read_text(encoding="utf-8"))["config"]
+    assert set(described) == set(KEYS)
+    defaults = {key: each["default"] for key, each in described.items()}
+    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in defaults.items()}
+    file = with_pulumi_values(stack_file("Pulumi.prod.yaml", VALID["prod"]), texts)
+    assert file.config == {"capacity": "here", "warm_start": "true"}, "any other default says that the key is not given"
+    told = {key: each["description"] for key, each in described.items()}
+    wanted = {"protect": ["true", "false"], "seed": ["newest", "empty"], "stores": ["expected_tables", "backup"]}
+    assert {key: [word for word in words if word in told[key]] for key, words in wanted.items()} == wanted
+
+
 @pytest.mark.parametrize("case", TABLE, ids=[case["name"] for case in TABLE])
 def test_wrong_configuration(case: dict[str, Any]) -> None:
     file = case.get("in", "prod")
