@@ -93,7 +93,10 @@ def _restore(site: Site, name: str, seed: Seed) -> dict[str, Any]:
 
 
 def _machines(site: Site, machines: Mapping[str, Machine]) -> dict[str, Any]:
-    roles = {drawn["name"]: ", ".join(drawn["roles"]) for drawn in drawn_machines(site.environment.topology)}
+    roles = {
+        drawn["name"]: ", ".join([*drawn["roles"], *(["spare"] if drawn["spare"] else [])])
+        for drawn in drawn_machines(site.environment.topology)
+    }
     return {
         machine.name: {
             "address": str(machine.address),

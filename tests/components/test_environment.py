@@ -341,6 +341,8 @@ def test_the_outputs(stage: Graph) -> None:
         "started": "warm",
         "why": "",
     }
+    roles = {name: machine["role"] for name, machine in stage.outputs["machines"].items()}
+    assert (roles["app1"], roles["app2"]) == ("application", "application, spare")
     assert stage.outputs["accelerator"] == "tcg: no hardware virtualisation that works"
     assert stage.outputs["seeds"]["shop"]["taken_at"] == "2026-11-23T01:00:00Z"
 
