@@ -53,14 +53,16 @@ def run(arguments: argparse.Namespace) -> int:
     _refuse_existing(path, force=arguments.force)
     accesses = [_access(text, arguments) for text in dict.fromkeys(arguments.hosts)]
     services = read_services(directory)
-    facts, errors = read_all(accesses)
+    files = service_files(services)
+    facts, errors = read_all(accesses, tuple(sorted({path for paths in files.values() for path in paths})))
     for error in errors:
         print(f"understudy adopt: {error}", file=sys.stderr)
     if errors:
         _show_read(facts)
         print(f"{path.name} was not written: {len(errors)} of {len(accesses)} could not be read.", file=sys.stderr)
         return 1
-    adoption = adopt(facts, stack=stack, units=unit_services(services), known_services=service_names(directory))
+    units, known = unit_services(services), service_names(directory)
+    adoption = adopt(facts, stack=stack, units=units, files=files, known_services=known)
     _refuse_existing(path, force=arguments.force)
     write_whole(path, file_text(adoption, command=_command(arguments)), mode=0o644)
     print("\n".join(summary(adoption, path.name, stack)))
@@ -96,11 +98,16 @@ def _access(text: str, arguments: argparse.Namespace) -> Access:
     return Access(host=match["host"], port=port, user=user, sudo=arguments.sudo and user != "root", jump=arguments.jump)
 
 
-def read_all(accesses: Sequence[Access]) -> tuple[list[HostFacts], list[UnderstudyError]]:
-    """Read all machines at once, and return what they told and why others did not, both in the machines' order."""
+def read_all(accesses: Sequence[Access], paths: tuple[str, ...] = ()) -> tuple[list[HostFacts], list[UnderstudyError]]:
+    """Read all machines at once, and return what they told and why others did not, both in the machines' order.
+
+    Args:
+        accesses: how they are reached.
+        paths: which files are looked for.
+    """
     facts, errors = [], []
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
-        for answer in pool.map(_read_or_error, accesses):
+        for answer in pool.map(lambda access: _read_or_error(access, paths), accesses):
             if isinstance(answer, HostFacts):
                 facts.append(answer)
             else:
@@ -108,19 +115,19 @@ def read_all(accesses: Sequence[Access]) -> tuple[list[HostFacts], list[Understu
     return facts, errors
 
 
-def _read_or_error(access: Access) -> HostFacts | UnderstudyError:
+def _read_or_error(access: Access, paths: tuple[str, ...]) -> HostFacts | UnderstudyError:
     try:
-        return _read(access)
+        return _read(access, paths)
     except UnderstudyError as error:
         return error
 
 
-def _read(access: Access) -> HostFacts:
+def _read(access: Access, paths: tuple[str, ...]) -> HostFacts:
     # Commands run as who logs in: the questions themselves say which of them need sudo.
     connection = Connection(name=access.host, address=access.host, port=access.port, user=access.user, jump=access.jump)
     print(f"{access.host}: reading ...", file=sys.stderr)
     with connect(connection, "", lambda _: None, _PATIENCE_SECONDS) as shell:
-        facts = read_host(access, lambda argv: run_there(shell, argv))
+        facts = read_host(access, lambda argv: run_there(shell, argv), paths)
     print(f"{access.host}: read", file=sys.stderr)
     return facts
 
@@ -140,6 +147,12 @@ def unit_services(services: Mapping[str, Service]) -> dict[str, str]:
     brought = (Path(file.path) for service in services.values() for file in service.files)
     units = {path.name: "" for path in brought if str(path).startswith(_UNIT_DIRECTORY)}
     return units | {unit.unit: service.name for service in services.values() for unit in service.units}
+
+
+def service_files(services: Mapping[str, Service]) -> dict[str, tuple[str, ...]]:
+    """Return the files of each of the site's services that runs no unit; stores bring the services of engines."""
+    silent = [service for service in services.values() if not service.units and not service.engine]
+    return {each.name: tuple(file.path for file in each.files if not file.absent) for each in silent}
 
 
 def _command(arguments: argparse.Namespace) -> str:
@@ -167,6 +180,7 @@ def summary(adoption: Adoption, file: str, stack: str) -> list[str]:
             sizes = f"{machine['vcpus']} processors, {machine['memory']}"
             lines.append(f"{name:{width}}  {machine['address']}  {sizes}{_roles(adoption, name)}")
     lines.append(f"Written: {file}")
+    lines += [f"Not in it: {remark.text}" for remark in adoption.remarks if not remark.path]
     return lines + _open_lines(adoption.questions(), file, stack)
 
 

@@ -185,6 +185,7 @@ class HostFacts:
         installed_mib: what the firmware says is installed; None without privilege or firmware tables.
         system: its distribution, such as ``debian 12``.
         units: services that run and timers that wait.
+        files: those that were looked for and are there.
         unread: what could not be read.
     """
 
@@ -201,6 +202,7 @@ class HostFacts:
     hosts: tuple[KnownHost, ...] = ()
     listeners: tuple[Listener, ...] = ()
     units: tuple[Unit, ...] = ()
+    files: tuple[str, ...] = ()
     servers: tuple[Server, ...] = ()
     repositories: tuple[Repository, ...] = ()
     proxied: tuple[ProxyServer, ...] = ()

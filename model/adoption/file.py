@@ -57,7 +57,9 @@ def file_text(adoption: Adoption, *, command: str) -> str:
             f"# {count} open: each is marked QUESTION and has {scalar(ASKED)}, or a value that is not taken yet."
         )
     lines += [
-        "# Sizes have units: MiB, GiB, TiB. Machines that exist are never created, changed or destroyed.",
+        "# Sizes have units: MiB, GiB, TiB. Machines that exist are never created or destroyed;",
+        "# of what is on them, only the services listed below are changed.",
+        *(f"# {remark.text}" for remark in remarks[()]),
         "config:",
     ]
     for key, value in adoption.config.items():

@@ -15,7 +15,7 @@ class Remark:
     """A comment at a key.
 
     Args:
-        path: the keys that lead to it, such as ``("machines", "db1", "memory")``.
+        path: the keys that lead to it, such as ``("machines", "db1", "memory")``; none for the whole file.
         text: one line.
         asked: whether it is a question, which must be answered before the file can be used.
     """

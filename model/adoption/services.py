@@ -26,13 +26,18 @@ _SYSTEM = re.compile(
 
 
 def services(
-    hosts: Sequence[Host], units: Mapping[str, str], known: Collection[str], remarks: Remarks
+    hosts: Sequence[Host],
+    units: Mapping[str, str],
+    files: Mapping[str, Collection[str]],
+    known: Collection[str],
+    remarks: Remarks,
 ) -> dict[str, list[str]]:
     """Return the services, each with its machines.
 
     Args:
         hosts: the machines.
         units: the site's services by the name of each of their units; empty text for a unit that needs no question.
+        files: the files of each of the site's services that runs no unit: who has them all has the service.
         known: names of the services that the site has.
         remarks: takes questions and notes.
     """
@@ -41,10 +46,14 @@ def services(
     for host in hosts:
         names = _strangers(host, units)
         own = {units[unit.name] for unit in host.facts.units if units.get(unit.name)}
+        own |= {name for name, paths in files.items() if paths and set(paths) <= set(host.facts.files)}
         for name in own | (names & set(known)):
             found[name].append(host.name)
         for name in names - set(known):
             strange[name].append(host.name)
+    told = {*found, *units.values(), *(name for name, paths in files.items() if paths)}
+    for name in sorted(set(known) - told):
+        remarks.note((), f"services/{name}: no machine tells whether it has it. Add it under services where it is.")
     for name in sorted(strange):
         path = ("services", name)
         text = f"{name} runs on {listed(strange[name])}. Make the folder services/{name}, or take this line out."

@@ -34,7 +34,12 @@ class Adoption:
 
 
 def adopt(
-    all_facts: Sequence[HostFacts], *, stack: str, units: Mapping[str, str], known_services: Collection[str]
+    all_facts: Sequence[HostFacts],
+    *,
+    stack: str,
+    units: Mapping[str, str],
+    files: Mapping[str, Collection[str]],
+    known_services: Collection[str],
 ) -> Adoption:
     """Return the configuration of machines that exist.
 
@@ -42,6 +47,7 @@ def adopt(
         all_facts: what each machine told; at least one.
         stack: the stack that the file will describe, such as ``prod``.
         units: the site's services by the name of each of their units.
+        files: the files of each of the site's services that runs no unit.
         known_services: names of the services that the site has.
     """
     remarks = Remarks()
@@ -53,7 +59,8 @@ def adopt(
         "domain": network.domain(hosts, remarks),
         "machines": {host.name: _machine(host, plan, remarks) for host in hosts},
     }
-    config["services"] = services.services(hosts, units, known_services, remarks)
+    config["services"] = services.services(hosts, units, files, known_services, remarks)
+    remarks.note((), "pages: no machine tells which pages must come. Add those that `up` shall ask for.")
     config["stores"] = stores.stores(hosts, remarks)
     config = {key: value for key, value in config.items() if value}
     _ask_faults(config, stack, known_services, remarks)

@@ -76,15 +76,16 @@ def _reason(result: Result) -> str:
     return (telling[0] if telling else said[-1])[:300] if said else ""
 
 
-def read_host(access: Access, run: Callable[[tuple[str, ...]], Result]) -> HostFacts:
+def read_host(access: Access, run: Callable[[tuple[str, ...]], Result], paths: tuple[str, ...] = ()) -> HostFacts:
     """Return what a machine tells about itself.
 
     Args:
         access: how it is reached.
         run: runs a command there, whatever its exit code.
+        paths: which files are looked for.
     """
     asking = Asking(access, run)
-    facts = gather(access, asking.answer)
+    facts = gather(access, asking.answer, paths)
     if not asking.refused:
         return facts
     return replace(facts, unread=(Unread(fact="root's view", reason=asking.refused), *facts.unread))

@@ -48,12 +48,13 @@ class Questions:
         return default
 
 
-def gather(access: Access, answer: Answer) -> HostFacts:
+def gather(access: Access, answer: Answer, paths: tuple[str, ...] = ()) -> HostFacts:
     """Return everything that a machine tells.
 
     Args:
         access: how it is reached.
         answer: runs a fact's command there and returns its output; raises NoAnswerError where there is none.
+        paths: which files are looked for.
     """
     questions = Questions(answer)
     listeners = questions.ask(network.LISTENERS, ())
@@ -74,6 +75,7 @@ def gather(access: Access, answer: Answer) -> HostFacts:
         hosts=questions.ask(network.HOSTS, ()),
         listeners=listeners,
         units=units,
+        files=questions.ask(system.present(paths), ()) if paths else (),
         servers=tuple(
             _placed(questions, server)
             for server in (*_postgresql(questions, listeners, sockets), *_mariadb(questions, listeners, sockets, units))

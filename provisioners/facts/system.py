@@ -6,7 +6,7 @@ import re
 import shlex
 
 from model.facts import Unit
-from provisioners.facts.fact import Fact
+from provisioners.facts.fact import ROOT, Fact
 
 _UNIT = re.compile(r"^[A-Za-z0-9:_.\\@-]+\.(?:service|timer)$")
 
@@ -74,6 +74,12 @@ def parse_kernel(output: str) -> tuple[str, str]:
     """
     release, architecture = output.split()
     return release, architecture
+
+
+def present(paths: tuple[str, ...]) -> Fact[tuple[str, ...]]:
+    """Return the question which of these paths exist."""
+    argv = ("ls", "-d", "--", *paths)
+    return Fact(name="services' files", argv=argv, parse=lambda out: tuple(out.splitlines()), user=ROOT, codes=(0, 2))
 
 
 # Whose login or connection it is, is no part of a configuration.

@@ -49,7 +49,8 @@ class AnsweringMachine(Machine):
         programs, answers = seed / "usr" / "local" / "sbin", seed / "etc" / "answers"
         programs.mkdir(parents=True)
         answers.mkdir()
-        gather(self._simulated.access, self._simulated.answer)
+        paths = tuple(sorted({path for paths in self._simulated.files.values() for path in paths}))
+        gather(self._simulated.access, self._simulated.answer, paths)
         for question in tuple(self._simulated.asked):
             (programs / question.argv[0]).write_text(_ANSWER)
             with suppress(NoAnswerError):

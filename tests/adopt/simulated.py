@@ -38,12 +38,14 @@ class Simulated:
         topology: whose machine it is.
         machine: which one.
         units: the units of each service of the site.
+        files: the files of each service of the site that runs no unit.
         control: its number in the control network.
     """
 
     topology: Topology
     machine: Machine
     units: Mapping[str, tuple[str, ...]]
+    files: Mapping[str, tuple[str, ...]]
     control: int = 10
     asked: list[Question] = field(default_factory=list)
 
@@ -73,6 +75,7 @@ class Simulated:
             "ss": lambda: self._ss(question),
             "systemctl": lambda: self._systemctl(question),
             "grep": lambda: self._grep(question),
+            "ls": lambda: self._ls(question),
             "cat": lambda: self._cat(question.argv[-1]),
         }
         if program not in answers:
@@ -96,6 +99,10 @@ class Simulated:
         lines = ["127.0.0.1 localhost", "::1 localhost ip6-localhost"]
         lines += [f"{each.address} {each.name}.{self.topology.domain} {each.name}" for each in self.topology.machines]
         return "\n".join(lines)
+
+    def _ls(self, question: Question) -> str:
+        there = {path for name in self.machine.services for path in self.files.get(name, ())}
+        return "".join(f"{path}\n" for path in question.argv[3:] if path in there)
 
     def _lsblk(self) -> str:
         rows = ['NAME="sr0" KNAME="sr0" TYPE="rom" SIZE="1073741312" FSTYPE="" MOUNTPOINT="" PKNAME=""']

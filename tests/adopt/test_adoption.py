@@ -36,7 +36,8 @@ from model.readers import plain_key
 from model.topology import Access
 
 GIB = 1024**3
-KNOWN = frozenset({"haproxy", "app", "heartbeat"})
+KNOWN = frozenset({"haproxy", "app", "heartbeat", "sshd", "limits", "tools"})
+FILES = {"sshd": ("/etc/ssh/sshd_config.d/a.conf",), "limits": ("/etc/limits.d/a", "/etc/limits.d/b"), "tools": ()}
 UNITS = {
     "haproxy.service": "haproxy",
     "app.service": "app",
@@ -95,7 +96,7 @@ def replica_of(upstream: str, **more: Any) -> Server:
 
 def adopted(*facts: HostFacts) -> Adoption:
     """Adopt machines, and check what always holds: the questions' keys are refused, no others; the file can be read."""
-    adoption = adopt(facts, stack="prod", units=UNITS, known_services=KNOWN)
+    adoption = adopt(facts, stack="prod", units=UNITS, files=FILES, known_services=KNOWN)
     assert refused(adoption) == {".".join(plain_key(key) for key in each.path) for each in adoption.questions()}
     file = stack_file("Pulumi.prod.yaml", file_text(adoption, command="understudy adopt x"))
     assert not file.faults
@@ -125,6 +126,16 @@ def questions(adoption: Adoption) -> dict[str, str]:
 
 def notes(adoption: Adoption) -> str:
     return "\n".join(f"{remark.key}: {remark.text}" for remark in adoption.remarks if not remark.asked)
+
+
+def test_a_service_that_runs_no_unit_is_told_by_its_files_or_not_at_all() -> None:
+    adoption = adopted(
+        host("a", "10.0.0.1/24", files=("/etc/ssh/sshd_config.d/a.conf", "/etc/limits.d/a")),
+        host("b", "10.0.0.2/24", files=("/etc/limits.d/a", "/etc/limits.d/b")),
+    )
+    assert at(adoption, "services") == {"limits": ["b"], "sshd": ["a"]}
+    assert "services/tools: no machine tells whether it has it." in notes(adoption)
+    assert "services/sshd" not in notes(adoption)
 
 
 def test_primary_and_replica_become_one_store() -> None:

@@ -21,7 +21,7 @@ from provisioners.shell import close_all
 from tests.adopt.comparing import comparable
 from tests.adopt.machines import AnsweringMachine
 from tests.adopt.simulated import Simulated
-from tests.adopt.test_round_trip import PROJECT, UNITS
+from tests.adopt.test_round_trip import FILES, PROJECT, UNITS
 from tests.doubles.sshd import keypair
 from tests.facts.read_only import is_read_only
 
@@ -42,7 +42,7 @@ def machines() -> Iterator[dict[str, AnsweringMachine]]:
     running = {}
     try:
         for number, machine in enumerate(topology.machines):
-            simulated = Simulated(topology=topology, machine=machine, units=UNITS, control=10 + number)
+            simulated = Simulated(topology=topology, machine=machine, units=UNITS, files=FILES, control=10 + number)
             running[machine.name] = AnsweringMachine(simulated, PUBLIC)
             running[machine.name].start()
         yield running
@@ -100,6 +100,7 @@ def test_machines_become_the_file(
     text = (project / "Pulumi.prod.yaml").read_text()
     assert text.startswith("# Written by `understudy adopt 127.0.0.1:")
     out = capsys.readouterr().out
+    assert "Not in it: pages: no machine tells which pages must come." in out
     assert "1 open, each marked QUESTION in Pulumi.prod.yaml" in out
     assert "stores.shop.backup.path: pgBackRest keeps the backups in db1:/srv/pgbackrest." in out
     (project / "Pulumi.prod.yaml").write_text(text.replace('"?"', "samples/pgbackrest"))

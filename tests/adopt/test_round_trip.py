@@ -14,7 +14,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cli.adopt import unit_services
+from cli.adopt import service_files, unit_services
 from components.files import service_names, stack_file, stack_files
 from components.site import read_services
 from model import rules
@@ -29,7 +29,9 @@ PROJECT = Path(__file__).parents[2]
 SERVICES = read_services(PROJECT)
 KNOWN = service_names(PROJECT)
 UNITS = {name: tuple(unit.unit for unit in service.units) for name, service in SERVICES.items()}
-RUNNING = sorted(name for name, units in UNITS.items() if units)
+FILES = service_files(SERVICES)
+PATHS = tuple(sorted({path for paths in FILES.values() for path in paths}))
+TOLD = sorted(KNOWN & {name for name, units in UNITS.items() if units or FILES.get(name)})
 
 WORD = st.from_regex(r"[a-z][a-z0-9]{0,9}", fullmatch=True)
 TABLE = st.from_regex(r"([a-oq-z][a-z0-9_]{0,8}\.)?[a-z_][a-z0-9_]{0,20}", fullmatch=True).filter(
@@ -111,7 +113,7 @@ def topologies(draw: st.DrawFn) -> Topology:
             memory_mib=draw(sizes(256, 1 << 20)),
             system_disk_mib=draw(sizes(2048, 1 << 22)),
             data_disk_mib=draw(sizes(256, 1 << 22)) if name in holding or draw(st.booleans()) else 0,
-            services=tuple(sorted(draw(st.sets(st.sampled_from(RUNNING), max_size=3)))),
+            services=tuple(sorted(draw(st.sets(st.sampled_from(TOLD), max_size=3)))),
         )
         for name, host in zip(names, hosts, strict=True)
     ]
@@ -128,9 +130,9 @@ def adopted(topology: Topology, seed: int = 0) -> Adoption:
     random.Random(seed).shuffle(machines)
     facts = []
     for number, machine in enumerate(machines):
-        simulated = Simulated(topology=topology, machine=machine, units=UNITS, control=10 + number)
-        facts.append(gather(simulated.access, simulated.answer))
-    return adopt(facts, stack="prod", units=unit_services(SERVICES), known_services=KNOWN)
+        simulated = Simulated(topology=topology, machine=machine, units=UNITS, files=FILES, control=10 + number)
+        facts.append(gather(simulated.access, simulated.answer, PATHS))
+    return adopt(facts, stack="prod", units=unit_services(SERVICES), files=FILES, known_services=KNOWN)
 
 
 def answered(config: Mapping[str, Any], topology: Topology) -> dict[str, Any]:
@@ -184,3 +186,19 @@ def test_the_sample_company_is_adopted_as_it_was_built() -> None:
     assert {question.key for question in adoption.questions()} == {"stores.shop.backup.path"}
     found = read(StackFile(name="Pulumi.prod.yaml", config=answered(adoption.config, topology)))
     assert comparable(found) == comparable(topology)
+    assert [remark.text for remark in adoption.remarks if not remark.path] == [
+        "pages: no machine tells which pages must come. Add those that `up` shall ask for."
+    ]
+    assert found.machine("lb").services == ("haproxy", "sshd")
+
+
+def test_the_head_of_the_file_says_what_becomes_of_existing_machines_and_what_is_not_in_it() -> None:
+    text = file_text(adopted(read_environment(stack_files(PROJECT), "prod", services=KNOWN).topology), command="x")
+    assert text.splitlines()[:6] == [
+        "# Written by `x` from what the machines told.",
+        '# 1 open: each is marked QUESTION and has "?", or a value that is not taken yet.',
+        "# Sizes have units: MiB, GiB, TiB. Machines that exist are never created or destroyed;",
+        "# of what is on them, only the services listed below are changed.",
+        "# pages: no machine tells which pages must come. Add those that `up` shall ask for.",
+        "config:",
+    ]
