@@ -19,9 +19,10 @@ from cli.files import load_environment, read_lock, write_lock
 from cli.pins import newest_pins, pin_lines
 from images import build, own
 from model import names
+from model.capacity import HERE
 from model.environment import Environment
 from model.errors import UnderstudyError
-from model.placement import Accelerator, OwnImage, PlacedMachine, Placement, file_name
+from model.placement import Accelerator, OwnImage, PlacedHost, PlacedMachine, Placement, file_name
 from model.placing import (
     CONTROL_NETWORKS,
     built_machines,
@@ -42,6 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--again", action="store_true", help="forget the lock file and choose everything anew")
     what = "take the machine image as it is now: what `image` names, or the project's present recipe"
     parser.add_argument("--image", action="store_true", help=what)
+    better = "look for better places, and move as few machines as possible"
+    parser.add_argument("--rebalance", action="store_true", help=better)
+    parser.add_argument("--explain", action="store_true", help="say why each machine is where it is; writes nothing")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -49,7 +53,14 @@ def run(arguments: argparse.Namespace) -> int:
     directory, stack = project_directory(arguments.cwd), short_stack(arguments.stack)
     environment = load_environment(directory, stack)
     before = _lock_to_replace(directory, stack) if arguments.again else read_lock(directory, stack)
-    placement = place(directory, environment, None if arguments.again else before, image_anew=arguments.image)
+    kept = None if arguments.again else before
+    if arguments.explain:
+        from cli.spread import explain
+
+        whole, reasons = explain(directory, environment, kept)
+        print("\n".join(reasons))
+        return 0 if whole else 1
+    placement = place(directory, environment, kept, image_anew=arguments.image, rebalance=arguments.rebalance)
     if placement == before:
         print(f"{file_name(stack)}: nothing is missing; everything stays as it is")
         return 0
@@ -74,7 +85,12 @@ def say(line: str) -> None:
 
 
 def place(
-    directory: Path, environment: Environment, before: Placement | None, *, image_anew: bool = False
+    directory: Path,
+    environment: Environment,
+    before: Placement | None,
+    *,
+    image_anew: bool = False,
+    rebalance: bool = False,
 ) -> Placement:
     """Return a placement that has all that an environment needs, and of ``before`` whatever still holds.
 
@@ -83,21 +99,21 @@ def place(
         environment: what is to be placed.
         before: what the lock file says; None where there is none.
         image_anew: whether the machine image is taken as it is now, rather than as it was.
+        rebalance: whether to look for better hosts although every machine has one.
 
     Raises:
-        UnderstudyError: this computer is too small or not fit, or a store has no good snapshot.
+        UnderstudyError: the hosts are too small or not fit, or a store has no good snapshot.
     """
     wanted = built_machines(environment.topology.machines)
     network = before.control_network if before else _control_network(directory, environment.stack)
     machines = decide_machines(wanted, network, before.machines if before else ())
     if machines is None:
         raise UnderstudyError(where=str(network), found=f"{len(wanted)} machines", wanted="at most 245")
-    placed_before = {machine.name for machine in before.machines} if before else set()
-    _refuse_shortages(environment, placed_before)
+    machines, hosts = _hosts(directory, environment, machines, before, rebalance=rebalance)
     pins = newest_pins(directory, environment, before.seeds if before else ())
     if before and not image_anew and (not wanted or _has_image(before, environment)):
         _refuse_small_disks(environment, before.own_image)
-        return replace(before, machines=machines, seeds=pins)
+        return replace(before, machines=machines, seeds=pins, hosts=hosts)
     image, own_image = _image(directory, environment) if wanted else ("", None)
     chosen = before.accelerator if before and before.image else None
     return Placement(
@@ -107,7 +123,24 @@ def place(
         own_image=own_image,
         machines=machines,
         seeds=pins,
+        hosts=hosts,
     )
+
+
+def _hosts(
+    directory: Path,
+    environment: Environment,
+    machines: tuple[PlacedMachine, ...],
+    before: Placement | None,
+    *,
+    rebalance: bool,
+) -> tuple[tuple[PlacedMachine, ...], tuple[PlacedHost, ...]]:
+    if environment.settings.capacity != HERE:
+        from cli.spread import spread  # with what it needs to reach others, which takes a moment to import
+
+        return spread(directory, environment, machines, before, rebalance=rebalance)
+    _refuse_shortages(environment, {each.name for each in before.machines if each.host == HERE} if before else set())
+    return tuple(replace(each, host=HERE, instance_type="") for each in machines), ()
 
 
 def _control_network(directory: Path, stack: str) -> IPv4Network:
@@ -191,7 +224,8 @@ def lines(placement: Placement, before: Placement | None) -> Iterable[str]:
     known: tuple[PlacedMachine, ...] = before.machines if before else ()
     for machine in placement.machines:
         if machine not in known:
-            yield f"{machine.name}: on this computer, reached at {machine.control_address}"
+            where = "this computer" if machine.host == HERE else f"{machine.host} {machine.instance_type}".strip()
+            yield f"{machine.name}: on {where}, reached at {machine.control_address}"
     for place in known:
         if place.name not in {machine.name for machine in placement.machines}:
             yield f"{place.name}: no longer placed"

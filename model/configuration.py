@@ -170,7 +170,7 @@ def _read_settings(section: Section) -> Settings:
     warm_start, protect = section.read("warm_start", read_flag), section.read("protect", read_flag)
     return Settings(
         seed=section.read("seed", read_choice, ("newest", "empty")) or default,
-        capacity=section.read("capacity", read_choice, ("here",)) or "here",
+        capacity=section.read("capacity", read_choice, ("here", "hosts")) or "here",
         warm_start=True if warm_start is None else warm_start,
         protect="mirror" not in section.values if protect is None else protect,
         gate=section.read("gate", read_gate) or GateRules(),

@@ -13,7 +13,7 @@ class Settings:
     """How a stack is built.
 
     Args:
-        capacity: where its machines run; ``here`` is this computer.
+        capacity: where its machines run: ``here`` is this computer, ``hosts`` those of ``Capacity.yaml``.
         seed: ``newest`` fills the stores from the newest good backup; ``empty`` leaves them empty.
         warm_start: whether machines wake from a saved template where that works.
         protect: whether what keeps data can only be destroyed after this was set to false.

@@ -26,6 +26,7 @@ PACKAGES: Mapping[str, frozenset[str]] = {
     "model": frozenset(),
     "components": frozenset({"pulumi", "pulumi_libvirt", "jinja2", "yaml"}),
     "provisioners": frozenset({"cryptography"}),
+    "provisioners/solver": frozenset({"ortools"}),
     "provisioners/shell": frozenset({"paramiko", "cryptography"}),
     "provisioners/stores": frozenset({"boto3", "botocore"}),
     "provisioners/provider": frozenset({"cryptography", "google", "grpc", "pulumi"}),

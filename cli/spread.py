@@ -1,0 +1,142 @@
+"""Spreads a stack's machines over the hosts of Capacity.yaml, and explains where they are."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from cli.capacity import load_capacity, probe, say
+from model.capacity import HERE, CapacityHost
+from model.capacity_reader import FILE
+from model.environment import Environment
+from model.errors import UnderstudyError
+from model.packing import Answer, Problem
+from model.packing_reasons import easiest_fix, explained, summary, survivors, why_not_there
+from model.placement import PlacedHost, PlacedMachine, Placement
+from model.probe_report import in_lines
+from model.probed import ProbedHost
+from model.spreading import placed, question
+
+
+def spread(
+    directory: Path,
+    environment: Environment,
+    machines: Sequence[PlacedMachine],
+    before: Placement | None,
+    *,
+    rebalance: bool = False,
+) -> tuple[tuple[PlacedMachine, ...], tuple[PlacedHost, ...]]:
+    """Return the machines with their hosts, and those hosts that are not this computer.
+
+    Machines that have a host by the lock file stay there, unless another place serves the others.
+
+    Args:
+        directory: the project's.
+        environment: the stack.
+        machines: those that are to be built, with their addresses; of new ones the host is not known yet.
+        before: what the lock file says; None to choose anew.
+        rebalance: whether to look for better places although every machine has one.
+
+    Raises:
+        UnderstudyError: a machine has no place, or the host where one is cannot be asked.
+    """
+    hosts = usable_hosts(directory, environment)
+    known = {host.name for host in hosts}
+    there = {machine.name: machine.host for machine in before.machines if machine.host in known} if before else {}
+    if before and not rebalance and all(machine.name in there for machine in machines):
+        used = {machine.host for machine in machines}
+        return tuple(machines), tuple(host for host in before.hosts if host.name in used)
+    probed = probe(directory, hosts)
+    _refuse_gone(environment.stack, probed, there, {machine.name for machine in machines})
+    problem = question(environment.stack, environment.topology, probed, _prices(hosts), there)
+    answer = _solved(problem)
+    if left := answer.left_out(problem):
+        raise _no_place(environment.stack, problem, answer, left, probed)
+    for line in (*summary(problem, answer), *survivors(problem, answer)):
+        say(line)
+    return placed(machines, problem, answer, probed)
+
+
+def usable_hosts(directory: Path, environment: Environment) -> tuple[CapacityHost, ...]:
+    """Return the hosts that a stack may use.
+
+    Raises:
+        UnderstudyError: there is no file that lists hosts, or none of them is for this stack.
+    """
+    if environment.settings.capacity == HERE:
+        return (CapacityHost(name=HERE),)
+    if not (directory / FILE).is_file():
+        raise UnderstudyError(
+            where=f"stack {environment.stack}: capacity",
+            found=f"`hosts`, but no {FILE}",
+            wanted="the file that lists them",
+            todo="Begin it with `hosts: {here: {}}`; see `Where it runs` in the README.",
+        )
+    stack = environment.stack
+    found = tuple(host for host in load_capacity(directory) if not host.stacks or stack in host.stacks)
+    if not found:
+        raise UnderstudyError(where=FILE, found=f"no host for stack {stack}", wanted=f"one whose `stacks` has {stack}")
+    return found
+
+
+def _solved(problem: Problem) -> Answer:
+    from provisioners.solver import solve  # it takes a second to import
+
+    return solve(problem)
+
+
+def _prices(hosts: Collection[CapacityHost]) -> Mapping[str, tuple[()]]:
+    return {host.name: () for host in hosts if host.is_cloud}
+
+
+def _refuse_gone(stack: str, probed: Sequence[ProbedHost], there: Mapping[str, str], wanted: Collection[str]) -> None:
+    """A host that is off for a while is no reason to build its machines a second time elsewhere."""
+    for each in probed:
+        left = [name for name, host in there.items() if host == each.host.name and name in wanted]
+        if left and not each.usable:
+            raise UnderstudyError(
+                where=f"host {each.host.name}",
+                found=f"{each.why_not}; {', '.join(sorted(left))} of stack {stack} is there",
+                wanted="a host that can be asked",
+                todo=f"{each.todo} To build them elsewhere: `./run understudy place --again -s {stack}`.".strip(),
+            )
+
+
+def _no_place(
+    stack: str, problem: Problem, answer: Answer, left: Sequence[str], probed: Sequence[ProbedHost]
+) -> UnderstudyError:
+    lines = []
+    for name in left:
+        lines.append(f"{name}: nowhere")
+        lines += [f"  not on {place}: {why}" for place, why in why_not_there(problem, answer, name)]
+        fix = easiest_fix(problem, answer.places, name)
+        lines.append(f"  to fix it: {fix or 'give it less, or list a host that is large enough'}")
+    lines += [f"{each.host.name}: out: {each.why_not}" for each in probed if not each.usable]
+    return UnderstudyError(
+        where=f"stack {stack}",
+        found=f"no place for {', '.join(left)}",
+        wanted="room for all machines:\n" + "\n".join(lines),
+        todo=f"\nAll of it: ./run understudy place --explain -s {stack}",
+    )
+
+
+def explain(directory: Path, environment: Environment, before: Placement | None) -> tuple[bool, Iterable[str]]:
+    """Return whether all machines have a place, and why: by the lock file if it has all, else by a new choice."""
+    probed = probe(directory, usable_hosts(directory, environment))
+    there = {machine.name: machine.host for machine in before.machines} if before else {}
+    problem = question(environment.stack, environment.topology, probed, _prices([each.host for each in probed]), there)
+    if set(problem.before) == {need.name for need in problem.needs}:
+        from provisioners.solver import stranded
+
+        answer = Answer(places=dict(problem.before), stranded=stranded(problem, problem.before))
+    else:
+        answer = _solved(problem)
+    lines = [
+        *in_lines(probed),
+        "",
+        *explained(problem, answer),
+        "",
+        *summary(problem, answer),
+        *survivors(problem, answer),
+    ]
+    return not answer.left_out(problem), lines
