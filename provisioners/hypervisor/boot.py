@@ -11,6 +11,7 @@ from typing import Any
 from model.connection import connection_of
 from model.errors import UnderstudyError
 from provisioners.hypervisor import fence, own_image
+from provisioners.hypervisor.cold import why_cold
 from provisioners.hypervisor.fence_rules import fences_of
 from provisioners.hypervisor.host import ToolFailed, tool
 from provisioners.hypervisor.identity import ask, identity_message
@@ -79,7 +80,7 @@ class Boot:
         _wait_for_ssh(virsh, inputs, say)
         reason = inputs.get("warm_reason") or "cold"
         if started == "cold" and inputs.get("warm_placed"):
-            reason = "cold: no saved memory was left for this start"
+            reason = f"cold: {why_cold(virsh, inputs['domain'], Path(inputs['volume_ids'][0]))}"
         outputs = {
             "generation": generation(inputs["volume_ids"]),
             "started": started,

@@ -103,6 +103,16 @@ def write_whole(path: Path, content: str, mode: int = 0o600) -> None:
         unfinished.unlink(missing_ok=True)
 
 
+def backing_file(disk: Path) -> Path:
+    """Return what a disk, which may be in use, is linked to; ``/`` where it stands alone.
+
+    Raises:
+        ToolFailed: it is not a qcow2 disk.
+    """
+    found = json.loads(tool("qemu-img", "info", "--force-share", "--output=json", "-f", "qcow2", str(disk)))
+    return Path(found.get("full-backing-filename") or "/")
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Return what a JSON file holds; nothing where it is missing or spoilt."""
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Iterable
@@ -10,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from provisioners.hypervisor.host import STACKS, TEMPLATES, ToolFailed, tool
+from provisioners.hypervisor.host import STACKS, TEMPLATES, ToolFailed, backing_file
 
 _KEPT_SECONDS = 14 * 86400.0
 
@@ -41,7 +40,7 @@ def decide_removed(cached: Iterable[Cached], stood_on: Iterable[str]) -> tuple[P
 def remove_old_templates() -> None:
     """Remove what is neither used nor was asked for lately; where that cannot be told, nothing."""
     try:
-        stood_on = [_backing_file(disk) for disk in STACKS.glob("*/*.qcow2")]
+        stood_on = [str(backing_file(disk)) for disk in STACKS.glob("*/*.qcow2")]
     except (ToolFailed, ValueError):
         return
     now = time.time()
@@ -53,8 +52,3 @@ def remove_old_templates() -> None:
         with suppress(OSError):
             (path / "template.json").unlink()  # from here on it is no template to anybody
             shutil.rmtree(path)
-
-
-def _backing_file(disk: Path) -> str:
-    found = json.loads(tool("qemu-img", "info", "--force-share", "--output=json", "-f", "qcow2", str(disk)))
-    return str(found.get("full-backing-filename") or "")

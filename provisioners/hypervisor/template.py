@@ -20,6 +20,7 @@ from pathlib import Path
 
 from model.errors import UnderstudyError
 from model.libvirt_xml import CardSpec, DomainSpec, domain_xml
+from provisioners.hypervisor.cold import memory_digest
 from provisioners.hypervisor.host import IMAGES, TEMPLATES, base_disk, locked, processor, read_json, tool, write_whole
 from provisioners.hypervisor.identity import ask, identity_message, throwaway_key
 from provisioners.hypervisor.old_templates import remove_old_templates
@@ -170,6 +171,7 @@ def _build(spec: TemplateSpec, name: str, virsh: Virsh, say: Say) -> Template:
             "spec": asdict(spec),
             "seconds": template.seconds,
             "memory_bytes": (work / "memory.save").stat().st_size,
+            "memory_sha256": memory_digest(work / "memory.save"),
             "versions": virsh.run("version").splitlines(),
         }
         write_whole(work / "template.json", json.dumps(notes, indent=2) + "\n", mode=0o644)

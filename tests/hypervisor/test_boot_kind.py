@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from model.errors import UnderstudyError
 from model.libvirt_xml import CardSpec, DomainSpec, domain_xml
 from provisioners.hypervisor import boot
 from provisioners.hypervisor.boot import Boot, generation, shut_down
+from provisioners.hypervisor.cold import memory_digest
 from provisioners.hypervisor.virsh import Virsh
 from provisioners.provider.kinds import UNKNOWN
 from tests.hypervisor.conftest import FakeVirsh
@@ -98,6 +101,36 @@ def test_it_says_how_the_machine_started(
     assert (identifier, outputs["started"], outputs["reason"]) == (UUID, started, reason)
     assert told == ["telling it who it is", "ssh"]
     assert outputs["generation"] == generation(inputs["volume_ids"])
+
+
+@pytest.mark.parametrize("damaged", [True, False])
+def test_a_memory_that_did_not_wake_is_told_in_libvirts_words_and_goes_if_it_is_damaged(
+    inputs: dict[str, Any], virsh: FakeVirsh, told: list[str], tmp_path: Path, damaged: bool
+) -> None:
+    template, disk = tmp_path / "key-1", inputs["volume_ids"][0]
+    template.mkdir()
+    memory = template / "memory.save"
+    memory.write_bytes(b"memory")
+    (template / "template.json").write_text(json.dumps({"memory_sha256": memory_digest(memory)}))
+    for argv in (
+        ("create", "-f", "qcow2", template / "disk.qcow2", "1M"),
+        ("create", "-f", "qcow2", "-F", "qcow2", "-b", template / "disk.qcow2", disk),
+    ):
+        subprocess.run(["qemu-img", *map(str, argv)], check=True, capture_output=True)
+    if damaged:
+        memory.write_bytes(b"MEMORY")
+    said = "<cold>error creating libvirt domain: internal error: load of migration failed: a &lt; b</cold>"
+    virsh.answer(
+        {
+            "domstate stage-db1 --reason": "running (booted)",
+            "metadata stage-db1 https://understudy.invalid/cold --config": said,
+            **UP,
+        }
+    )
+    outputs = Boot().create(inputs, quiet)[1]
+    words = "cold: the template's memory did not wake: internal error: load of migration failed: a < b"
+    assert outputs["reason"] == words + "; the memory of template key-1 was damaged, and is removed" * damaged
+    assert memory.exists() != damaged
 
 
 def test_a_memory_that_is_still_there_once_the_machine_runs_is_removed(

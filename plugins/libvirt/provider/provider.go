@@ -52,7 +52,7 @@ func token(member string) string {
 func Info() tfbridge.ProviderInfo {
 	noDocs := &tfbridge.DocInfo{Markdown: []byte(" ")}
 	info := tfbridge.ProviderInfo{
-		P:              shimv2.NewProvider(libvirt.Provider()),
+		P:              shimv2.NewProvider(upstream()),
 		Name:           Name,
 		Version:        Version,
 		ResourcePrefix: Name,

@@ -1,0 +1,98 @@
+package provider
+
+import (
+	"context"
+	"encoding/xml"
+	"fmt"
+	"strings"
+	"sync"
+
+	golibvirt "github.com/digitalocean/go-libvirt"
+	"github.com/dmacvicar/terraform-provider-libvirt/libvirt"
+	"github.com/dmacvicar/terraform-provider-libvirt/libvirt/uri"
+	"github.com/hashicorp/terraform-plugin-sdk/v2/diag"
+	"github.com/hashicorp/terraform-plugin-sdk/v2/helper/schema"
+)
+
+// Where a domain's metadata say in libvirt's words why it did not wake; model/libvirt_xml.py names the same.
+const (
+	coldNamespace = "https://understudy.invalid/cold"
+	cableOut      = "<link state='down'/>"
+)
+
+// upstream returns the Terraform provider, with one thing done otherwise: a new domain that cannot be woken from the
+// memory that was laid down for it starts cold, within the same create. Upstream leaves it defined and stopped, unknown
+// to the state.
+func upstream() *schema.Provider {
+	p := libvirt.Provider()
+	var uris sync.Map
+	configure, domain := p.ConfigureFunc, p.ResourcesMap["libvirt_domain"]
+	p.ConfigureFunc = func(d *schema.ResourceData) (any, error) {
+		client, err := configure(d)
+		uris.Store(client, d.Get("uri"))
+		return client, err
+	}
+	create := domain.CreateContext
+	domain.CreateContext = func(ctx context.Context, d *schema.ResourceData, client any) diag.Diagnostics {
+		said := create(ctx, d, client)
+		host, known := uris.Load(client)
+		if !said.HasError() || !known {
+			return said
+		}
+		virt, machine, err := withoutMemory(host.(string), d.Get("name").(string))
+		if err != nil {
+			return said
+		}
+		defer virt.Disconnect()
+		again := create(ctx, d, client)
+		if !again.HasError() {
+			note(virt, machine, said)
+		}
+		return again
+	}
+	return p
+}
+
+// withoutMemory removes the memory that a stopped domain is to be started from; where there is none, or one with its
+// cables in, which was not laid down for a new machine, it is an error.
+func withoutMemory(host, name string) (*golibvirt.Libvirt, golibvirt.Domain, error) {
+	var machine golibvirt.Domain
+	parsed, err := uri.Parse(host)
+	if err != nil {
+		return nil, machine, err
+	}
+	virt := golibvirt.NewWithDialer(parsed)
+	if err := virt.ConnectToURI(golibvirt.ConnectURI(parsed.RemoteName())); err != nil {
+		return nil, machine, err
+	}
+	machine, err = virt.DomainLookupByName(name)
+	if err == nil {
+		var saved string
+		saved, err = virt.DomainManagedSaveGetXMLDesc(machine, 0)
+		if err == nil && !strings.Contains(saved, cableOut) {
+			err = fmt.Errorf("%s has a saved memory of its own", name)
+		}
+	}
+	if err == nil {
+		err = virt.DomainManagedSaveRemove(machine, 0)
+	}
+	if err != nil {
+		virt.Disconnect()
+	}
+	return virt, machine, err
+}
+
+// note writes down beside the domain why it did not wake. It runs: that this could not be written is no fault of it.
+func note(virt *golibvirt.Libvirt, machine golibvirt.Domain, said diag.Diagnostics) {
+	var words []string
+	for _, each := range said {
+		words = append(words, each.Summary)
+	}
+	var text strings.Builder
+	if xml.EscapeText(&text, []byte(strings.Join(strings.Fields(strings.Join(words, "; ")), " "))) != nil {
+		return
+	}
+	element := golibvirt.OptString{"<cold>" + text.String() + "</cold>"}
+	_ = virt.DomainSetMetadata(machine, int32(golibvirt.DomainMetadataElement), element, golibvirt.OptString{"cold"},
+		golibvirt.OptString{coldNamespace}, golibvirt.DomainAffectConfig)
+}
