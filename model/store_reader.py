@@ -60,7 +60,7 @@ def _read_store(place: Place, name: object, value: object, machines: Collection[
     engine = ENGINES.get(kind or "")
     version = section.read("version", _read_version, engine)
     database = section.read("database", _read_database, kind)
-    owner = section.read("owner", read_text, rules.IDENTIFIER, rules.IDENTIFIER_ALLOWED)
+    owner = section.read("owner", _read_owner, kind)
     primary = section.read("primary", read_choice, machines)
     replicas = section.read("replicas", _read_replicas, machines, section.values.get("primary"), engine) or ()
     tables = section.read("expected_tables", _read_tables) or ()
@@ -109,6 +109,12 @@ def _read_version(place: Place, value: object, engine: Engine | None) -> str | N
 def _read_database(place: Place, value: object, kind: str | None) -> str | None:
     if kind == "files":
         return read_text(place, value, rules.DIRECTORY, rules.DIRECTORY_ALLOWED)
+    return read_text(place, value, rules.IDENTIFIER, rules.IDENTIFIER_ALLOWED)
+
+
+def _read_owner(place: Place, value: object, kind: str | None) -> str | None:
+    if kind == "files":
+        return read_text(place, value, rules.USER, rules.USER_ALLOWED)
     return read_text(place, value, rules.IDENTIFIER, rules.IDENTIFIER_ALLOWED)
 
 

@@ -66,7 +66,7 @@ class Store:
         engine: ``postgresql``, ``mariadb`` or ``files``.
         version: the engine's major version, such as ``15``; empty for files.
         database: the database that the services use; the directory under /srv/files for files.
-        owner: the role that owns it and with which the services log in.
+        owner: the role that owns it and with which the services log in; of files, the Unix user.
         expected_tables: tables that must have rows after a restore.
     """
 

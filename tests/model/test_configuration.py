@@ -55,7 +55,7 @@ def test_every_key_arrives_in_the_topology() -> None:
     assert prod.machine("db1").services == ("heartbeat",)
     news, papers, shop = prod.stores
     assert news.backup == Backup(kind="mysqldump", location="s3://news-backups/nightly", region="eu-central-1")
-    assert (papers.version, papers.owner, papers.database) == ("", "", "papers")
+    assert (papers.version, papers.owner, papers.database) == ("", "www-data", "papers")
     assert (shop.version, shop.replicas, shop.expected_tables) == ("15", ("db2",), ("orders", "public.products"))
     assert shop.heartbeat == Heartbeat(table="heartbeat", column="beat_at")
     assert prod.pages[0].stopping == ("app1/app.service",)
