@@ -6,12 +6,14 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from model.connection import connection_of_url
 from model.errors import UnderstudyError
 from provisioners.commands import scripted
 from provisioners.outcome import CommandFailed, Say
 from provisioners.provider.inputs import COMMON, PATH, REACH, Rule, failures, text
 from provisioners.provider.kinds import Failure, Real, Values
-from provisioners.provider.machines import changing, reading
+from provisioners.provider.machines import changing, reach_of, reading
+from provisioners.shell import Shell
 
 _DEVICE = Rule(good=lambda value: PATH.good(value) and value.startswith("/dev/"), allowed="a device, such as /dev/vdb")
 _LABEL = Rule(
@@ -60,10 +62,10 @@ class Filesystem:
         return f"{name}:{inputs['mount']}", {}
 
     def read(self, identifier: str, inputs: Values, outputs: Values, say: Say) -> Real | None:
-        """Return what is really mounted there."""
-        if not inputs:
-            raise UnderstudyError(where=identifier, found="a file system is not imported", todo="Let `up` mount it.")
+        """Return what is really mounted there; in an import, the identifier is ``ssh://[user@]host[:port]/MOUNT``."""
         with reading(inputs, identifier, say) as shell:
+            if not inputs:
+                return _imported(shell, identifier)
             found = shell.run(
                 ("findmnt", "--noheadings", "--output=LABEL", "--mountpoint", inputs["mount"]), check=False
             )
@@ -82,3 +84,23 @@ class Filesystem:
         """Unmount it and forget it; the data stays on the disk."""
         with changing(inputs, f"unmounting {inputs['mount']}", say) as shell:
             shell.run(scripted("unmount", inputs["mount"]))
+
+
+def _imported(shell: Shell, identifier: str) -> Real | None:
+    mount = connection_of_url(identifier)[1]
+    asked = {**reach_of(shell), "mount": mount, "device": "/dev/x", "label": "x"}
+    if wrong := failures(asked, _RULES):
+        raise UnderstudyError(where=identifier, found="; ".join(f"{each.property}: {each.reason}" for each in wrong))
+    look = ("findmnt", "--noheadings", "--raw", "--output=SOURCE,FSTYPE,LABEL", "--mountpoint", mount)
+    found = shell.run(look, check=False)
+    if found.code != 0:
+        return None
+    device, kind, label, *_ = (*found.text.split(" "), "")
+    real = {**asked, "device": device, "label": label}
+    if kind != "ext4" or failures(real, _RULES):
+        raise UnderstudyError(
+            where=identifier,
+            found=f"{kind} on {device} with the label {label!r}",
+            wanted=f"ext4 on a device, with a label: {_LABEL.allowed}",
+        )
+    return Real(inputs=real)

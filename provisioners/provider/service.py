@@ -9,6 +9,7 @@ from model.errors import UnderstudyError
 from provisioners.changes import checked
 from provisioners.changes.adopting import refuse_other
 from provisioners.changes.apply import apply, forget, observe
+from provisioners.changes.importing import imported
 from provisioners.changes.marks import filled, hidden
 from provisioners.changes.observed import Observed
 from provisioners.changes.parts import left_to_puppet, parts
@@ -18,7 +19,7 @@ from provisioners.machine_lock import machine_lock
 from provisioners.outcome import Say
 from provisioners.provider.inputs import REACH
 from provisioners.provider.kinds import Failure, Real, Values
-from provisioners.provider.machines import changing, place, reading
+from provisioners.provider.machines import changing, place, reach_of, reading
 from provisioners.provider.wire import has_unknown
 from provisioners.shell import USUAL_PATIENCE_SECONDS, connect
 
@@ -69,16 +70,15 @@ class Service:
     def read(self, identifier: str, inputs: Values, outputs: Values, say: Say) -> Real | None:
         """Return what is really there, line by line, in one round trip.
 
+        In an import, the identifier says where it is and what it has.
+
         Raises:
-            UnderstudyError: it is asked to import something: a service is made over what is there instead.
+            UnderstudyError: what is to be imported cannot be taken over; the text says why.
         """
-        if not inputs:
-            raise UnderstudyError(
-                where=identifier,
-                found="a service cannot be imported",
-                todo="Let the program describe it: what is on the machine already is left as it is.",
-            )
         with reading(inputs, identifier, say) as shell:
+            if not inputs:
+                taken, found = imported(shell, identifier, reach_of(shell))
+                return Real(inputs=taken, outputs=_outputs(taken, found, outputs))
             found = observe(shell, inputs)
             real = real_inputs(inputs, found)
             if inputs.get("tool") and (text := tried(shell, inputs)):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +17,6 @@ KIND = Filesystem()
 
 def quiet(_: str) -> None:
     """Show nothing."""
-
-
-@pytest.fixture
-def disk(tmp_path: Path, machine: Machine) -> Iterator[str]:
-    """A small empty disk."""
-    image = tmp_path / "disk"
-    with image.open("wb") as empty:
-        empty.truncate(16 << 20)
-    attach = ("losetup", "--find", "--show", str(image))
-    device = subprocess.run(attach, capture_output=True, text=True, check=True).stdout.strip()
-    yield device
-    umount = ("nsenter", f"--mount=/proc/{machine.sessions()[0]}/ns/mnt", "umount", device)
-    subprocess.run(umount, capture_output=True, check=False)
-    subprocess.run(("losetup", "--detach", device), check=True)
 
 
 def inputs(machine: Machine, device: str, **more: Any) -> dict[str, Any]:
