@@ -98,19 +98,12 @@ fill_libvirt() {
     return $status
 }
 
-require_go() {
-    command -v go >/dev/null || fail "building $1 needs Go 1.25 or newer, and there is none on PATH" \
-        "Install it from go.dev/dl (Debian 12's own is too old), or, for Pulumi itself," \
-        "install Pulumi $PULUMI_VERSION yourself: a pulumi of that version on PATH is taken as it is."
-}
-
 # The official release, where the internet can be reached. The digests come from another host than the archive, so that
 # one altered copy is noticed. Without internet this ends in seconds, and says nothing.
 fetch_release() {
     local machine name
     case $(uname -m) in x86_64) machine=x64 ;; aarch64) machine=arm64 ;; *) return 1 ;; esac
     name=pulumi-v$PULUMI_VERSION-linux-$machine.tar.gz
-    command -v curl >/dev/null || return 1
     local -a get=(curl --silent --fail --location --connect-timeout 3)
     "${get[@]}" --max-time 20 -o "$1/sums" "https://github.com/pulumi/pulumi/releases/download/v$PULUMI_VERSION/\
 pulumi-$PULUMI_VERSION-checksums.txt" 2>/dev/null || return 1

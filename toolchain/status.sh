@@ -29,7 +29,20 @@ show_toolchain() {
     else
         line missing 'Pulumi, libvirt plugin' 'seconds to fetch, up to 15 minutes to build'
     fi
+    show_go
     if libvirt_runs; then line there libvirtd running; else line missing libvirtd 'not running'; fi
+}
+
+# A Go that would have to fetch another one first counts as missing: nothing is fetched here.
+show_go() {
+    local directory
+    if directory=$(GOTOOLCHAIN=local find_go); then
+        line there Go "$directory"
+    elif [ -e "$LIBVIRT_PART" ]; then
+        line '' Go 'none, and the libvirt plugin is built already'
+    else
+        line missing Go "$(least_go) or newer, to build the libvirt plugin; fetched from go.dev where that can be reached"
+    fi
 }
 
 show_state() {

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 FAKE_GO = r"""#!/bin/bash
 echo "$*" >>"$FAKE_LOG"
 case $1 in
+env) echo "go${FAKE_GO_VERSION-1.26.8}" ;;
 list) echo "$FAKE_SDK" ;;
 run) echo '{}' ;;
 build)

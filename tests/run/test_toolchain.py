@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
+import platform
+import re
 import signal
+import tarfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.run.conftest import FAKE_GO
 
 if TYPE_CHECKING:
     from tests.run.conftest import Clone
@@ -89,7 +99,7 @@ def test_two_at_once_wait_for_one_another_and_build_once(clone: Clone) -> None:
 
 
 def test_a_build_that_fails_leaves_nothing_and_says_so(clone: Clone) -> None:
-    clone.program("go", '#!/bin/sh\n[ "$1" != build ] || exit 1\n')
+    clone.program("go", '#!/bin/sh\n[ "$1" != env ] || echo go1.26.8\n[ "$1" != build ] || exit 1\n')
     done = clone.run("true")
     assert done.returncode == 1
     assert "stopped while making" in done.stderr
@@ -136,10 +146,113 @@ esac
     assert list((clone.cache / "parts").glob("*/*.tar.gz")) == []
 
 
-def test_without_go_the_error_says_what_to_install(clone: Clone) -> None:
-    done = clone.bash("command() { return 1; }; require_go Pulumi")
+# Serves the files of a folder, by the last part of their address, as `curl -o` and `curl --head` give them.
+SERVING = r"""#!/bin/bash
+for word; do
+    case $word in --head) head=yes ;; -*) ;; https://*) name=${word##*/} ;; esac
+    [ "$before" != -o ] || out=$word
+    before=$word
+done
+[ -e "$SERVED/$name" ] || exit 22
+[ -n "$head" ] || cp "$SERVED/$name" "$out"
+"""
+PLAIN = "#!/bin/sh\necho official\n"
+
+
+def served(clone: Clone, *archives: tuple[str, Mapping[str, str]]) -> Path:
+    """Makes a folder of gzipped archives, each of programs under one folder, and the double that serves them."""
+    folder = clone.root.parent / "served"
+    folder.mkdir()
+    for name, programs in archives:
+        with tarfile.open(folder / name, "w:gz") as archive:
+            for path, text in programs.items():
+                entry = tarfile.TarInfo(f"one-folder/{path}")
+                entry.size, entry.mode = len(text), 0o755
+                archive.addfile(entry, io.BytesIO(text.encode()))
+    clone.program("curl", SERVING)
+    return folder
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_the_official_release_is_taken_where_it_has_its_makers_digest(clone: Clone) -> None:
+    machine = {"x86_64": "x64", "aarch64": "arm64"}[platform.machine()]
+    release = f"pulumi-v3.259.0-linux-{machine}.tar.gz"
+    programs = dict.fromkeys(("pulumi", "pulumi-language-python", "pulumi-language-python-exec"), PLAIN)
+    folder = served(clone, (release, programs))
+    sums = f"{'0' * 64}  another.tar.gz\n{digest(folder / release)}  {release}\n"
+    (folder / "pulumi-3.259.0-checksums.txt").write_text(sums)
+    done = clone.run("pulumi", SERVED=str(folder))
+    assert (done.returncode, done.stdout) == (0, "official\n"), done.stderr
+    assert "fetching the official release of Pulumi 3.259.0" in done.stderr
+    assert "building Pulumi" not in done.stderr
+    assert len(builds(clone)) == 1  # the libvirt plugin, which nobody serves
+    (part,) = (clone.cache / "parts").glob("pulumi-*")
+    assert sorted(path.name for path in part.iterdir()) == sorted(programs)
+
+
+def go_archive() -> str:
+    return f"go1.26.8.linux-{ {'x86_64': 'amd64', 'aarch64': 'arm64'}[platform.machine()] }.tar.gz"
+
+
+def without_go(clone: Clone) -> None:
+    """No Go is new enough, and Debian's is as old as Debian 12's; what would be installed is written down."""
+    clone.program("go", "#!/bin/sh\necho go1.19.8\n")
+    script = clone.root / "toolchain/go.sh"
+    script.write_text(re.sub(r"(?m)^GO_INSTALLED=.*", "GO_INSTALLED=/nowhere", script.read_text()))
+    debian = "golang-go:\n  Installed: (none)\n  Candidate: 2:$FAKE_DEBIAN_GO~1\n"
+    clone.program("apt-cache", f'#!/bin/sh\nprintf "{debian}"\n')
+    clone.program("apt-get", '#!/bin/sh\necho "apt-get $*" >>"$FAKE_LOG"\n')
+
+
+def test_where_there_is_no_go_the_official_one_is_fetched(clone: Clone) -> None:
+    without_go(clone)
+    folder = served(clone, (go_archive(), {"bin/go": FAKE_GO}))
+    script = clone.root / "toolchain/go.sh"
+    script.write_text(
+        re.sub(r"(?m)(\[(?:amd|arm)64\]=).*", rf"\g<1>{digest(folder / go_archive())}", script.read_text())
+    )
+    done = clone.run("pulumi-resource-libvirt", SERVED=str(folder), FAKE_DEBIAN_GO="1.19")
+    assert (done.returncode, done.stdout) == (0, "built\n"), done.stderr
+    assert "fetching Go 1.26.8" in done.stderr
+    assert (clone.cache / "parts/go-1.26.8/bin/go").exists()
+    assert unfinished(clone) == []
+
+
+@pytest.mark.parametrize("forged", [False, True])
+def test_without_any_go_nothing_is_begun_and_the_error_says_what_to_type(clone: Clone, forged: bool) -> None:
+    without_go(clone)
+    (clone.root / "toolchain/debian-packages.txt").write_text("one no-such-program\n")
+    folder = served(clone, (go_archive(), {"bin/go": FAKE_GO})) if forged else clone.root
+    done = clone.run("true", SERVED=str(folder), FAKE_DEBIAN_GO="1.19")
     assert done.returncode == 1
-    assert "needs Go 1.25 or newer" in done.stderr
+    assert "building the libvirt plugin needs Go 1.25.11 or newer, and there is none here" in done.stderr
+    assert f"https://go.dev/dl/{go_archive()}" in done.stderr
+    assert f"tar -C /usr/local -xzf {go_archive()}" in done.stderr
+    assert ("does not have the digest that is written down" in done.stderr) is forged
+    assert clone.called() == []
+    assert [path.name for path in clone.cache.rglob("*") if path.is_file()] == ["lock"]
+
+
+def test_debians_go_is_installed_where_it_is_new_enough(clone: Clone) -> None:
+    without_go(clone)
+    clone.program("apt-get", f'#!/bin/bash\necho "apt-get $*" >>"$FAKE_LOG"\ncat >{clone.bin}/go <<"E"\n{FAKE_GO}E\n')
+    done = clone.run("pulumi-resource-libvirt", FAKE_DEBIAN_GO="1.26")
+    assert (done.returncode, done.stdout) == (0, "built\n"), done.stderr
+    (installed,) = (call for call in clone.called() if call.startswith("apt-get install "))
+    assert installed.endswith(" golang-go")
+
+
+def test_a_go_that_stands_where_its_makers_put_it_is_found_without_path(clone: Clone) -> None:
+    without_go(clone)
+    (clone.root.parent / "go/bin").mkdir(parents=True)
+    (clone.root.parent / "go/bin/go").symlink_to(clone.program("new-go", FAKE_GO))
+    script = clone.root / "toolchain/go.sh"
+    script.write_text(script.read_text().replace("/nowhere", str(clone.root.parent / "go")))
+    assert f"there     Go                     {clone.root.parent / 'go/bin'}" in clone.run().stdout
+    assert clone.run("pulumi-resource-libvirt").stdout == "built\n"
 
 
 def test_missing_packages_without_root_are_one_line_to_type(clone: Clone) -> None:
@@ -162,8 +275,18 @@ def test_status_makes_nothing(clone: Clone) -> None:
     done = clone.run()
     assert done.returncode == 0, done.stderr
     assert "missing   Pulumi, libvirt plugin" in done.stdout
+    assert f"there     Go                     {clone.bin}" in done.stdout
     assert "./run pulumi up -s stage" in done.stdout
     assert not (clone.root / ".toolchain").exists()
     assert not clone.state.exists()
     clone.run("true")
     assert "there     Pulumi, libvirt plugin" in clone.run().stdout
+
+
+def test_status_says_that_go_is_missing_and_that_it_may_be_missing_once_all_is_built(clone: Clone) -> None:
+    clone.run("true")
+    without_go(clone)
+    assert "Go                     none, and the libvirt plugin is built already" in clone.run().stdout
+    for part in (clone.cache / "parts").glob("libvirt-*"):
+        part.rename(part.with_name("gone"))
+    assert "missing   Go                     1.25.11 or newer, to build the libvirt plugin" in clone.run().stdout
