@@ -13,7 +13,7 @@ from xml.etree import ElementTree as ET
 
 OWNER_NAMESPACE = "https://understudy.invalid/owner"
 COLD_NAMESPACE = "https://understudy.invalid/cold"
-"""Where the libvirt plugin notes beside a domain why it did not wake; plugins/libvirt/provider/wake.go says the same."""
+"""Where the libvirt plugin (``provider/wake.go`` says the same) notes beside a domain why it did not wake."""
 IDENTITY_PORT = "understudy.identity.0"
 _XSL = "http://www.w3.org/1999/XSL/Transform"
 _MIB = 1024 * 1024
