@@ -20,6 +20,7 @@ choose_backend() {
         fi
         (umask 077 && mkdir -p "$STATE/state")
         PULUMI_BACKEND_URL=file://$STATE/state
+        [ "$EUID" = 0 ] || say "this is $(id -un)'s own state: what \`sudo ./run\` builds is in root's"
     fi
     export PULUMI_BACKEND_URL
 }
@@ -130,6 +131,7 @@ run_pulumi() {
     cd "$ROOT" || return
     [ -n "$stack" ] || stack=$(pulumi stack --show-name 2>/dev/null) ||
         fail "pulumi $verb: for which stack?" "Name it: ./run pulumi $verb -s stage"
+    check_first "$verb" "${stack##*/}"
     choose_passphrase "${stack##*/}"
     begin "$verb" "${stack##*/}"
     case " $*" in
@@ -140,6 +142,13 @@ run_pulumi() {
         set -- python -m cli up --stack "${stack##*/}" -- "$@"
     fi
     exec "$@"
+}
+
+# check_first VERB STACK: what describes a new stack has no faults, or nothing is made for it. preflight looks at that of
+# an old one.
+check_first() {
+    case $1 in up | preview) ;; *) return 0 ;; esac
+    stack_exists "$2" || preflight '' "$2" >/dev/null
 }
 
 # begin VERB STACK: one at a time for each stack. The lock is let go when Pulumi has taken over this process: from then
@@ -169,19 +178,24 @@ stack_mark() { printf '%s-%s\n' "$1" "$(printf '%s' "${PULUMI_BACKEND_URL-}" | s
 
 preflight() {
     compgen -G "$ROOT/cli/preflight*" >/dev/null || return 0
-    (cd "$ROOT" && python -m cli preflight --stack "$2" "$1" 8>&-) || exit
+    (cd "$ROOT" && python -m cli preflight --stack "$2" ${1:+"$1"} 8>&-) || exit
 }
 
-# In a file backend, looking is enough; for others Pulumi is asked. The stack is made in an empty directory: see above.
-create_stack() {
+# In a file backend, looking is enough; for others Pulumi is asked.
+stack_exists() {
     local directory
     directory=$(backend_directory)
     if [ -n "$directory" ]; then
-        [ ! -e "$directory/stacks/$(project)/$1.json" ] || return 0
-    elif pulumi stack --show-name -s "$1" >/dev/null 2>&1 8>&-; then
-        return 0
+        [ -e "$directory/stacks/$(project)/$1.json" ]
+    else
+        pulumi stack --show-name -s "$1" >/dev/null 2>&1 8>&-
     fi
+}
+
+# The stack is made in an empty directory: see above.
+create_stack() {
     local workspace output
+    ! stack_exists "$1" || return 0
     workspace=$(mktemp -d)
     printf 'name: %s\nruntime: python\n' "$(project)" >"$workspace/Pulumi.yaml"
     if grep -s '^encryptionsalt:' "$(stack_file "$1")" >"$workspace/Pulumi.$1.yaml"; then :; else rm "$workspace/Pulumi.$1.yaml"; fi

@@ -73,7 +73,8 @@ show_status() {
   ./run pulumi preview -s stage     what the next `up` would change; with --refresh --diff also what was changed by hand
   ./run pulumi destroy -s stage     remove it, and all that it made
   ./run understudy --help           adopt, change, drill, evidence, inventory, mirror, packages, seed, ssh, …
-  ./run pytest -m 'not vm'          the tests that boot no machine
+  ./run pytest -m 'not vm'          the tests that take seconds: no machine is booted, no server walked through its faults
   ./run true                        only make what is missing
 TEXT
+    [ "$EUID" = 0 ] || printf '\nYou are not root. What makes or changes machines needs it: sudo ./run …, from the first time on.\n'
 }

@@ -179,29 +179,38 @@ def test_after_a_kill_the_next_up_goes_on(ready: Clone) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def preflight(clone: Clone, text: str) -> None:
+    (clone.root / "cli").mkdir()
+    (clone.root / "cli/__init__.py").touch()
+    (clone.root / "cli/preflight.py").touch()
+    (clone.root / "cli/__main__.py").write_text(f"import sys\n{text}\n")
+
+
 def test_preflight_comes_first_and_stops_what_it_refuses(ready: Clone) -> None:
-    (ready.root / "cli").mkdir()
-    (ready.root / "cli/__init__.py").touch()
-    (ready.root / "cli/preflight.py").touch()
-    (ready.root / "cli/__main__.py").write_text("import sys; print(sys.argv[1:]); sys.exit(3)\n")
-    done = ready.run("pulumi", "up", "-s", "stage")
-    assert (done.returncode, done.stdout) == (3, "['preflight', '--stack', 'stage', 'up']\n")
+    preflight(ready, 'if sys.argv[-1] == "up": print(sys.argv[1:]); sys.exit(3)')
+    for _ in range(2):
+        done = ready.run("pulumi", "up", "-s", "stage")
+        assert (done.returncode, done.stdout) == (3, "['preflight', '--stack', 'stage', 'up']\n")
     assert not [call for call in ready.called() if call.startswith("up")]
 
 
-def test_an_up_goes_through_the_command_that_takes_back_what_failed(ready: Clone) -> None:
-    (ready.root / "cli").mkdir()
-    for name in ("__init__", "preflight", "up"):
-        (ready.root / f"cli/{name}.py").touch()
-    (ready.root / "cli/__main__.py").write_text("import sys; print(sys.argv[1:])\n")
-    done = ready.run("pulumi", "up", "-s", "stage", "--continue")
-    preflight, up = done.stdout.splitlines()
-    assert preflight == "['preflight', '--stack', 'stage', 'up']"
-    assert up.startswith(
-        "['up', '--stack', 'stage', '--', 'pulumi', 'up', '-s', 'stage', '--continue', '--config-file'"
-    )
-    ready.run("pulumi", "destroy", "-s", "stage")
-    assert ready.called()[-1].startswith("destroy -s stage")
+@pytest.mark.parametrize("verb", ["up", "preview"])
+def test_nothing_is_made_for_a_stack_whose_description_has_faults(ready: Clone, verb: str) -> None:
+    preflight(ready, 'sys.exit("faults")')
+    done = ready.run("pulumi", verb, "-s", "stage")
+    assert (done.returncode, done.stderr) == (1, "faults\n")
+    assert ready.called() == []
+    assert [path for path in ready.state.rglob("*") if path.is_file()] == []
+
+
+def test_a_stage_with_faults_can_be_removed_all_the_same(ready: Clone) -> None:
+    preflight(ready, 'sys.exit("faults" if sys.argv[-1] in ("up", "preview", "stage") else 0)')
+    assert ready.run("pulumi", "destroy", "-s", "stage").returncode == 0
+
+
+def test_a_look_at_the_files_makes_no_passphrase(ready: Clone) -> None:
+    ready.run("understudy", "preflight", "-s", "stage")
+    assert not (ready.state / "passphrase").exists()
 
 
 def test_without_a_stack_an_up_is_a_question(ready: Clone) -> None:
