@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import figures, many, previews, rehearsal, restores
+from bench import figures, hosts, many, previews, rehearsal, restores
 from bench.figures import Figure, Say
 from bench.table import caption, replaced, table
 from images import build
@@ -23,12 +23,14 @@ README = Path(__file__).parents[1] / "README.md"
 PARTS: Mapping[str, Callable[[Say], tuple[Figure, ...]]] = {
     "hundred": previews.hundred,
     "many": many.many,
+    "probe": hosts.probing,
+    "placement": hosts.placing,
     "boots": figures.boots,
     "restores": restores.restores,
     "rehearsal": rehearsal.rehearsal,
     "stage": previews.stage,
 }
-WITHOUT_MACHINES = ("hundred", "many")
+WITHOUT_MACHINES = ("hundred", "many", "probe", "placement")
 
 
 def main() -> int:

@@ -325,13 +325,9 @@ def first_fit(problem: Problem) -> dict[str, str]:
         shut = {places[name] for name in partners.get(need.name, ()) if name in places}
         own = [host for host in problem.hosts if fits_alone(need, host) and host.name not in shut]
         own = [host for host in own if _within(need.amounts, free[host.name])]
-        own.sort(
-            key=lambda host: (
-                host.name != problem.before.get(need.name),
-                host.emulated,
-                host.name not in places.values(),
-            )
-        )
+        used = set(places.values())
+        was = problem.before.get(need.name)
+        own.sort(key=lambda each: (each.name != was, each.emulated, each.name not in used, -each.memory_mib))
         if own:
             places[need.name] = own[0].name
             free[own[0].name] = [have - take for have, take in zip(free[own[0].name], need.amounts, strict=True)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from model.capacity import CapacityHost
@@ -163,3 +163,22 @@ def room(probed: ProbedHost, own: Collection[str] = ()) -> Room:
         memory_mib=max(0, min(memory, probed.memory_mib) - promised_memory - memory_left),
         disk_mib=max(0, disk - promised_disk - disk_left),
     )
+
+
+def ways_to_measure(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return to which others each host measures the way: each pair once, since a way is the same in both directions.
+
+    All have the same number of them, or one more.
+
+    >>> ways_to_measure(["a", "b", "c", "d"])
+    {'a': ('b', 'c'), 'b': ('c', 'd'), 'c': ('d',), 'd': ('a',)}
+    """
+    count = len(names)
+    return {
+        name: tuple(
+            names[(number + step) % count]
+            for step in range(1, count // 2 + 1)
+            if 2 * step < count or number < count // 2
+        )
+        for number, name in enumerate(names)
+    }

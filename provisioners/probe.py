@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import subprocess
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -17,7 +17,7 @@ from model.errors import UnderstudyError
 from model.facts import Unread
 from model.names import ROOT
 from model.placed_hosts import Accelerator
-from model.probed import Link, ProbedHost
+from model.probed import Link, ProbedHost, ways_to_measure
 from model.topology import Access
 from provisioners.commands import privileged, scripted
 from provisioners.facts import host as facts
@@ -33,7 +33,7 @@ from provisioners.shell import Shell, connect, known_key
 
 PATIENCE_SECONDS = 15.0
 _GUEST_SECONDS = 20
-_DISK_MIB, _DISK_SECONDS = 64, 3
+_DISK_SECONDS = 3
 _AT_ONCE = 64
 _ROOT, _PARENT = str(ROOT), "/var/lib"
 _LOCAL = Access(host="localhost")
@@ -57,6 +57,7 @@ class Prober:
         kernel: gives the path of a kernel of this computer, for guests of hosts that have none; None for none.
         say: is told what is done.
         guest_seconds: how long a tiny guest may take.
+        disk_mib: how much is written to its disk and read back, MiB, a multiple of 8.
         command_seconds: how long any other command may take.
         patience_seconds: how long a host may take until it answers.
     """
@@ -66,53 +67,64 @@ class Prober:
     kernel: Callable[[], Path | None]
     say: Say
     guest_seconds: int = _GUEST_SECONDS
+    disk_mib: int = 64
     command_seconds: float = 30.0
     patience_seconds: float = PATIENCE_SECONDS
 
     def probe_all(self, hosts: Iterable[CapacityHost]) -> tuple[ProbedHost, ...]:
         """Return what was found on each host, in their order; then the ways between those that can be used."""
         hosts = tuple(hosts)
+        reached = {host.name: host for host in hosts if host.access is not None}
+        ways = ways_to_measure(tuple(reached))
+        others = [tuple(reached[name] for name in ways.get(host.name, reached)) for host in hosts]
         with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
-            probed = tuple(pool.map(self.probe, hosts))
-            reached = {each.host.name: each.host.access for each in probed if each.usable and each.host.access}
-            return tuple(pool.map(lambda each: self._with_links(each, reached), probed))
+            probed = tuple(pool.map(self.probe, hosts, others))
+        usable = {each.host.name for each in probed if each.usable}
+        return tuple(replace(each, links=tuple(way for way in each.links if way.to in usable)) for each in probed)
 
-    def probe(self, host: CapacityHost) -> ProbedHost:
-        """Return what was found on one host; where it cannot be used, why."""
+    def probe(self, host: CapacityHost, others: Sequence[CapacityHost] = ()) -> ProbedHost:
+        """Return what was found on one host, and on its ways to some others; where it cannot be used, why."""
         if host.is_cloud:
             return ProbedHost(host=host, architecture=ARCHITECTURES[0])
         if host.hours is not None and not host.hours.include(self.moment):
             return ProbedHost(host=host, why_not=f"to be used only from {host.hours}", todo="Try again then.")
         taken = Deadline(0)
         try:
-            found = self._probe(host)
+            found = self._probe(host, others)
         except UnderstudyError as error:
             found = ProbedHost(host=host, why_not=_reason(error), todo=error.todo)
         outcome = "probed" if found.usable else f"out: {found.why_not}"
         self.say(f"{host.name}: {outcome} ({taken.elapsed:.1f} s)")
         return replace(found, seconds=taken.elapsed)
 
-    def _probe(self, host: CapacityHost) -> ProbedHost:
+    def _probe(self, host: CapacityHost, others: Sequence[CapacityHost]) -> ProbedHost:
         self.say(f"{host.name}: probing ...")
         if host.access is None:
-            return self._facts_of(host, _LOCAL, self._here)
+            return self._facts_of(host, others, _LOCAL, self._here)
         connection = connection_of(host, self.directory)
         with connect(connection, "", lambda _: None, self.patience_seconds) as shell:
-            found = self._facts_of(host, host.access, self._there(shell))
+            found = self._facts_of(host, others, host.access, self._there(shell))
         return replace(found, host_key=connection.host_key)
 
-    def _facts_of(self, host: CapacityHost, access: Access, door: Door) -> ProbedHost:
+    def _facts_of(self, host: CapacityHost, others: Sequence[CapacityHost], access: Access, door: Door) -> ProbedHost:
         questions = Questions(Asking(access, door).answer)
         found = _facts(host, access, questions)
         if not found.usable:
             return replace(found, unread=tuple(questions.unread))
         directory = _ROOT if questions.ask(facts.filesystem(_ROOT), None, quiet=True) else _PARENT
-        argv = scripted("host_disk", directory, str(_DISK_MIB), str(_DISK_SECONDS))
+        argv = scripted("host_disk", directory, str(self.disk_mib), str(_DISK_SECONDS))
         speed = questions.ask(
             Fact(name="speed of the disk", argv=argv, parse=facts.parse_disk_speed, user=AS_ROOT), None
         )
+        ways = questions.ask(_ways_to(others), {}) if others else {}
         chosen = self._accelerator(host, access, door, questions)
-        return replace(found, disk_speed=speed, accelerator=chosen, unread=tuple(questions.unread))
+        return replace(
+            found,
+            disk_speed=speed,
+            links=tuple(Link(to=name, milliseconds=took) for name, took in ways.items()),
+            accelerator=chosen,
+            unread=tuple(questions.unread),
+        )
 
     def _accelerator(self, host: CapacityHost, access: Access, door: Door, questions: Questions) -> Accelerator:
         """Time a tiny guest with hardware virtualisation and without; here, once a boot."""
@@ -141,25 +153,6 @@ class Prober:
         limit = self.guest_seconds if emulated is None else emulated
         return accelerator.decide(emulated, seconds("kvm", limit), limit)
 
-    def _with_links(self, probed: ProbedHost, reached: Mapping[str, Access]) -> ProbedHost:
-        others = {name: access for name, access in reached.items() if name != probed.host.name}
-        if not probed.usable or probed.host.is_cloud or not others:
-            return probed
-        words = [word for name, access in others.items() for word in (name, access.host, str(access.port))]
-        argv = scripted("host_links", *words)
-        try:
-            if probed.host.access is None:
-                done = self._here(argv)
-            else:
-                with connect(connection_of(probed.host, self.directory), "", lambda _: None, 5.0) as shell:
-                    done = self._there(shell)(argv)
-            found = facts.parse_links(done.text)
-        except (UnderstudyError, ValueError) as error:
-            lost = Unread(fact="the network", reason=str(error).splitlines()[0])
-            return replace(probed, unread=(*probed.unread, lost))
-        links = tuple(Link(to=name, milliseconds=took) for name, took in found.items())
-        return replace(probed, links=links)
-
     def _here(self, argv: Sequence[str], stdin: bytes = b"", more_seconds: float = 0) -> Result:
         seconds = self.command_seconds + more_seconds
         try:
@@ -177,6 +170,12 @@ class Prober:
                 return _no_answer(argv, seconds)
 
         return run
+
+
+def _ways_to(others: Sequence[CapacityHost]) -> Fact[dict[str, float | None]]:
+    reached = [(host.name, host.access) for host in others if host.access is not None]
+    words = [word for name, access in reached for word in (name, access.host, str(access.port))]
+    return Fact(name="network", argv=scripted("host_links", *words), parse=facts.parse_links)
 
 
 def _no_answer(argv: Sequence[str], seconds: float) -> Result:

@@ -65,8 +65,9 @@ def _need(random: Random, name: str) -> Need:
     )
 
 
-def large_problem(random: Random, hosts: int = 20, machines: int = 60) -> Problem:
+def large_problem(seed: int, hosts: int = 20, machines: int = 60) -> Problem:
     """Return the question of a site with this many hosts and machines, which fits."""
+    random = Random(seed)
     return Problem(
         needs=tuple(
             Need(

@@ -169,7 +169,7 @@ def test_the_rest_can_take_the_load_where_that_is_possible() -> None:
 
 
 def test_a_large_question_is_answered() -> None:
-    asked = large_problem(Random(1))
+    asked = large_problem(1)
     answer = solve(asked)
     assert broken_rules(asked, answer.places) == ()
     assert answer.left_out(asked) == ()

@@ -245,12 +245,7 @@ def test_a_host_that_is_off_does_not_keep_the_others_from_being_probed(
     found = prober(tmp_path).probe_all([described(hosts[0]), off, described(hosts[1]), described(hosts[2])])
     assert [each.usable for each in found] == [True, False, True, True]
     assert "no SSH at 127.0.0.1 port 1" in found[1].why_not
-    assert [[link.to for link in each.links] for each in found] == [
-        ["rack", "tower"],
-        [],
-        ["desk", "tower"],
-        ["desk", "rack"],
-    ]
+    assert [[link.to for link in each.links] for each in found] == [["rack"], [], ["tower"], ["desk"]]
     assert all(link.milliseconds for each in found for link in each.links)
 
 
