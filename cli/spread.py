@@ -114,9 +114,8 @@ def _no_place(
     lines += [f"{each.host.name}: out: {each.why_not}" for each in probed if not each.usable]
     return UnderstudyError(
         where=f"stack {stack}",
-        found=f"no place for {', '.join(left)}",
-        wanted="room for all machines:\n" + "\n".join(lines),
-        todo=f"\nAll of it: ./run understudy place --explain -s {stack}",
+        found="\n".join([f"no place for {', '.join(left)}", *lines]),
+        todo=f"Where the others are, and why: ./run understudy place --explain -s {stack}",
     )
 
 

@@ -102,7 +102,7 @@ def why_there(problem: Problem, answer: Answer, name: str) -> str:
         there = [f"{other}, its {_role(problem, name, other)}" for other in beside if answer.places.get(other) == place]
         return f"there is one host only{f', so it is beside {there[0]}' if there else ''}"
     if all(obstacles(problem, answer.places, need, each) for each in elsewhere):
-        return "nowhere else is there room for it"
+        return "nowhere else can it be"
     return "of the hosts that could have it, this is the best"
 
 

@@ -27,8 +27,8 @@ def in_lines(probed: Sequence[ProbedHost]) -> Iterable[str]:
 
 
 _COLUMNS = (
-    *("host", "cores", "load", "memory free", "promised", "disk free", "promised", "writes", "reads"),
-    *("processors", "libvirt, QEMU", "for a stage", "took"),
+    *("host", "cores", "load", "GiB free", "promised", "disk free", "promised", "writes", "reads"),
+    *("by", "for a stage", "took"),
 )
 
 
@@ -38,23 +38,22 @@ def _row(each: ProbedHost) -> tuple[str, ...]:
         each.host.name,
         f"{each.cores} {each.architecture}",
         f"{each.load:.1f}",
-        f"{_gib(each.free_memory_mib)} of {_gib(each.memory_mib)} GiB",
-        f"{_gib(each.promised_memory_mib)} GiB",
-        f"{_gib(each.free_disk_mib)} of {_gib(each.disk_mib)} GiB",
-        f"{_gib(each.promised_disk_mib)} GiB",
+        f"{_gib(each.free_memory_mib)} of {_gib(each.memory_mib)}",
+        _gib(each.promised_memory_mib),
+        f"{_gib(each.free_disk_mib)} of {_gib(each.disk_mib)}",
+        _gib(each.promised_disk_mib),
         f"{speed.write:.0f} MiB/s" if speed else "?",
         f"{speed.read:.0f} MiB/s" if speed and speed.read else "?",
         each.accelerator.kind if each.accelerator else "?",
-        f"{each.libvirt}, {each.hypervisor}",
-        f"{rest.vcpus} vcpus, {_gib(rest.memory_mib)} GiB, {_gib(rest.disk_mib)} GiB",
+        f"{rest.vcpus} vcpus, {_gib(rest.memory_mib)}, {_gib(rest.disk_mib)}",
         f"{each.seconds:.1f} s",
     )
 
 
 def _remarks(each: ProbedHost) -> Iterable[str]:
     name = each.host.name
-    if each.accelerator:
-        yield f"{name}: {each.accelerator.reason}"
+    tried = f"; {each.accelerator.reason}" if each.accelerator else ""
+    yield f"{name}: libvirt {each.libvirt}, QEMU {each.hypervisor}{tried}"
     for link in each.links:
         if link.milliseconds is None:
             yield f"{name}: {link.to} does not answer from here"
