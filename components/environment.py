@@ -9,7 +9,8 @@ from typing import Any
 import pulumi
 from pulumi import ResourceOptions
 
-from components.backends import Backend, libvirt
+from components.backends import Backend
+from components.backends.choose import backend_of
 from components.checks import Checks
 from components.gate import behind, build_gate, own_log
 from components.machine import Machine
@@ -20,6 +21,7 @@ from components.seed import Seed
 from components.service import Service
 from components.site import Site, built_stores
 from components.templates import RenderedService
+from model.capacity import HERE
 from model.change.gate import adopts
 from model.connection import existing_way
 from model.rollout import portions, rollout_order
@@ -31,7 +33,7 @@ class Environment(pulumi.ComponentResource):
     Args:
         site: everything that it is to be.
         directory: the project's.
-        backend: where the machines run.
+        backend: where the machines run; None for where the placement puts them.
 
     Attributes:
         outputs: what the stack shows in the end.
@@ -39,7 +41,7 @@ class Environment(pulumi.ComponentResource):
 
     outputs: Mapping[str, Any]
 
-    def __init__(self, site: Site, directory: Path, backend: Backend[Any] = libvirt) -> None:
+    def __init__(self, site: Site, directory: Path, backend: Backend[Any] | None = None) -> None:
         self._gate: Gate | None = None
         waiting = ResourceOptions(transformations=[behind(lambda: self._gate)])
         super().__init__("understudy:components:Environment", site.environment.stack, None, waiting)
@@ -65,12 +67,14 @@ class Environment(pulumi.ComponentResource):
         built = [machine for machine in self._site.environment.topology.machines if machine.existing is None]
         if not built:
             return {}
-        network = Network("network", self._backend, self._site, self._inside)
+        places = {machine.name: self._site.placement.machine(machine.name).host for machine in built}
+        grounds = {host: self._build_ground(host) for host in sorted(set(places.values()))}
         comment = f"understudy {self._site.environment.stack}"
         controller = SshKeypair("controller", comment=comment, opts=self._inside)
         return {
-            machine.name: Machine(machine, self._backend, self._site, network.ground, controller, self._inside)
+            machine.name: Machine(machine, self._backend_of(host), self._site, grounds[host], controller, self._inside)
             for machine in built
+            for host in (places[machine.name],)
         }
 
     def _existing(self) -> dict[str, Reached]:
@@ -81,6 +85,13 @@ class Environment(pulumi.ComponentResource):
             name: Reached(name=name, connection=way.values(), private_key="", generation="", anchor=None)
             for name, way in ways.items()
         }
+
+    def _backend_of(self, host: str) -> Backend[Any]:
+        return self._backend or backend_of(self._site.placement, host)
+
+    def _build_ground(self, host: str) -> Any:
+        name = "network" if host == HERE else f"network-{host}"
+        return Network(name, self._backend_of(host), self._site, host, self._inside).ground
 
     def _build_services(self, machines: Mapping[str, Machine], seeds: Mapping[str, Seed]) -> list[Service]:
         by_service: dict[str, dict[str, RenderedService]] = {}

@@ -44,7 +44,7 @@ class Machine(pulumi.ComponentResource):
             disk = Filesystem(
                 f"{machine.name}:/srv",
                 reached,
-                device="/dev/vdb",
+                device=self.built.data_device,
                 label="data",
                 mount="/srv",
                 opts=reached.options(self),

@@ -17,11 +17,14 @@ class Network(pulumi.ComponentResource, Generic[Ground]):
 
     Args:
         backend: the place where the machines run.
+        host: the same, as the placement calls it.
     """
 
     ground: Ground
 
-    def __init__(self, name: str, backend: Backend[Ground], site: Site, opts: pulumi.ResourceOptions) -> None:
+    def __init__(
+        self, name: str, backend: Backend[Ground], site: Site, host: str, opts: pulumi.ResourceOptions
+    ) -> None:
         super().__init__("understudy:components:Network", name, None, opts)
-        self.ground = backend.build_ground(site, self)
+        self.ground = backend.build_ground(site, host, self)
         self.register_outputs({})

@@ -78,7 +78,7 @@ def _shown(machine: Machine) -> dict[str, Any]:
     built = machine.built
     return {
         "host": built.host,
-        "backend": "libvirt",
+        "backend": built.backend,
         "control_address": built.control_address,
         "started": built.started,
         "started_reason": built.reason,

@@ -151,6 +151,18 @@ class Boot(_Kind):
         super().__init__(name, inputs, opts)
 
 
+class FirstContact(_Kind):
+    """A machine in a cloud that runs, has its own host key, and answers over SSH."""
+
+    generation: Output[str]
+    started: Output[str]
+    reason: Output[str]
+    boot_seconds: Output[float]
+
+    def __init__(self, name: str, *, inputs: Values, opts: ResourceOptions) -> None:
+        super().__init__(name, inputs, opts)
+
+
 class Gate(_Kind):
     """Lets through the changes that a stage has shown to work, and no others."""
 
@@ -165,7 +177,9 @@ class Gate(_Kind):
 class Filesystem(_Kind):
     """A file system on a disk of a machine, mounted."""
 
-    def __init__(self, name: str, at: Reached, *, device: str, label: str, mount: str, opts: ResourceOptions) -> None:
+    def __init__(
+        self, name: str, at: Reached, *, device: Input[str], label: str, mount: str, opts: ResourceOptions
+    ) -> None:
         super().__init__(name, {**at.inputs(), "device": device, "label": label, "mount": mount}, opts)
 
 

@@ -24,6 +24,22 @@ def seed_files(identity: Mapping[str, Any], *, instance: str, private_key: str, 
 
     Source: cloud-init 22.4, "NoCloud", "Networking Config Version 2", and the modules' references.
     """
+    return {
+        "meta-data": _json({"instance-id": instance, "local-hostname": identity["hostname"]}),
+        "user-data": user_data(identity, private_key=private_key, public_key=public_key),
+        "network-config": _json(network_config(identity["cards"])),
+    }
+
+
+def user_data(identity: Mapping[str, Any], *, private_key: str, public_key: str) -> str:
+    """Return what cloud-init does at the first boot: name, keys, and nothing that only costs seconds.
+
+    Args:
+        identity: with hostname, domain and authorized_keys.
+        private_key: a host key for SSH that is good until the first contact: others can read this text, on the machine
+            and in a cloud's own records.
+        public_key: its public half.
+    """
     name, domain = identity["hostname"], identity.get("domain") or ""
     told = {
         "hostname": name,
@@ -42,11 +58,7 @@ def seed_files(identity: Mapping[str, Any], *, instance: str, private_key: str, 
         "ssh": {"emit_keys_to_console": False},
         "no_ssh_fingerprints": True,
     }
-    return {
-        "meta-data": _json({"instance-id": instance, "local-hostname": name}),
-        "user-data": f"#cloud-config\n{_json(told)}",
-        "network-config": _json(network_config(identity["cards"])),
-    }
+    return f"#cloud-config\n{_json(told)}"
 
 
 def network_config(cards: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

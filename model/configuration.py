@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from model import rules
 from model.change.rules import GateRules, read_gate
+from model.cloud import CloudSettings, read_cloud
 from model.environment import Environment, Settings
 from model.errors import ConfigurationError, Fault
 from model.limits import limited, read_limits
@@ -28,10 +29,10 @@ from model.topology import Topology
 from model.topology_reader import OPTIONAL, REQUIRED, read_topology
 
 TOPOLOGY_KEYS = (*REQUIRED, *OPTIONAL)
-SETTING_KEYS = ("mirror", "seed", "capacity", "at_most", "image", "warm_start", "protect", "gate")
+SETTING_KEYS = ("mirror", "seed", "capacity", "at_most", "image", "warm_start", "protect", "gate", "cloud")
 KEYS = (*TOPOLOGY_KEYS, *SETTING_KEYS)
 """All keys of a stack's configuration, without their prefix; the program reads each from Pulumi."""
-_OBJECT_KEYS = ("machines", "services", "stores", "pages", "at_most", "gate")
+_OBJECT_KEYS = ("machines", "services", "stores", "pages", "at_most", "gate", "cloud")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +175,7 @@ def _read_settings(section: Section) -> Settings:
         warm_start=True if warm_start is None else warm_start,
         protect="mirror" not in section.values if protect is None else protect,
         gate=section.read("gate", read_gate) or GateRules(),
+        cloud=section.read("cloud", read_cloud) or CloudSettings(),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from model.change.rules import GateRules
+from model.cloud import CloudSettings
 from model.topology import Topology
 
 
@@ -18,6 +19,7 @@ class Settings:
         warm_start: whether machines wake from a saved template where that works.
         protect: whether what keeps data can only be destroyed after this was set to false.
         gate: what the gate asks of a rehearsal; a mirror has none.
+        cloud: what holds for its machines in clouds.
     """
 
     capacity: str = "here"
@@ -25,6 +27,7 @@ class Settings:
     warm_start: bool = True
     protect: bool = False
     gate: GateRules = field(default_factory=GateRules)
+    cloud: CloudSettings = field(default_factory=CloudSettings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

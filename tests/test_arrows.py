@@ -25,6 +25,7 @@ PACKAGES: Mapping[str, frozenset[str]] = {
     "__main__": frozenset({"pulumi"}),
     "model": frozenset(),
     "components": frozenset({"pulumi", "pulumi_libvirt", "jinja2", "yaml"}),
+    "components/backends": frozenset({"pulumi", "pulumi_libvirt", "pulumi_aws", "pulumi_gcp"}),
     "provisioners": frozenset({"cryptography"}),
     "provisioners/solver": frozenset({"ortools"}),
     "provisioners/shell": frozenset({"paramiko", "cryptography"}),

@@ -12,7 +12,7 @@ from model.connection import Connection
 from model.topology import Machine
 
 
-def build_ground(site: Site, parent: pulumi.Resource) -> None:
+def build_ground(site: Site, host: str, parent: pulumi.Resource) -> None:
     """Build nothing."""
 
 
@@ -30,6 +30,7 @@ def build_machine(site: Site, ground: None, machine: Machine, keys: Keys, parent
             generation="1",
             anchor=keys.host,
         ),
+        backend="nothing",
         host="nowhere",
         control_address=address,
         domain="",
@@ -37,4 +38,5 @@ def build_machine(site: Site, ground: None, machine: Machine, keys: Keys, parent
         started=Output.from_input("cold"),
         reason=Output.from_input("it was not started"),
         boot_seconds=Output.from_input(0.0),
+        data_device="/dev/vdb",
     )

@@ -27,29 +27,39 @@ class Built:
     """A machine that runs.
 
     Args:
+        backend: the module that built it, such as ``libvirt``.
         host: where it runs, in words.
         control_address: with which the controller reaches it.
         domain: its name on the host, with which a disk can be attached to it; empty where that is not possible.
         host_uri: libvirt's address of that host; empty where it is none.
         started: ``warm`` or ``cold``, and ``reason`` why.
         boot_seconds: from its start to the first command.
+        data_device: the machine's own name of its data disk, where it has one.
     """
 
     reached: Reached
+    backend: str
     host: str
-    control_address: str
+    control_address: pulumi.Input[str]
     domain: str
     host_uri: str
     started: pulumi.Output[str]
     reason: pulumi.Output[str]
     boot_seconds: pulumi.Output[float]
+    data_device: pulumi.Input[str]
 
 
 class Backend(Protocol[Ground]):
     """One place where machines can run; a module with these functions satisfies it."""
 
-    def build_ground(self, site: Site, parent: pulumi.Resource) -> Ground:
-        """Build what all machines of a stack stand on: networks, and room for disks."""
+    def build_ground(self, site: Site, host: str, parent: pulumi.Resource) -> Ground:
+        """Build what the machines of a stack that run there stand on: networks, and room for disks.
+
+        Args:
+            site: the stack.
+            host: where, as the placement calls it.
+            parent: what it all belongs to.
+        """
 
     def build_machine(self, site: Site, ground: Ground, machine: Machine, keys: Keys, parent: pulumi.Resource) -> Built:
         """Build one machine, up to its first command."""

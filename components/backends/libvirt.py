@@ -17,10 +17,12 @@ from model import names
 from model.connection import Connection
 from model.kernel import kernel_command_line
 from model.libvirt_xml import DomainSpec, domain_arguments, domain_xml, network_arguments, replacing_xslt, volume_xml
+from model.placement import HERE
 from model.placing import built_machines
 from model.topology import Machine
 
 HOST_URI = "qemu:///system"
+_HOST_URIS = {HERE: HOST_URI}
 _MIB = 1024 * 1024
 _NEVER_WARM = "cold: an image of your own has nobody who gives a waking memory its identity"
 
@@ -40,13 +42,13 @@ class LibvirtGround:
     templates: Mapping[Size, Template]
 
 
-def build_ground(site: Site, parent: pulumi.Resource) -> LibvirtGround:
+def build_ground(site: Site, host: str, parent: pulumi.Resource) -> LibvirtGround:
     """Build the fence first, then the networks behind it and the pool; and a template for each size of machine.
 
     An image of the user's own has none: in a memory that wakes, nobody listens who gives it another identity.
     """
     stack, control = site.environment.stack, site.placement.control_network
-    provider = libvirt.Provider("libvirt", uri=HOST_URI, opts=ResourceOptions(parent=parent))
+    provider = libvirt.Provider("libvirt", uri=_HOST_URIS[host], opts=ResourceOptions(parent=parent))
     fence = Fence(
         "fence",
         stack=stack,
@@ -116,6 +118,7 @@ def build_machine(site: Site, ground: LibvirtGround, machine: Machine, keys: Key
             generation=boot.generation,
             anchor=domain,
         ),
+        backend="libvirt",
         host="this machine",
         control_address=str(site.placement.machine(machine.name).control_address),
         domain=spec.name,
@@ -123,6 +126,7 @@ def build_machine(site: Site, ground: LibvirtGround, machine: Machine, keys: Key
         started=boot.started,
         reason=boot.reason,
         boot_seconds=boot.boot_seconds,
+        data_device="/dev/vdb",
     )
 
 

@@ -47,23 +47,23 @@ def introduce(virsh: Virsh, inputs: Values, say: Say) -> None:
     """
     usual: Way = (connection_of(inputs["connection"]), inputs["private_key"])
     ways = [usual]
-    if inputs.get("untouched") and not _answers(usual):
+    if inputs.get("untouched") and not answers(usual):
         private, public = throwaway_key()
         ways.insert(0, (replace(usual[0], host_key=public), usual[1]))
         say("its first boot, with cloud-init")
         files = seed_files(inputs["identity"], instance=str(uuid.uuid4()), private_key=private, public_key=public)
         _start_with(virsh, inputs["domain"], files)
-    _settle_over_the_first(ways, inputs, say)
+    settle_over_the_first(ways, inputs, say)
     _unplug(virsh, inputs["domain"], say)
 
 
 def tell(old: Values, inputs: Values, say: Say) -> None:
     """Tell a machine that knows who it is what is new: names of others, and keys. It is still reached as before."""
     ways = [(connection_of(each["connection"]), each["private_key"]) for each in (old, inputs)]
-    _settle_over_the_first(ways, inputs, say)
+    settle_over_the_first(ways, inputs, say)
 
 
-def _answers(way: Way) -> bool:
+def answers(way: Way) -> bool:
     """Whether it is the wanted machine already: an earlier run was cut off late."""
     with suppress(Unreachable, WrongHostKey), connect(*way, lambda _: None, _GLANCE_SECONDS):
         return True
@@ -99,7 +99,7 @@ def _disk(directory: Path, files: Mapping[str, str]) -> Path:
     return disk
 
 
-def _settle_over_the_first(ways: Sequence[Way], inputs: Values, say: Say) -> None:
+def settle_over_the_first(ways: Sequence[Way], inputs: Values, say: Say) -> None:
     """Settle over the first way on which the machine that is expected there answers."""
     *others, last = dict.fromkeys(ways)
     for way in others:

@@ -17,6 +17,7 @@ def kinds() -> Mapping[str, Kind]:
     from provisioners.hypervisor.template_kind import Template
     from provisioners.hypervisor.warm_start import WarmStart
     from provisioners.provider.filesystem import Filesystem
+    from provisioners.provider.first_contact import FirstContact
     from provisioners.provider.gate import Gate
     from provisioners.provider.http_check import HttpCheck
     from provisioners.provider.retired import RETIRED
@@ -31,6 +32,7 @@ def kinds() -> Mapping[str, Kind]:
         Boot(),
         Fence(),
         Filesystem(),
+        FirstContact(),
         Gate(),
         HttpCheck(),
         Password(),

@@ -14,7 +14,7 @@ from components.resources import SshKeypair
 from components.site import Site
 from model import names
 from model.environment import Environment, Settings
-from model.placement import Accelerator, OwnImage, PlacedMachine, Placement
+from model.placement import HERE, Accelerator, OwnImage, PlacedMachine, Placement
 from model.topology import Machine, Topology
 
 wanted = json.loads(Path(os.environ["UNDERSTUDY_TEST_MACHINES"]).read_text())
@@ -38,7 +38,7 @@ site = Site(
     services={},
     engines={},
 )
-network = Network("network", libvirt, site, ResourceOptions())
+network = Network("network", libvirt, site, HERE, ResourceOptions())
 controller = SshKeypair("controller", comment="test", opts=ResourceOptions())
 for machine in machines:
     host = SshKeypair(f"{machine.name}-host", comment=machine.name, opts=ResourceOptions())

@@ -1,0 +1,34 @@
+"""What a stack is to AWS, as values."""
+
+from __future__ import annotations
+
+# Source: wiki.debian.org/Cloud/AmazonEC2Image/Bookworm: Debian's own account there, and how its images are called.
+DEBIAN = "136693071363"
+IMAGE_NAMES = "debian-12-amd64-*"
+# Source: AWS, "Device names for volumes on Amazon EC2 instances": f to p are for data; a Nitro machine ignores it.
+DATA_DEVICE_NAME = "/dev/sdf"
+EVERYWHERE = "0.0.0.0/0"
+SSH = 22
+ALL_PROTOCOLS = "-1"
+
+
+def data_device(volume_id: str) -> str:
+    """Return a data disk's own name in a machine: in the order in which disks turn up there is none.
+
+    Source: AWS, "Map Amazon EBS volumes to NVMe device names": the volume's id, without its hyphen, is its serial number.
+
+    >>> data_device("vol-0123456789abcdef0")
+    '/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_vol0123456789abcdef0'
+    """
+    return f"/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_{volume_id.replace('-', '')}"
+
+
+def credits_of(instance_type: str) -> dict[str, str] | None:
+    """Return how a machine that saves up processor time spends it: without credit, which would cost extra.
+
+    Source: AWS, "Unlimited mode for burstable performance instances"; other types than T refuse the parameter.
+
+    >>> credits_of("t3.small"), credits_of("m6i.large")
+    ({'cpu_credits': 'standard'}, None)
+    """
+    return {"cpu_credits": "standard"} if instance_type.startswith("t") else None

@@ -1,0 +1,154 @@
+"""What the backends of all clouds share, as values: tags, sizes, who a machine is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+
+from components.backends import Keys
+from components.resources import FirstContact, Reached, SshKeypair
+from components.site import Site
+from model.connection import Connection
+from model.errors import UnderstudyError
+from model.topology import Machine
+
+LEAST_SYSTEM_DISK_GIB = 10
+"""Debian's images for clouds are of 3 to 10 GiB, and Google's never start on less than theirs."""
+
+
+def tags(site: Site, name: str) -> dict[str, str]:
+    """Return what every resource carries: whose it is, of which stack, and who pays. All clouds can have it so.
+
+    Args:
+        site: the stack.
+        name: the resource's own name.
+    """
+    mark = re.sub(r"[^a-z0-9_-]", "-", site.owner.lower())
+    return {
+        "name": f"{site.environment.stack.lower()}-{name}",
+        "owner": mark,
+        "stack": re.sub(r"[^a-z0-9_-]", "-", site.environment.stack.lower()),
+        "cost-centre": site.environment.settings.cloud.cost_centre,
+    }
+
+
+def gib(mib: int) -> int:
+    """Return a size in GiB, as clouds sell disks; rounded up.
+
+    >>> gib(1), gib(2048)
+    (1, 2)
+    """
+    return -(-mib // 1024)
+
+
+def system_disk_gib(machine: Machine) -> int:
+    """Return the size of a machine's system disk, GiB."""
+    return max(gib(machine.system_disk_mib), LEAST_SYSTEM_DISK_GIB)
+
+
+def region_of(site: Site, host: str) -> str:
+    """Return the region of a cloud that machines are placed in."""
+    placed = site.placement.host(host)
+    assert placed is not None, f"{host} is no cloud"
+    return placed.region
+
+
+def machines_of(site: Site, host: str) -> tuple[Machine, ...]:
+    """Return the machines that the placement puts on a host."""
+    placed = {place.name for place in site.placement.machines if place.host == host}
+    return tuple(machine for machine in site.environment.topology.machines if machine.name in placed)
+
+
+def sources(site: Site) -> tuple[str, ...]:
+    """Return the networks that may reach the machines' SSH.
+
+    Raises:
+        UnderstudyError: none is given: nobody could reach the machines.
+    """
+    found = tuple(str(network) for network in site.environment.settings.cloud.ssh_from)
+    if not found:
+        raise UnderstudyError(
+            where=f"Pulumi.{site.environment.stack}.yaml: cloud.ssh_from",
+            found="nothing",
+            wanted="the networks from which you reach machines in a cloud; nothing else gets in",
+            todo="Write `understudy:cloud: {ssh_from: [ADDRESS/32]}`; `curl https://checkip.amazonaws.com` says yours.",
+        )
+    return found
+
+
+def identity(site: Site, machine: Machine, authorized_key: pulumi.Input[str]) -> dict[str, Any]:
+    """Return who a machine is. Its one card has prod's own address, and gets it from the cloud."""
+    topology = site.environment.topology
+    card = {"address": str(machine.address), "prefix": topology.network.prefixlen}
+    return {
+        "hostname": machine.name,
+        "domain": topology.domain,
+        "hosts": [
+            {"address": str(peer.address), "names": [f"{peer.name}.{topology.domain}", peer.name]}
+            for peer in topology.machines
+        ],
+        "authorized_keys": [authorized_key],
+        "cards": {"mirror": card},
+    }
+
+
+def connection(machine: Machine, address: pulumi.Output[str], host_key: pulumi.Output[str]) -> pulumi.Output[Any]:
+    """Return how a machine is reached, once its address is known."""
+
+    def known(values: list[str]) -> Mapping[str, Any]:
+        return Connection(name=machine.name, address=values[0], host_key=" ".join(values[1].split()[:2])).values()
+
+    return pulumi.Output.all(address, host_key).apply(known)
+
+
+def reach(
+    site: Site,
+    machine: Machine,
+    keys: Keys,
+    first: SshKeypair,
+    instance: pulumi.CustomResource,
+    address: pulumi.Output[str],
+    disks: list[pulumi.Resource],
+    disk_ids: list[pulumi.Output[str]],
+    parent: pulumi.Resource,
+) -> tuple[Reached, FirstContact]:
+    """Reach a machine for the first time, and give it the host key that no record of the cloud has.
+
+    Args:
+        site: the stack.
+        machine: which of its machines.
+        keys: the controller's and the machine's own.
+        first: the host key that it was given for its first boot.
+        instance: the machine as the cloud has it.
+        address: where it can be reached.
+        disks: what has to be there before.
+        disk_ids: the disks that make it the machine that it is, beside its system's.
+        parent: what it all belongs to.
+    """
+    way = connection(machine, address, keys.host.public_key)
+    contact = FirstContact(
+        machine.name,
+        inputs={
+            "machine_id": instance.id,
+            "disk_ids": disk_ids,
+            "first_public_key": first.public_key,
+            "host_private_key": keys.host.private_key,
+            "host_public_key": keys.host.public_key,
+            "identity": identity(site, machine, keys.controller.public_key),
+            "connection": way,
+            "private_key": keys.controller.private_key,
+        },
+        opts=pulumi.ResourceOptions(parent=parent, deleted_with=instance, depends_on=[instance, *disks]),
+    )
+    reached = Reached(
+        name=machine.name,
+        # Nothing is done on the machine before it has its own key.
+        connection=pulumi.Output.all(way, contact.generation).apply(lambda values: values[0]),
+        private_key=keys.controller.private_key,
+        generation=contact.generation,
+        anchor=instance,
+    )
+    return reached, contact

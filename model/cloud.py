@@ -1,0 +1,92 @@
+"""Clouds as places for machines: what a stack says of them, and what of prod's plan a cloud cannot hold. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+
+from model.capacity import CLOUDS
+from model.errors import UnderstudyError
+from model.readers import Place, read_keys, read_list, read_text
+from model.topology import Machine
+
+# Source: AWS "VPC basics" (/16 to /28); Google "Subnets" (/29 at least); Azure "Virtual Network FAQ" (/29).
+_PREFIXES = {"aws": (16, 28), "gcp": (8, 29), "azure": (8, 29)}
+# Source: the same pages: AWS and Azure keep the first four and the last, Google the first two and the last two.
+_KEPT = {"aws": (4, 1), "gcp": (2, 2), "azure": (4, 1)}
+# Source: AWS "Tag naming limits", Azure "Tag resources"; Google's labels have 63 of a-z, 0-9, _ and -.
+_COST_CENTRE = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_PROJECT = re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9]")
+_WIDEST = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloudSettings:
+    """What a stack says of its machines in clouds.
+
+    Args:
+        ssh_from: the networks that may reach the machines' SSH: where the controllers are. Nothing else gets in.
+        cost_centre: whom the bill is for; a tag on everything that costs.
+        project: Google's name of the project that pays; empty where no machine is there.
+    """
+
+    ssh_from: tuple[IPv4Network, ...] = ()
+    cost_centre: str = "understudy"
+    project: str = ""
+
+
+def read_cloud(place: Place, value: object) -> CloudSettings:
+    """Return what a stack's file says of clouds."""
+    section = read_keys(place, value, required=("ssh_from",), optional=("cost_centre", "project"))
+    found = section.read("ssh_from", read_list, _read_source) or ()
+    allowed = "1 to 63 of a-z, 0-9, _ and -, as all clouds can have it in a tag"
+    cost_centre = section.read("cost_centre", read_text, _COST_CENTRE, allowed)
+    project = section.read("project", read_text, _PROJECT, "a Google Cloud project's ID")
+    return CloudSettings(
+        ssh_from=tuple(IPv4Network(text) for text in found),
+        cost_centre=cost_centre or CloudSettings().cost_centre,
+        project=project or "",
+    )
+
+
+def _read_source(place: Place, value: object) -> str | None:
+    try:
+        if isinstance(value, str) and IPv4Network(value).prefixlen >= _WIDEST:
+            return str(IPv4Network(value))
+    except ValueError:
+        pass
+    place.fault(value, f"an IPv4 network from which you come, such as 203.0.113.7/32; not wider than /{_WIDEST}")
+    return None
+
+
+def refuse_plan(kind: str, network: IPv4Network, machines: Collection[Machine], where: str) -> None:
+    """Refuse what a cloud cannot hold of prod's plan of addresses.
+
+    Args:
+        kind: a key of ``CLOUDS``.
+        network: the network that all machines share.
+        machines: those that are to run there.
+        where: what names them, for the error.
+
+    Raises:
+        UnderstudyError: the network is too large or too small, or a machine has an address that the cloud keeps.
+    """
+    least, most = _PREFIXES[kind]
+    if not least <= network.prefixlen <= most:
+        raise UnderstudyError(
+            where=f"{where}: network",
+            found=str(network),
+            wanted=f"/{least} to /{most}, as {CLOUDS[kind]} can have it",
+            todo="Place these machines on another host, with `capacity`.",
+        )
+    first, last = _KEPT[kind]
+    kept = [machine for machine in machines if not network[first] <= machine.address <= network[-1 - last]]
+    if kept:
+        raise UnderstudyError(
+            where=f"{where}: machines.{kept[0].name}.address",
+            found=", ".join(str(machine.address) for machine in kept),
+            wanted=f"{network[first]} to {network[-1 - last]}: {CLOUDS[kind]} keeps the others for itself",
+            todo="Give them other addresses, or place them on another host.",
+        )

@@ -1,0 +1,101 @@
+"""Terraform's real AWS provider as a Pulumi plugin, and an EC2 on loopback for it. Without the first nothing is run."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "understudy", "aws-plugin")
+PLACES = ("~/.terraform.d/plugins", "/usr/local/share/terraform/plugins", "/usr/share/terraform/plugins", "/opt/*")
+"""Where Terraform looks for providers by itself, and where others put them."""
+IMAGE = {
+    "ami_id": "ami-0d0e0b0a0d000012a",
+    "name": "debian-12-amd64-20261101-2265",
+    "owner_id": "136693071363",
+    "description": "Debian 12",
+    "public": True,
+    "virtualization_type": "hvm",
+    "architecture": "x86_64",
+    "state": "available",
+    "platform": None,
+    "image_type": "machine",
+    "hypervisor": "xen",
+    "root_device_name": "/dev/xvda",
+    "root_device_type": "ebs",
+    "sriov": "simple",
+    "creation_date": "2026-11-01T00:00:00.000Z",
+}
+FOREIGN = {**IMAGE, "ami_id": "ami-0d0e0b0a0d000012c", "owner_id": "999999999999", "name": "debian-12-amd64-20261201-9"}
+
+
+def lacking(what: str) -> None:
+    pytest.skip(f"NOT RUN: {what}. AWS's backend is then shown by tests/components alone")
+
+
+@pytest.fixture(scope="module")
+def aws_provider() -> str:
+    """Return the path of Terraform's AWS provider."""
+    if given := os.environ.get("TF_AWS_PROVIDER"):
+        return given
+    pattern = "registry.terraform.io/hashicorp/aws/5.*/*/terraform-provider-aws*"
+    for place in PLACES:
+        home = Path(place).expanduser()
+        if found := sorted(Path("/").glob(f"{str(home).lstrip('/')}/{pattern}")):
+            return str(found[-1])
+    lacking(f"Terraform's AWS provider 5 is in none of {', '.join(PLACES)}, nor named by TF_AWS_PROVIDER")
+    raise AssertionError
+
+
+@pytest.fixture(scope="module")
+def aws_plugin(aws_provider: str) -> Path:
+    """Return the directory of a `pulumi-resource-aws` that wraps it; built where it is not there yet, in minutes."""
+    source = Path(os.environ.get("UNDERSTUDY_AWS_PLUGIN", ROOT.parent / "shared" / "tools" / "aws-plugin"))
+    if not (source / "main.go").is_file():
+        lacking(
+            "the source that makes a Pulumi plugin of it is not beside the repository, nor named by UNDERSTUDY_AWS_PLUGIN"
+        )
+    if not shutil.which("go"):
+        lacking("there is no Go to build the plugin with")
+    parts = (source / name for name in ("main.go", "go.mod", "go.sum"))
+    built = CACHE / sha256(b"".join(part.read_bytes() for part in parts)).hexdigest()[:12]
+    if not (built / "pulumi-resource-aws").is_file():
+        unfinished = CACHE / f".unfinished-{os.getpid()}"
+        shutil.copytree(source, unfinished / "source")
+        argv = ("go", "build", "-trimpath", "-o", str(unfinished / "pulumi-resource-aws"), ".")
+        subprocess.run(argv, cwd=unfinished / "source", check=True)
+        shutil.rmtree(unfinished / "source")
+        unfinished.rename(built)
+    return built
+
+
+@pytest.fixture
+def ec2(tmp_path: Path) -> Iterator[str]:
+    """Return the address of an AWS on loopback whose only images are Debian's and one of somebody else's."""
+    (tmp_path / "images.json").write_text(json.dumps([FOREIGN, IMAGE]))
+    address = tmp_path / "address"
+    environment = {**os.environ, "MOTO_AMIS_PATH": str(tmp_path / "images.json")}
+    server = subprocess.Popen(
+        [sys.executable, str(Path(__file__).parent / "cloud.py"), str(address)],
+        env=environment,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        until = time.monotonic() + 60
+        while not address.exists():
+            assert server.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        yield address.read_text()
+    finally:
+        server.terminate()
+        server.wait(30)
