@@ -205,19 +205,23 @@ def _build_fence(
     )
     among = {"security_group_id": group.id, "source_security_group_id": group.id}
     everything = {"protocol": ALL_PROTOCOLS, "from_port": 0, "to_port": 0}
-    way_in = aws.ec2.SecurityGroupRule(
-        f"ssh-{host}",
-        type="ingress",
-        security_group_id=group.id,
-        protocol="tcp",
-        from_port=SSH,
-        to_port=SSH,
-        cidr_blocks=list(sources(site)),
-        opts=inside,
-    )
+    # One for each network: of two rules that overlap AWS refuses the second, and a changed one is made anew.
+    ways_in = [
+        aws.ec2.SecurityGroupRule(
+            f"ssh-{host}-{source.replace('/', '-')}",
+            type="ingress",
+            security_group_id=group.id,
+            protocol="tcp",
+            from_port=SSH,
+            to_port=SSH,
+            cidr_blocks=[source],
+            opts=inside,
+        )
+        for source in sources(site)
+    ]
     into = aws.ec2.SecurityGroupRule(f"into-{host}", type="ingress", **among, **everything, opts=inside)
     out = aws.ec2.SecurityGroupRule(f"out-{host}", type="egress", **among, **everything, opts=inside)
-    return group, (way_in, into, out)
+    return group, (*ways_in, into, out)
 
 
 def _build_data(

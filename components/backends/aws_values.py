@@ -15,7 +15,7 @@ ALL_PROTOCOLS = "-1"
 def data_device(volume_id: str) -> str:
     """Return a data disk's own name in a machine: in the order in which disks turn up there is none.
 
-    Source: AWS, "Map Amazon EBS volumes to NVMe device names": the volume's id, without its hyphen, is its serial number.
+    Source: AWS, "Map Amazon EBS volumes to NVMe device names": the serial number is the volume's id.
 
     >>> data_device("vol-0123456789abcdef0")
     '/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_vol0123456789abcdef0'

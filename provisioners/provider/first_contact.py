@@ -7,7 +7,6 @@ the host key in there is good for one connection. Over that the machine gets its
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
@@ -92,6 +91,6 @@ def generation(inputs: Mapping[str, Any]) -> str:
     """Return what names these very disks: a machine that is made anew has a new system disk.
 
     >>> generation({"machine_id": "i-1", "disk_ids": ["vol-1"]})
-    'd4b1d1d4ad0a3ab3'
+    '1bd7cac6954ced8e'
     """
     return sha256("\n".join((inputs["machine_id"], *inputs["disk_ids"])).encode()).hexdigest()[:16]

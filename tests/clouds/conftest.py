@@ -61,9 +61,7 @@ def aws_plugin(aws_provider: str) -> Path:
     """Return the directory of a `pulumi-resource-aws` that wraps it; built where it is not there yet, in minutes."""
     source = Path(os.environ.get("UNDERSTUDY_AWS_PLUGIN", ROOT.parent / "shared" / "tools" / "aws-plugin"))
     if not (source / "main.go").is_file():
-        lacking(
-            "the source that makes a Pulumi plugin of it is not beside the repository, nor named by UNDERSTUDY_AWS_PLUGIN"
-        )
+        lacking("what makes a Pulumi plugin of it is not beside the repository, nor named by UNDERSTUDY_AWS_PLUGIN")
     if not shutil.which("go"):
         lacking("there is no Go to build the plugin with")
     parts = (source / name for name in ("main.go", "go.mod", "go.sum"))

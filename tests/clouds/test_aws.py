@@ -1,4 +1,4 @@
-"""Machines in AWS by Terraform's real provider, in an EC2 on loopback: made, seen unchanged, changed, and gone again."""
+"""Machines in AWS by Terraform's real provider, in an EC2 on loopback: made, unchanged, changed, and gone again."""
 
 from __future__ import annotations
 

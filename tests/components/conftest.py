@@ -13,7 +13,7 @@ import yaml
 
 from components.site import Site, read_site
 from model import placement
-from model.placement import Accelerator, PinnedSeed, PlacedMachine, Placement
+from model.placement import Accelerator, PinnedSeed, PlacedHost, PlacedMachine, Placement
 from tests.components.doubles import ROOT
 
 MakeSite = Callable[..., Site]
@@ -47,7 +47,12 @@ def make_site(project: Path) -> MakeSite:
     return make
 
 
-def place(directory: Path, stack: str, machines: tuple[str, ...] = ("lb", "app1", "app2", "db1", "db2")) -> None:
+def place(
+    directory: Path,
+    stack: str,
+    machines: tuple[str, ...] = ("lb", "app1", "app2", "db1", "db2"),
+    cloud: PlacedHost | None = None,
+) -> None:
     """Write a stack's lock file; a mirror's store is pinned to a snapshot."""
     pinned = PinnedSeed(
         store="shop",
@@ -61,10 +66,16 @@ def place(directory: Path, stack: str, machines: tuple[str, ...] = ("lb", "app1"
             accelerator=Accelerator(kind="tcg", reason="no hardware virtualisation that works"),
             image="0123456789ab" + "0" * 52,
             machines=tuple(
-                PlacedMachine(name=name, host="here", control_address=CONTROL[10 + index])
+                PlacedMachine(
+                    name=name,
+                    host=cloud.name if cloud else "here",
+                    control_address=CONTROL[10 + index],
+                    instance_type="t3.small" if cloud else "",
+                )
                 for index, name in enumerate(machines)
             ),
             seeds=(pinned,) if stack == "stage" else (),
+            hosts=(cloud,) if cloud else (),
         )
     )
     (directory / placement.file_name(stack)).write_text(yaml.safe_dump(values, sort_keys=False))

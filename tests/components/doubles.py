@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
+import inspect
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +32,7 @@ OUTPUTS: Mapping[str, Mapping[str, Any]] = {
     "WarmStart": {"placed": True, "reason": "", "untouched": False},
     "Boot": {"generation": "g1", "started": "warm", "reason": "", "boot_seconds": 7.5},
     "Filesystem": {},
+    "FirstContact": {"generation": "g1", "started": "cold", "reason": "a cloud", "boot_seconds": 60.0},
     "Gate": {"let_through": {}, "seen": {}, "note": ""},
     "Service": {"change": "0123456789ab", "backup": "/root/configs/a/20261124T010000Z-0123456789ab", "steps_done": 7},
     "PostgresPrimary": {
@@ -82,6 +86,9 @@ NESTED: Mapping[str, type] = {
 """Inputs that have inputs of their own."""
 
 
+CLOUDS = ("aws:", "gcp:", "pulumi:providers:aws", "pulumi:providers:gcp")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registered:
     """One resource as the program registered it."""
@@ -130,9 +137,24 @@ class Graph:
         return {f"{known[urn].type.split(':')[-1]} {known[urn].name}" for urn in found}
 
 
+CALLS: Mapping[str, Mapping[str, Any]] = {
+    "aws:index/getAvailabilityZones:getAvailabilityZones": {"names": ["eu-central-1b", "eu-central-1a"]},
+    "aws:ec2/getAmi:getAmi": {"id": "ami-debian"},
+}
+"""What clouds answer when they are asked for something that is there."""
+MADE: Mapping[str, Mapping[str, Any]] = {
+    "aws:ec2/instance:Instance": {"publicIp": "203.0.113.99"},
+    "aws:ec2/subnet:Subnet": {"availabilityZone": "eu-central-1a"},
+    "aws:ec2/vpc:Vpc": {"mainRouteTableId": "rtb-1"},
+}
+"""What clouds put out beside their inputs."""
+
+
 class _Refusing(pulumi.runtime.Mocks):
-    def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], None]:
-        raise AssertionError(f"the program calls {args.token}")
+    def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+        if args.token not in CALLS:
+            raise AssertionError(f"the program calls {args.token}")
+        return dict(CALLS[args.token]), []
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str, dict[str, Any]]:
         raise AssertionError(f"the program reads {args.typ}")
@@ -158,7 +180,8 @@ class Monitor(mocks.MockMonitor):
         found = _registered(urn, request, inputs)
         assert urn not in {item.urn for item in self.seen}, f"{urn} twice"
         self.seen.append(found)
-        outputs, secret = OUTPUTS.get(request.type.split(":")[-1], {}) if request.custom else {}, found.secret
+        outputs = MADE.get(request.type) or OUTPUTS.get(request.type.split(":")[-1], {}) if request.custom else {}
+        secret = found.secret
         if request.type in kinds():
             secret |= kinds()[request.type].secret_outputs
         state = message({**inputs, **outputs}, secret)
@@ -198,6 +221,9 @@ def check(token: str, inputs: Mapping[str, Any]) -> None:
         failures = kinds()[token].check(inputs)
         assert not failures, f"{token}: {failures}"
         return
+    if token.startswith(CLOUDS):
+        check_by_sdk(token, inputs)
+        return
     assert token in LIBVIRT, f"an unknown type: {token}"
     _check_keys(token, LIBVIRT[token], inputs)
 
@@ -209,6 +235,41 @@ def _check_keys(where: str, arguments: type, values: Mapping[str, Any]) -> None:
         if key in NESTED:
             for item in value if isinstance(value, list) else [value]:
                 _check_keys(f"{where} {key}", NESTED[key], item)
+
+
+def check_by_sdk(token: str, inputs: Mapping[str, Any]) -> None:
+    """Refuse what is no input of the SDK's own class, or lacks one that it needs, however deep."""
+    package, module, name = (
+        token.partition(":")[0],
+        token.split(":")[1].partition("/")[0],
+        token.rsplit(":", maxsplit=1)[-1],
+    )
+    if package == "pulumi":
+        package, module, name = name, "", "Provider"
+    found = importlib.import_module(f"pulumi_{package}.{module}".rstrip("."))
+    assert hasattr(found, name), f"an unknown type: {token}"
+    _check_by_class(token, getattr(found, f"{name}Args"), inputs)
+
+
+def _check_by_class(where: str, arguments: type, values: Mapping[str, Any]) -> None:
+    names = {theirs: mine for mine, theirs in input_type_py_to_pulumi_names(arguments).items()}
+    assert set(values) <= {*names, "version", "pluginDownloadURL"}, f"{where}: unknown {set(values) - set(names)}"
+    parameters = inspect.signature(arguments).parameters
+    needed = {theirs for theirs, mine in names.items() if parameters[mine].default is inspect.Parameter.empty}
+    assert needed <= set(values), f"{where}: missing {needed - set(values)}"
+    for key, value in values.items():
+        inner = _nested(arguments, names.get(key, ""))
+        for item in value if isinstance(value, list) else [value]:
+            if inner and isinstance(item, Mapping):
+                _check_by_class(f"{where} {key}", inner, item)
+
+
+def _nested(arguments: type, name: str) -> type | None:
+    """Return the SDK's class of an input that has inputs of its own."""
+    hint = str(getattr(arguments.__init__, "__annotations__", {}).get(name, ""))
+    found = re.search(r"'?(\w+Args)\b(?!Dict)", hint)
+    module = importlib.import_module(arguments.__module__.rpartition(".")[0])
+    return getattr(module, found[1], None) if found else None
 
 
 def run(site: Site, directory: Path) -> Graph:

@@ -1,4 +1,4 @@
-"""A stack's machines as a cloud has them, before the first word with any: no machine here has a body that would answer."""
+"""A stack's machines as a cloud has them, before the first word with any: none here has a body that would answer."""
 
 import json
 import os

@@ -1,0 +1,153 @@
+"""A stack in AWS as a graph: each input compared with the SDK's own classes; the fence first, a new host key last."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from components.site import Site
+from model.errors import UnderstudyError
+from model.placement import PlacedHost
+from tests.components.conftest import MakeSite, place
+from tests.components.doubles import OUTPUTS, Graph, check, run
+
+FIVE = {"lb", "app1", "app2", "db1", "db2"}
+RENTED = PlacedHost(name="rented", kind="aws", region="eu-central-1")
+CLOUD = 'config:\n  understudy:cloud: {ssh_from: [203.0.113.7/32, 198.51.100.0/24], cost_centre: "4711"}\n'
+
+
+def site(make_site: MakeSite, project: Path, stack: str = "stage", **edits: dict[str, str]) -> Site:
+    place(project, stack, cloud=RENTED)
+    return make_site(stack, {f"Pulumi.{stack}.yaml": {"config:\n": CLOUD}, **edits})
+
+
+@pytest.fixture
+def stage(make_site: MakeSite, project: Path) -> Graph:
+    return run(site(make_site, project), project)
+
+
+def test_every_machine_is_built_there_and_nothing_here(stage: Graph) -> None:
+    assert set(stage.of("Instance")) == set(stage.of("FirstContact")) == set(stage.of("KeyPair")) == FIVE
+    assert set(stage.of("VolumeAttachment")) == {"db1-data", "db2-data"}
+    assert not [item.type for item in stage.resources if item.type.startswith("libvirt") or "Template" in item.type]
+
+
+def test_the_fence_stands_before_any_machine(stage: Graph) -> None:
+    rules = {f"SecurityGroupRule {name}" for name in stage.of("SecurityGroupRule")}
+    assert len(rules) == 4
+    for instance in stage.of("Instance").values():
+        assert rules <= stage.before(instance)
+
+
+def test_nothing_gets_in_but_ssh_and_nothing_gets_out(stage: Graph) -> None:
+    group = stage.one("SecurityGroup", "fence-rented")
+    assert not {"ingress", "egress"} & set(group.inputs), "rules are resources of their own"
+    rules = {name: rule.inputs for name, rule in stage.of("SecurityGroupRule").items()}
+    for source in ("203.0.113.7/32", "198.51.100.0/24"):
+        ssh = rules.pop(f"ssh-rented-{source.replace('/', '-')}")
+        assert (ssh["cidrBlocks"], ssh["type"], ssh["protocol"]) == ([source], "ingress", "tcp")
+        assert (ssh["fromPort"], ssh["toPort"]) == (22, 22)
+    assert set(rules) == {"into-rented", "out-rented"}
+    for name, kind in (("into-rented", "ingress"), ("out-rented", "egress")):
+        assert (rules[name]["type"], rules[name]["sourceSecurityGroupId"]) == (kind, "fence-rented-id")
+        assert "cidrBlocks" not in rules[name]
+    assert stage.one("Vpc", "vpc-rented").inputs["enableDnsSupport"] is False
+
+
+def test_prods_names_and_addresses_hold_inside(stage: Graph) -> None:
+    assert stage.one("Subnet", "subnet-rented").inputs["cidrBlock"] == "10.20.0.0/24"
+    assert stage.one("Instance", "db1").inputs["privateIp"] == "10.20.0.31"
+    identity = stage.one("FirstContact", "db1").inputs["identity"]
+    assert {"address": "10.20.0.10", "names": ["lb.shop.example", "lb"]} in identity["hosts"]
+
+
+def test_all_that_costs_says_whose_it_is(stage: Graph) -> None:
+    rented = [item for item in stage.resources if "tags" in item.inputs]
+    assert len(rented) >= len(FIVE) * 2 + 4
+    for item in rented:
+        assert item.inputs["tags"]["cost-centre"] == "4711", item.name
+        assert item.inputs["tags"]["stack"] == "stage"
+        assert item.inputs["tags"]["owner"].startswith("understudy-stage-")
+    for instance in stage.of("Instance").values():
+        assert instance.inputs["volumeTags"]["cost-centre"] == "4711"
+
+
+def test_disks_are_encrypted_and_metadata_is_not_for_everybody(stage: Graph) -> None:
+    for instance in stage.of("Instance").values():
+        assert instance.inputs["rootBlockDevice"]["encrypted"] is True
+        assert instance.inputs["metadataOptions"]["httpTokens"] == "required"
+        assert {"ami", "volumeTags"} <= instance.ignored
+    for name in ("db1-data", "db2-data"):
+        assert stage.one("Volume", name).inputs["encrypted"] is True
+
+
+def test_what_stays_readable_is_a_key_of_its_own_and_secret_in_the_state(stage: Graph) -> None:
+    known = {item.urn: item for item in stage.resources}
+    for name in FIVE:
+        instance, contact = stage.one("Instance", name), stage.one("FirstContact", name)
+        assert "userData" in instance.secret
+        from_keys = {known[urn].name for urn in instance.dependencies if known[urn].type.endswith(":SshKeypair")}
+        assert from_keys == {"controller", f"{name}-first"}, "the machine's own key is in no record"
+        from_keys = {known[urn].name for urn in contact.dependencies if known[urn].type.endswith(":SshKeypair")}
+        assert from_keys == {"controller", f"{name}-first", f"{name}-host"}
+        assert contact.inputs["connection"]["address"] == "203.0.113.99"
+        assert {"host_private_key", "private_key"} <= contact.secret
+        assert contact.deleted_with == instance.urn
+
+
+def test_a_data_disk_is_known_by_its_serial_number(stage: Graph) -> None:
+    disk = stage.one("Filesystem", "db1:/srv")
+    assert disk.inputs["device"] == "/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_db1dataid"
+    assert {"VolumeAttachment db1-data", "FirstContact db1"} <= stage.before(disk)
+
+
+def test_services_run_there_as_anywhere(stage: Graph, make_site: MakeSite, project: Path) -> None:
+    place(project, "stage")
+    here = run(make_site("stage"), project)
+    assert set(stage.of("Service")) == set(here.of("Service"))
+    assert stage.outputs["machines"]["db1"]["control_address"] == "203.0.113.99"
+
+
+def test_data_of_prod_is_protected(make_site: MakeSite, project: Path) -> None:
+    prod = run(site(make_site, project, "prod"), project)
+    assert {name for name, item in prod.of("Volume").items() if item.protected} == {"db1-data", "db2-data"}
+
+
+def test_nobody_could_get_in_is_said_before_anything_is_made(make_site: MakeSite, project: Path) -> None:
+    place(project, "stage", cloud=RENTED)
+    with pytest.raises(UnderstudyError, match=r"cloud\.ssh_from: found nothing.*checkip|ssh_from.*nothing"):
+        run(make_site("stage"), project)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("network: 10.20.0.0/24", "network: 10.0.0.0/12", r"/16 to /28, as AWS can have it"),
+        ("address: 10.20.0.10", "address: 10.20.0.2", r"10\.20\.0\.2; wanted 10\.20\.0\.4 to 10\.20\.0\.254"),
+    ],
+)
+def test_what_aws_cannot_hold_is_refused(make_site: MakeSite, project: Path, old: str, new: str, told: str) -> None:
+    edits = {old: new}
+    if "/12" in new:
+        edits["address: 10.20.0."] = "address: 10.0.0."
+    with pytest.raises(UnderstudyError, match=told):
+        run(site(make_site, project, **{"Pulumi.prod.yaml": edits}), project)
+
+
+@pytest.mark.parametrize(
+    ("token", "inputs"),
+    [
+        ("aws:ec2/instance:Instance", {"imageId": "ami-1"}),
+        ("aws:ec2/instance:Instance", {"rootBlockDevice": {"size": 8}}),
+        ("aws:ec2/instance:Intsance", {}),
+        ("aws:ec2/volumeAttachment:VolumeAttachment", {"deviceName": "/dev/sdf"}),
+    ],
+)
+def test_the_double_refuses_what_the_sdk_does_not_know(token: str, inputs: dict[str, object]) -> None:
+    with pytest.raises(AssertionError):
+        check(token, inputs)
+
+
+def test_no_secret_in_what_is_shown(stage: Graph) -> None:
+    assert str(OUTPUTS["SshKeypair"]["private_key"]) not in str(stage.outputs)
