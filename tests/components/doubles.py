@@ -266,7 +266,7 @@ def _check_by_class(where: str, arguments: type, values: Mapping[str, Any]) -> N
 
 def _nested(arguments: type, name: str) -> type | None:
     """Return the SDK's class of an input that has inputs of its own."""
-    hint = str(getattr(arguments.__init__, "__annotations__", {}).get(name, ""))
+    hint = str(inspect.signature(arguments).parameters[name].annotation) if name else ""
     found = re.search(r"'?(\w+Args)\b(?!Dict)", hint)
     module = importlib.import_module(arguments.__module__.rpartition(".")[0])
     return getattr(module, found[1], None) if found else None

@@ -17,9 +17,10 @@ RENTED = PlacedHost(name="rented", kind="aws", region="eu-central-1")
 CLOUD = 'config:\n  understudy:cloud: {ssh_from: [203.0.113.7/32, 198.51.100.0/24], cost_centre: "4711"}\n'
 
 
-def site(make_site: MakeSite, project: Path, stack: str = "stage", **edits: dict[str, str]) -> Site:
+def site(make_site: MakeSite, project: Path, stack: str = "stage", prods: dict[str, str] | None = None) -> Site:
     place(project, stack, cloud=RENTED)
-    return make_site(stack, {f"Pulumi.{stack}.yaml": {"config:\n": CLOUD}, **edits})
+    prods = {**(prods or {}), **({"config:\n": CLOUD} if stack == "prod" else {})}
+    return make_site(stack, {"Pulumi.prod.yaml": prods, "Pulumi.stage.yaml": {"config:\n": CLOUD}})
 
 
 @pytest.fixture
@@ -132,7 +133,7 @@ def test_what_aws_cannot_hold_is_refused(make_site: MakeSite, project: Path, old
     if "/12" in new:
         edits["address: 10.20.0."] = "address: 10.0.0."
     with pytest.raises(UnderstudyError, match=told):
-        run(site(make_site, project, **{"Pulumi.prod.yaml": edits}), project)
+        run(site(make_site, project, prods=edits), project)
 
 
 @pytest.mark.parametrize(
