@@ -15,6 +15,7 @@ from components.checks import Checks
 from components.gate import behind, build_gate, own_log
 from components.machine import Machine
 from components.network import Network
+from components.price_tables import estimates
 from components.report import build_report
 from components.resources import Gate, Reached, SshKeypair
 from components.seed import Seed
@@ -60,8 +61,15 @@ class Environment(pulumi.ComponentResource):
         )
         data = tuple(seed.primary.data_id for seed in seeds.values())
         checks = Checks("checks", site, self._reached, running, data, self._inside)
-        self.outputs = build_report(site, machines, seeds, checks, directory, self._inside)
+        self.outputs = build_report(site, machines, seeds, checks, directory, self._inside) | self._cost(directory)
         self.register_outputs({})
+
+    def _cost(self, directory: Path) -> dict[str, Any]:
+        """Say in each plan what machines in clouds come to; of the others, nothing."""
+        told = estimates(directory, self._site.environment, self._site.placement)
+        for host, line in told.items():
+            pulumi.log.info(f"{host}: {line}", resource=self)
+        return {"cost": told} if told else {}
 
     def _build_machines(self) -> dict[str, Machine]:
         built = [machine for machine in self._site.environment.topology.machines if machine.existing is None]

@@ -12,7 +12,7 @@ LONG = (
     "tests/bench/test_hundred.py",
     *("tests/changes/test_crashes.py", "tests/changes/test_faults.py", "tests/changes/test_packages.py"),
     *("tests/changes/test_service_files.py", "tests/changes/test_service_kind.py", "tests/changes/test_tool.py"),
-    *("tests/cli/test_evidence.py", "tests/damage/", "tests/facts/test_real_databases.py"),
+    *("tests/clouds/", "tests/cli/test_evidence.py", "tests/damage/", "tests/facts/test_real_databases.py"),
     *("tests/provider/test_engine.py", "tests/provider/test_gate.py", "tests/report/test_engine.py"),
     *("tests/run/test_existing.py", "tests/run/test_real_pulumi.py", "tests/stores/"),
 )

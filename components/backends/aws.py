@@ -19,16 +19,8 @@ from components.backends.aws_values import (
     credits_of,
     data_device,
 )
-from components.backends.cloud_values import (
-    gib,
-    identity,
-    machines_of,
-    reach,
-    region_of,
-    sources,
-    system_disk_gib,
-    tags,
-)
+from components.backends.cloud_sizes import gib, system_disk_gib
+from components.backends.cloud_values import identity, machines_of, reach, region_of, sources, tags
 from components.resources import SshKeypair
 from components.site import Site
 from model.cloud import refuse_plan

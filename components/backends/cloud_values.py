@@ -15,9 +15,6 @@ from model.connection import Connection
 from model.errors import UnderstudyError
 from model.topology import Machine
 
-LEAST_SYSTEM_DISK_GIB = 10
-"""Debian's images for clouds are of 3 to 10 GiB, and Google's never start on less than theirs."""
-
 
 def tags(site: Site, name: str) -> dict[str, str]:
     """Return what every resource carries: whose it is, of which stack, and who pays. All clouds can have it so.
@@ -33,20 +30,6 @@ def tags(site: Site, name: str) -> dict[str, str]:
         "stack": re.sub(r"[^a-z0-9_-]", "-", site.environment.stack.lower()),
         "cost-centre": site.environment.settings.cloud.cost_centre,
     }
-
-
-def gib(mib: int) -> int:
-    """Return a size in GiB, as clouds sell disks; rounded up.
-
-    >>> gib(1), gib(2048)
-    (1, 2)
-    """
-    return -(-mib // 1024)
-
-
-def system_disk_gib(machine: Machine) -> int:
-    """Return the size of a machine's system disk, GiB."""
-    return max(gib(machine.system_disk_mib), LEAST_SYSTEM_DISK_GIB)
 
 
 def region_of(site: Site, host: str) -> str:

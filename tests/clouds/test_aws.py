@@ -91,15 +91,6 @@ def test_made_unchanged_changed_and_gone(cloud: Cloud) -> None:
     assert left_over(cloud) == []
 
 
-def test_a_protected_stacks_data_is_not_destroyed(cloud: Cloud) -> None:
-    cloud.wants(protect=True, machines={"db1": DB1})
-    cloud.run("up", "--yes", "--skip-preview")
-    printed = cloud.run("destroy", "--yes", "--skip-preview", succeeds=False)
-    assert "db1-data" in printed
-    assert "protect" in printed
-    assert data_disk(cloud)["State"] == "in-use"
-
-
 def check_machines(cloud: Cloud, made: dict[str, Any]) -> None:
     assert {name: one["PrivateIpAddress"] for name, one in made.items()} == {
         "dr-lb": "10.20.0.10",

@@ -25,7 +25,8 @@ def project(tmp_path: Path) -> Path:
     """Return a directory with the sample company's files, and a lock file for each stack."""
     for name in ("Pulumi.prod.yaml", "Pulumi.stage.yaml"):
         shutil.copy(ROOT / name, tmp_path)
-    shutil.copytree(ROOT / "services", tmp_path / "services")
+    for folder in ("services", "prices"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
     for stack in ("prod", "stage"):
         place(tmp_path, stack)
     return tmp_path

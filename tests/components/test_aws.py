@@ -150,5 +150,14 @@ def test_the_double_refuses_what_the_sdk_does_not_know(token: str, inputs: dict[
         check(token, inputs)
 
 
+def test_the_plan_says_what_it_comes_to(stage: Graph, make_site: MakeSite, project: Path) -> None:
+    # Five t3.small with an address each, ten GiB for each system, and two for the data of each database.
+    total = 5 * (0.024 + 0.005) * 730 + (5 * 10 + 2 * 2) * 0.0952
+    assert stage.outputs["cost"]["rented"].startswith(f"about {total:.2f} USD a month for 5 machines")
+    assert "whose day is not known" in stage.outputs["cost"]["rented"]
+    place(project, "stage")
+    assert "cost" not in run(make_site("stage"), project).outputs
+
+
 def test_no_secret_in_what_is_shown(stage: Graph) -> None:
     assert str(OUTPUTS["SshKeypair"]["private_key"]) not in str(stage.outputs)
