@@ -437,7 +437,7 @@ def test_two_stacks_share_no_name_on_the_host(stage: Graph, prod: Graph) -> None
         ("understudy:index:Service", {"service": "a", "filse": {}}),
         ("libvirt:index/domain:Domain", {"memroy": 512}),
         ("libvirt:index/domain:Domain", {"disks": [{"volumeID": "a"}]}),
-        ("aws:ec2/instance:Instance", {}),
+        ("azure:compute/linuxVirtualMachine:LinuxVirtualMachine", {}),
     ],
 )
 def test_the_double_refuses_what_the_providers_refuse(token: str, inputs: dict[str, object]) -> None:

@@ -104,11 +104,11 @@ def test_a_version_of_its_own_is_welcome_with_an_image_of_its_own() -> None:
 
 def test_an_unknown_key_is_answered_with_each_known_one_once() -> None:
     for stack, text in VALID.items():
-        texts = {**VALID, stack: text.replace("config:", "config:\n  understudy:colour: red", 1)}
+        texts = {**VALID, stack: text.replace("config:", "config:\n  understudy:xyzzy: red", 1)}
         with pytest.raises(ConfigurationError) as raised:
             environment(texts, stack)
         (fault,) = raised.value.faults
-        assert (fault.file, fault.key, fault.found) == (f"Pulumi.{stack}.yaml", "colour", "an unknown key")
+        assert (fault.file, fault.key, fault.found) == (f"Pulumi.{stack}.yaml", "xyzzy", "an unknown key")
         assert fault.allowed == f"one of {', '.join(sorted(set(KEYS)))}"
 
 
