@@ -15,6 +15,7 @@ from cli.adopted import refuse_others
 from cli.arguments import add_stack, project_directory, short_stack
 from cli.change._rollout import failed_of, read_note, take_back_all, take_note
 from cli.files import load_environment, read_lock, write_lock
+from cli.held import hold
 from cli.place import lines, place
 from cli.pulumi_state import PulumiState
 from cli.went_round import has_log, look_round
@@ -38,6 +39,8 @@ from provisioners import this_computer
 
 CHECKED = ("up", "preview")
 """The commands that run the program. The others work where a file has a fault too: a stage can always be removed."""
+HELD_BY = "UNDERSTUDY_PLAN"
+"""The variable in which `./run` says where the plan is to be written that `pulumi up` keeps to."""
 CLEARED = ("up", "refresh", "destroy", "import")
 """The commands that change something, or the state."""
 
@@ -74,6 +77,8 @@ def run(arguments: argparse.Namespace) -> int:
             look_round(directory, state, say, act=True)
         clear(state, names.owner(stack, backend_url(os.environ)), mirrored=mirrored)
         if arguments.verb == "up":
+            if not mirrored:
+                hold(directory, stack, say, os.environ.get(HELD_BY, ""))
             take_note(stack, state.exported)
     return 0
 

@@ -12,7 +12,7 @@ from model.readers import meant, one_of
 
 _BOOT, _SERVICE = "understudy:index:Boot", "understudy:index:Service"
 # Source: pulumi, sdk/go/common/resource/sig: the signature of a secret in a state.
-_SIGNATURE, _SECRET = "4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270"
+SIGNATURE, SECRET = "4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270"
 
 
 def way_in(deployment: Mapping[str, Any], stack: str, machine: str) -> tuple[Connection, str]:
@@ -62,7 +62,7 @@ def revealed(value: Any) -> Any:
     'key'
     """
     if isinstance(value, Mapping):
-        if value.get(_SIGNATURE) == _SECRET:
+        if value.get(SIGNATURE) == SECRET:
             return json.loads(value["plaintext"])
         return {key: revealed(inner) for key, inner in value.items()}
     return value

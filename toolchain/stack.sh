@@ -134,6 +134,11 @@ run_pulumi() {
     check_first "$verb" "${stack##*/}"
     choose_passphrase "${stack##*/}"
     begin "$verb" "${stack##*/}"
+    # What the change document says, and nothing else: preflight has looked, and Pulumi looks again.
+    case " $* " in
+    *' --plan'*) ;;
+    *) [ "$verb" != up ] || [ ! -s "$UNDERSTUDY_PLAN" ] || set -- "$@" --plan "$UNDERSTUDY_PLAN" ;;
+    esac
     case " $*" in
     *' -c'* | *' --config'*) ;; # -c saves into the file: it has to be the real one
     *) set -- "$@" --config-file "$(copy_of_configuration "${stack##*/}")" ;;
@@ -155,6 +160,8 @@ check_first() {
 # on the note with our process id, and Pulumi's own lock, stand for it.
 begin() {
     local verb=$1 stack=$2 owner
+    export UNDERSTUDY_PLAN
+    UNDERSTUDY_PLAN=$STATE/running/$(stack_mark "$stack").plan.json
     (umask 077 && mkdir -p "$STATE/running")
     exec 8>"$STATE/running/$(stack_mark "$stack").lock"
     flock --nonblock 8 || { say "another ./run is preparing stack $stack; waiting for it" && flock 8; }
@@ -163,6 +170,7 @@ begin() {
     owner=$(who_works_on "$stack")
     if [ -z "$owner" ]; then
         [ "$verb" = preview ] || note_process "$stack"
+        rm -f "$UNDERSTUDY_PLAN"
         preflight "$verb" "$stack"
     elif [ "$verb" = preview ]; then
         say "$owner is changing stack $stack at this moment: the preview may be out of date soon"

@@ -1,7 +1,7 @@
 """Writes a change down: all that `pulumi up` would do, as a document that a person can type, with the way back.
 
 It says what is really on the machines now, so they are looked at. It lies in `changes/`, as Markdown and as a page,
-beside the plan to which `pulumi up --plan` keeps. No secret is in it.
+beside the plan to which `./run pulumi up` then keeps. No secret is in it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 
 from cli.arguments import add_stack, project_directory, short_stack
 from cli.change._previewed import previewed
+from cli.held import FOLDER
 from cli.pulumi_state import PulumiState
 from model.change import Step
 from model.change.document import Document, Part, markdown
@@ -31,7 +32,6 @@ from provisioners.changes.page import page
 from provisioners.changes.written import interruptions, service_part, taken_away_part
 from provisioners.shell import connect
 
-FOLDER = "changes"
 _PATIENCE_SECONDS = 20.0
 _AT_ONCE = 16
 
@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
         (folder / "plan.json").write_bytes(plan.read_bytes())
     for name in ("document.md", "document.html", "plan.json"):
         print(folder / name)
-    print(f"apply just this: ./run pulumi up -s {stack} --plan {folder.relative_to(directory) / 'plan.json'}")
+    print(f"apply it: ./run pulumi up -s {stack}; until that ends well, an update that would do more is refused")
     return 0
 
 

@@ -111,6 +111,13 @@ def adopts(own: Log, service: str) -> bool:
     return baseline is None or service in baseline
 
 
+def unused_emergency(own: Log, now: datetime) -> Record | None:
+    """Return the record for which the gate stands open for an emergency, None where it does not."""
+    used = {number for number, _ in _used_emergencies(own)}
+    records = (each for each in reversed(own.records) if each.kind == "emergency" and each.n not in used)
+    return next((each for each in records if _fresh(each, now)), None)
+
+
 def ever_let_through(own: Log) -> dict[str, frozenset[str]]:
     """Return every digest of each service that was ever let through: a rollout that stopped leaves older ones."""
     found: dict[str, frozenset[str]] = {}

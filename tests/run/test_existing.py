@@ -168,11 +168,18 @@ def test_a_service_by_hand_is_changed_like_any_other_by_sudo_and_over_a_jump_hos
     text = next(web.directory.glob("changes/*/document.md")).read_text()
     assert "+port = 8080" in text, written
     assert "sh lb:web do 1" in text
+    say_port(web, 8081)
     refused = web.pulumi("up", web.prod, code=1)
+    assert "this update would do more than the document says" in refused
+    assert "Service lb:web: update, with another checks, digest, files" in refused
+    assert f"./run understudy change document -s {web.prod}" in refused
+    say_port(web, 8080)
+    refused = web.pulumi("up", web.prod, code=1)
+    assert "held by changes/" in refused
     (digest,) = set(re.findall(r"its digest: ([0-9a-f]{64})", refused))
     assert conf.read_text() == "# by hand\nport = 80\n"
     web.run("understudy", "change", "emergency", digest, "-s", web.prod, "--why", "the port is taken")
-    web.pulumi("up", web.prod)
+    assert "EMERGENCY: this update is not held by changes/" in web.pulumi("up", web.prod)
     assert (conf.read_text(), conf.stat().st_mode & 0o777) == ("# by hand\nport = 8080\n", 0o640)
     (copy,) = (machine.root / "root/configs/web").glob("[0-9]*Z-*/files/etc/web/web.conf")
     assert copy.read_text() == "# by hand\nport = 80\n"

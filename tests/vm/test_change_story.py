@@ -79,9 +79,20 @@ def test_it_is_rehearsed(site: Site) -> None:
     site.run("understudy", "evidence", "verify", "-s", site.stage)
 
 
+def test_what_goes_beyond_the_document_is_refused(site: Site) -> None:
+    described = site.configuration(site.prod)["machines"]
+    more = {"lb": {**described["lb"], "memory": "640MiB"}, "lb2": {**described["lb"], "address": "10.20.0.11"}}
+    site.configure(site.prod, machines=more)
+    refused = site.pulumi("up", site.prod, code=1)
+    assert "this update would do more than the document says" in refused
+    assert "Domain lb: " in refused
+    assert "Domain lb2: create" in refused
+    assert f"./run understudy change document -s {site.prod}" in refused
+    site.configure(site.prod, machines=described)
+
+
 def test_then_prod_gets_it_and_nothing_else(site: Site) -> None:
-    (plan,) = site.directory.glob("changes/*/plan.json")
-    site.pulumi("up", site.prod, "--plan", str(plan))
+    assert "held by changes/" in site.pulumi("up", site.prod)
     assert most_connections(site, site.prod) == "321"
     assert site.pulumi("preview", site.prod, "--expect-no-changes")
     site.run("understudy", "evidence", "verify", "-s", site.prod)
