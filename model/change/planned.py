@@ -63,6 +63,12 @@ def _custom(step: Mapping[str, Any]) -> bool:
 
 
 def messages(preview: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return what the preview said of errors and warnings."""
+    """Return what the preview said of errors and warnings, each once.
+
+    >>> said = {"severity": "warning", "message": "warning: REFUSED in an update"}
+    >>> messages({"diagnostics": [said, said]})
+    ('REFUSED in an update',)
+    """
     said = (each for each in preview.get("diagnostics") or () if each.get("severity") in ("error", "warning"))
-    return tuple(str(each.get("message", "")).strip() for each in said)
+    words = (str(each.get("message", "")).strip().removeprefix(f"{each['severity']}: ") for each in said)
+    return tuple(dict.fromkeys(filter(None, words)))

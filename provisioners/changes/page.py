@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import html
+import re
 
 from model.change import Step
 from model.change.document import HOW_BACK, Document, Part, duration, how, prints, where
-from provisioners.report.markup import Markup, element, joined
+from provisioners.report.markup import Markup, element, escaped, joined
 from provisioners.report.page import framed
 
+_WORDED = re.compile(r"(`[^`]+`|\*[A-Z][^*`]*\*)")
 _MORE = """
 pre { margin: .5rem 0; padding: .75rem 1rem; background: var(--card); border: 1px solid var(--rule);
   border-radius: 8px; font: .875rem/1.45 var(--mono); white-space: pre-wrap; overflow-wrap: anywhere; }
@@ -17,7 +19,8 @@ li { margin: .25rem 0 1rem; }
 .added { color: var(--good); }
 .gone { color: var(--bad); }
 .gate { padding: .75rem 1rem; border: 1px solid var(--bad); border-radius: 8px; background: var(--bad-soft);
-  color: var(--bad); }
+  color: var(--bad); white-space: pre-line; }
+p code, li > code { font-family: var(--mono); overflow-wrap: anywhere; }
 @media print { pre { break-inside: avoid-page; } }
 """
 
@@ -32,19 +35,38 @@ def page(document: Document) -> str:
     )
     main = element(
         "main",
-        *([element("p", document.gate, class_="gate")] if document.gate else []),
-        _chapter("Why", element("p", document.why)),
-        _chapter("Risk", element("p", document.risk)),
-        _chapter("When", element("p", document.when)),
+        *([element("p", *worded(document.gate), class_="gate")] if document.gate else []),
+        _chapter("Why", element("p", *worded(document.why))),
+        _chapter("Risk", element("p", *worded(document.risk))),
+        _chapter("When", element("p", *worded(document.when))),
         _chapter("What users will notice", _listed(document.notice or ("Nothing.",))),
         _chapter("Whom it needs", _listed(document.needs)),
         *([_chapter("Secrets to fill in", _secrets(document))] if document.secrets else []),
         _chapter("Before you begin", _steps(document.before)),
-        _chapter("The change", element("p", how(document)), *(_part(part) for part in document.parts)),
+        _chapter("The change", element("p", *worded(how(document))), *(_part(part) for part in document.parts)),
         *([_chapter("What Understudy itself does; nobody types it", _listed(document.own))] if document.own else []),
-        _chapter("The way back", element("p", HOW_BACK), *(_way_back(part) for part in reversed(document.parts))),
+        _chapter(
+            "The way back", element("p", *worded(HOW_BACK)), *(_way_back(part) for part in reversed(document.parts))
+        ),
     )
     return framed(f"{document.title}: change {document.identifier}", joined(header, main), more_style=_MORE)
+
+
+def worded(text: str) -> tuple[Markup, ...]:
+    """Return a text with what stands between backticks, or asterisks, as code, or emphasis.
+
+    >>> "".join(worded("prints `a < b`, see *The way back*"))
+    'prints <code>a &lt; b</code>, see <em>The way back</em>'
+    """
+    kinds = {"`": "code", "*": "em"}
+    pieces = (piece for piece in _WORDED.split(text) if piece)
+    return tuple(
+        element(kinds[piece[0]], piece[1:-1]) if _WORDED.fullmatch(piece) else _lines(piece) for piece in pieces
+    )
+
+
+def _lines(text: str) -> Markup:
+    return Markup("\n".join(escaped(line) for line in text.split("\n")))
 
 
 def _chapter(title: str, *children: Markup) -> Markup:
@@ -52,11 +74,11 @@ def _chapter(title: str, *children: Markup) -> Markup:
 
 
 def _listed(lines: tuple[str, ...]) -> Markup:
-    return element("ul", *(element("li", line) for line in lines), class_="facts")
+    return element("ul", *(element("li", *worded(line)) for line in lines), class_="facts")
 
 
 def _secrets(document: Document) -> Markup:
-    return _listed(tuple(f"{name}: {place}" for name, place in document.secrets))
+    return _listed(tuple(f"`{name}`: {place}" for name, place in document.secrets))
 
 
 def _code(text: str) -> Markup:
@@ -70,8 +92,8 @@ def _steps(steps: tuple[Step, ...]) -> Markup:
 
 def _step(step: Step) -> Markup:
     if step.place == "person":
-        return element("li", element("strong", step.name), element("p", step.command))
-    told = element("p", prints(step), class_="muted")
+        return element("li", element("strong", step.name), element("p", *worded(step.command)))
+    told = element("p", *worded(prints(step)), class_="muted")
     return element("li", element("strong", step.name), _code(step.command), told)
 
 
@@ -79,10 +101,10 @@ def _part(part: Part) -> Markup:
     return element(
         "section",
         element("h3", part.name),
-        element("p", f"{part.effect} Typed {where(part)}."),
+        element("p", *worded(f"{part.effect} Typed {where(part)}.")),
         *([_differences(part.differences)] if part.differences else []),
         _steps(part.steps),
-        *(element("p", note) for note in part.notes),
+        *(element("p", *worded(note)) for note in part.notes),
     )
 
 
@@ -95,5 +117,5 @@ def _differences(lines: tuple[str, ...]) -> Markup:
 def _way_back(part: Part) -> Markup:
     if not part.undo:
         return element("section", element("h3", part.name), element("p", "There is nothing to take back."))
-    took = element("p", f"Takes {duration(part.undo_seconds)}. Typed {where(part)}.")
+    took = element("p", *worded(f"Takes {duration(part.undo_seconds)}. Typed {where(part)}."))
     return element("section", element("h3", part.name), took, _steps(part.undo))
