@@ -22,6 +22,8 @@ from model.errors import UnderstudyError
 from provisioners import evidence_log
 
 FOLDER = "changes"
+_PARTIAL = frozenset({"pulumi.flag.target", "pulumi.flag.exclude"})
+"""What Pulumi's history notes of an update that was not a whole one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,14 +96,14 @@ def pending(directory: Path, stack: str) -> Approved | None:
 
 
 def _done_since(directory: Path, stack: str, at: datetime) -> bool:
-    """Tell from Pulumi's history whether a whole update has ended well since then; with `--target` it was none."""
+    """Tell from Pulumi's history whether a whole update has ended well since then."""
     command = ("pulumi", "--cwd", str(directory), "--non-interactive", "stack", "history", "--json")
     limits = ("--page-size", "20", "--stack", stack)
     done = subprocess.run((*command, *limits), capture_output=True, timeout=120, check=False)
     entries = json.loads(done.stdout or b"[]") if done.returncode == 0 else []
     return any(
         (each.get("kind"), each.get("result")) == ("update", "succeeded")
-        and "pulumi.flag.target" not in (each.get("environment") or {})
+        and not _PARTIAL & set(each.get("environment") or ())
         and datetime.fromisoformat(each["startTime"]) > at
         for each in entries
     )
