@@ -22,6 +22,7 @@ from model.environment import Environment
 from model.errors import ConfigurationError, Fault, UnderstudyError
 from model.topology import Backup, Store
 from model.way_in import way_in
+from provisioners.ticker import ticking
 
 MOST_BYTES = 8 << 20
 """It lies in Git."""
@@ -84,7 +85,7 @@ def _from_stack(directory: Path, stack: str, store: Store, backup: Backup) -> by
     assert store.heartbeat is not None
     with PulumiState(directory, stack, secrets=True) as state:
         connection, key = way_in(state.exported, stack, store.primary)
-    with connect(connection, key, say) as shell:
+    with connect(connection, key, say) as shell, ticking(say) as tell:
         server = Server(
             version=store.version,
             socket="/var/run/postgresql",
@@ -95,7 +96,7 @@ def _from_stack(directory: Path, stack: str, store: Store, backup: Backup) -> by
             repository=configured_repository(shell.get("/etc/pgbackrest.conf").decode()),
             scratch="/srv/postgresql/sample",
         )
-        take_backups(There(shell), server, (store.heartbeat.table, store.heartbeat.column), say)
+        take_backups(There(shell), server, (store.heartbeat.table, store.heartbeat.column), tell)
         return copied_repository(There(shell), server)
 
 
@@ -117,9 +118,9 @@ def _from_here(directory: Path, environment: Environment, store: Store, backup: 
     try:
         shutil.chown(place, "postgres", "postgres")
         words = (store.version, store.database, store.owner, backup.stanza)
-        with short_lived_server(door, PurePosixPath(place), *words) as server:
+        with short_lived_server(door, PurePosixPath(place), *words) as server, ticking(say) as tell:
             door.run(server.psql(), init.encode())
-            take_backups(door, server, (store.heartbeat.table, store.heartbeat.column), say)
+            take_backups(door, server, (store.heartbeat.table, store.heartbeat.column), tell)
             return copied_repository(door, server)
     finally:
         shutil.rmtree(place)

@@ -42,6 +42,7 @@ from provisioners.changes.apply import back_out
 from provisioners.machine_lock import machine_lock
 from provisioners.shell import connect
 from provisioners.signing import find_signer
+from provisioners.ticker import ticking
 
 _QUIET = frozenset({"understudy:index:Report", "understudy:index:HttpCheck"})
 """Kinds that follow whatever changes."""
@@ -66,10 +67,11 @@ class Play:
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
         """Time a step, and note how it went."""
-        print(f"{name} …", flush=True)
         began, ok = time.monotonic(), False
         try:
-            yield
+            with ticking(_say) as say:
+                say(f"{name} …")
+                yield
             ok = True
         finally:
             seconds = round(time.monotonic() - began, 1)

@@ -23,6 +23,7 @@ told() { printf '@check\t%s\t%s\t%s\t%s\n' "$1" "$2" "$(awk "BEGIN { print $EPOC
 check() {
     local name=$1 before=$EPOCHREALTIME said state=ok
     shift
+    printf '@doing\t%s\n' "$name"
     said=$("$@" 2>&1) || state=bad
     told "$name" "$state" "$before" "$said"
 }
@@ -80,6 +81,7 @@ reading() {
         sleep 0.2
     done
     wait "$reader"
+    printf '@percent\t100\n' >&3
 }
 fill_mysqldump() {
     case $DUMP in

@@ -1,8 +1,8 @@
 # Fills a place with data, starts a server on it that only this machine's user postgres can reach, checks it, and ends it.
 # What to do stands in the environment: KIND PLACE BIN PROCESSORS PRIVATE_CONF DATABASE OWNER ROLES_SQL INIT_SQL CHECKS_SQL
 # and, by kind, STANZA LABEL SEGMENTS, or DUMP FORMAT. It may be begun anew at any time.
-# Prints `@phase NAME TIME`, `@fact NAME VALUE`, `@check NAME ok|bad SECONDS DETAIL` with tabs between, and `@done`;
-# other lines are the programs' own.
+# Prints with tabs between: `@phase NAME TIME`, `@percent NUMBER`, `@fact NAME VALUE`, `@doing NAME` before a check and
+# `@check NAME ok|bad SECONDS DETAIL` after it, `@done`; other lines are the programs' own.
 set -euo pipefail
 umask 022
 export LC_ALL=C HOME=/var/lib/postgresql PGHOST=$PLACE/private PGPORT=5432 PGUSER=postgres PGDATABASE=postgres
@@ -21,6 +21,7 @@ psql() { as "$BIN/psql" --no-psqlrc --quiet --no-align --tuples-only --set=ON_ER
 check() {
     local name=$1 before=$EPOCHREALTIME said state=ok
     shift
+    printf '@doing\t%s\n' "$name"
     said=$("$@" 2>&1) || state=bad
     said=$(printf '%s' "$said" | grep -v '^$' | head -n 3 | tr '\n\t' '  ' | cut -c1-600 || true)
     printf '@check\t%s\t%s\t%s\t%s\n' "$name" "$state" "$(awk "BEGIN { print $EPOCHREALTIME - $before }")" "$said"
@@ -112,12 +113,28 @@ missing_roles() {
         psql --file=-
 }
 plain() { case $DUMP in *.gz) gzip -dc -- "$repository/$DUMP" ;; *) cat -- "$repository/$DUMP" ;; esac; }
+# Shows how much of a file a command has read from its standard input.
+reading() {
+    local file=$1 size at
+    shift
+    size=$(stat -Lc %s -- "$file")
+    "$@" <"$file" &
+    local reader=$!
+    while kill -0 "$reader" 2>/dev/null; do
+        at=$(sed -n 's/^pos:[[:space:]]*//p' "/proc/$reader/fdinfo/0" 2>/dev/null || true)
+        if [ -n "$at" ] && [ "$size" -gt 0 ]; then printf '@percent\t%s\n' "$((at * 100 / size))" >&3; fi
+        sleep 0.2
+    done
+    wait "$reader"
+    printf '@percent\t100\n' >&3
+}
 fill_pg_dump() {
     phase restore
     new_cluster
     if [ "$FORMAT" = plain ]; then
         plain | dumped_roles | missing_roles
-        plain | psql --single-transaction --output=/dev/null --dbname="$DATABASE" --file=-
+        case $DUMP in *.gz) reading "$repository/$DUMP" gzip -dc ;; *) reading "$repository/$DUMP" cat ;; esac |
+            psql --single-transaction --output=/dev/null --dbname="$DATABASE" --file=-
     else
         as "$BIN/pg_restore" --schema-only --file=- -- "$repository/$DUMP" | dumped_roles | missing_roles
         as "$BIN/pg_restore" --exit-on-error --verbose --jobs="$PROCESSORS" --dbname="$DATABASE" -- "$repository/$DUMP" 2>&1
@@ -137,6 +154,7 @@ amcheck() {
 }
 pages() { as "$BIN/pg_checksums" --check --pgdata="$data" | grep -E 'Blocks scanned|Bad checksums' | tr '\n' ' '; }
 
+exec 3>&1
 phase clean
 clean
 "fill_$KIND"

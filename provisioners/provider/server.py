@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, NoReturn, Protocol, TypeVar
 
 import grpc
@@ -17,6 +18,7 @@ from provisioners.provider.differences import differences
 from provisioners.provider.fate import fate
 from provisioners.provider.kinds import Failure, Foreseeing, HalfMade, Kind, Real, Shouting, Telling, Values
 from provisioners.provider.wire import message, plain
+from provisioners.ticker import TICK_SECONDS, ticking
 
 VERSION = "0.1.0"
 _TRIES = 4
@@ -43,8 +45,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     Source: pulumi, proto/pulumi/provider.proto.
     """
 
-    def __init__(self, kinds: Mapping[str, Kind], progress: Progress) -> None:
-        self._kinds, self._progress = kinds, progress
+    def __init__(self, kinds: Mapping[str, Kind], progress: Progress, tick_seconds: float = TICK_SECONDS) -> None:
+        self._kinds, self._progress, self._tick_seconds = kinds, progress, tick_seconds
         self._told: set[tuple[str, str]] = set()
         self._compared: dict[str, Values] = {}
 
@@ -130,11 +132,11 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         if request.preview:
             self._shout(kind, request.urn, inputs, {}, planned=True)
             return provider_pb2.CreateResponse(properties=self._foretold(kind, inputs, {}))
-        say = self._progress.say(request.urn)
         try:
-            identifier, outputs = self._guarded(
-                context, lambda: _persist(lambda: kind.create(inputs, say), say), HalfMade
-            )
+            with self._saying(request.urn) as say:
+                identifier, outputs = self._guarded(
+                    context, lambda: _persist(lambda: kind.create(inputs, say), say), HalfMade
+                )
         except HalfMade as error:
             self._half_made(context, kind, inputs, error)
         self._shout(kind, request.urn, inputs, outputs)
@@ -147,15 +149,18 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         if request.preview:
             self._shout(kind, request.urn, inputs, outputs, planned=True)
             return provider_pb2.UpdateResponse(properties=self._foretold(kind, inputs, outputs))
-        say = self._progress.say(request.urn)
-        new = self._guarded(context, lambda: _persist(lambda: kind.update(request.id, old, inputs, outputs, say), say))
+        with self._saying(request.urn) as say:
+            new = self._guarded(
+                context, lambda: _persist(lambda: kind.update(request.id, old, inputs, outputs, say), say)
+            )
         return provider_pb2.UpdateResponse(properties=_state(kind, inputs, new))
 
     def Read(self, request: Any, context: grpc.ServicerContext) -> provider_pb2.ReadResponse:
         """Return what is really there; an empty answer means that it is gone."""
         kind, inputs = self._kind(request.urn, context), plain(request.inputs)
-        outputs, say = _outputs(request), self._progress.say(request.urn)
-        real = self._guarded(context, lambda: self._look(kind, request, inputs, outputs, say))
+        outputs = _outputs(request)
+        with self._saying(request.urn) as say:
+            real = self._guarded(context, lambda: self._look(kind, request, inputs, outputs, say))
         if real is None:
             return provider_pb2.ReadResponse()
         return provider_pb2.ReadResponse(
@@ -167,8 +172,9 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     def Delete(self, request: Any, context: grpc.ServicerContext) -> empty_pb2.Empty:
         """Take it away."""
         kind, inputs = self._kind(request.urn, context), plain(request.old_inputs)
-        outputs, say = _outputs(request), self._progress.say(request.urn)
-        self._guarded(context, lambda: self._take_away(kind, request.id, inputs, outputs, say))
+        outputs = _outputs(request)
+        with self._saying(request.urn) as say:
+            self._guarded(context, lambda: self._take_away(kind, request.id, inputs, outputs, say))
         return empty_pb2.Empty()
 
     # -- How -----------------------------------------------------------------------------------------------------------
@@ -179,6 +185,9 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         if kind is None:
             return context.abort(grpc.StatusCode.UNIMPLEMENTED, f"{token}: there is no such kind of resource")
         return kind
+
+    def _saying(self, urn: str) -> AbstractContextManager[Say]:
+        return ticking(self._progress.say(urn), self._tick_seconds)
 
     def _shout(self, kind: Kind, urn: str, inputs: Values, outputs: Values, *, planned: bool = False) -> None:
         for text in kind.shouts(inputs, outputs, planned=planned) if isinstance(kind, Shouting) else ():

@@ -48,6 +48,8 @@ class Story:
                 self.say(_WORDS[rest[0]])
         elif word == "@percent" and rest and rest[0].isdigit():
             self.say(self._progress(int(rest[0])))
+        elif word == "@doing" and rest:
+            self.say(f"checking: {rest[0]}")
         elif word == "@fact" and len(rest) == 2:
             self.facts[rest[0]] = rest[1]
         elif word == "@check" and len(rest) == 4:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +22,7 @@ from provisioners.provider.kinds import UNKNOWN, Failure, Real, Values
 from provisioners.provider.secrets import Password, SshKeypair
 from provisioners.provider.server import Provider
 from provisioners.provider.wire import SECRET, SIGNATURE, UNKNOWN_TEXT, message, plain
+from tests.doubles.pulumi import wait_until
 
 URN = "urn:pulumi:s::p::understudy:index:Toy::t"
 
@@ -41,6 +43,8 @@ class Toy:
 
     def create(self, inputs: Values, say: Any) -> tuple[str, Values]:
         self.acts.append("create")
+        if inputs.get("path"):
+            say(inputs["path"])
         self.act()
         return "id", {"hidden": "h", "seen": 1}
 
@@ -93,10 +97,10 @@ def raising(*errors: Exception | None) -> Callable[[], None]:
     return act
 
 
-def provider(toy: Toy) -> tuple[Provider, Shown, Any]:
+def provider(toy: Toy, tick_seconds: float = 60) -> tuple[Provider, Shown, Any]:
     """Return a provider with that kind."""
     shown = Shown()
-    return Provider({toy.token: toy}, shown), shown, Context()
+    return Provider({toy.token: toy}, shown, tick_seconds), shown, Context()
 
 
 @pytest.fixture(autouse=True)
@@ -117,6 +121,18 @@ def test_a_change_is_begun_anew_when_its_connection_is_lost() -> None:
     with pytest.raises(Aborted, match="db1: lost"):
         answer.Create(provider_pb2.CreateRequest(urn=URN, properties=message({})), context)
     assert len(toy.acts) == 3 + 4
+
+
+@pytest.mark.parametrize("words", ["reading every page", ""])
+def test_what_takes_long_is_shown_again_and_again(words: str) -> None:
+    toy = Toy()
+    answer, shown, context = provider(toy, tick_seconds=0.01)
+    toy.act = lambda: wait_until(lambda: len(shown.lines) > 2)
+    answer.Create(provider_pb2.CreateRequest(urn=URN, properties=message({"path": words})), context)
+    assert len(shown.lines) > 2
+    first, *more = shown.lines
+    assert all(re.fullmatch(rf"{words or 'at work'} \(\d+ s\)", line) for line in more)
+    assert first == words or not words
 
 
 def test_errors_are_the_users_text_and_mistakes_are_ours(capsys: pytest.CaptureFixture[str]) -> None:

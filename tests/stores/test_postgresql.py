@@ -357,8 +357,11 @@ def test_a_dump_of_another_cluster(form: str, machine: StoreMachine, restored: o
     with StoreMachine("db8") as other:
         seed = {"kind": "pg_dump", "location": f"shop.{form}"}
         pin = {"snapshot": newest.label, "snapshot_digest": repository.digest(newest.label)}
-        outputs = KIND.create(postgres_inputs(other, seed, tmp_path, **pin), Said())[1]
+        said = Said()
+        outputs = KIND.create(postgres_inputs(other, seed, tmp_path, **pin), said)[1]
         assert all(check["ok"] for check in outputs["checks"])
+        assert any(line.startswith("restoring 100 %" if form == "plain" else "restoring: ") for line in said.lines)
+        assert "checking: every table and index is readable (pg_amcheck)" in said.lines
         assert other.sql("SELECT count(*) FROM orders") == machine.sql("SELECT count(*) FROM orders")
         owner = "SELECT tableowner FROM pg_tables WHERE tablename = 'products'"
         assert other.sql(owner) == 'clerk of "the" shop'
