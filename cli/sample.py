@@ -94,7 +94,7 @@ def _from_stack(directory: Path, stack: str, store: Store, backup: Backup) -> by
             configuration="/etc/pgbackrest.conf",
             stanza=backup.stanza,
             repository=configured_repository(shell.get("/etc/pgbackrest.conf").decode()),
-            scratch="/srv/postgresql/sample",
+            scratch="/var/lib/postgresql/sample",
         )
         take_backups(There(shell), server, (store.heartbeat.table, store.heartbeat.column), tell)
         return copied_repository(There(shell), server)
