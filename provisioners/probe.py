@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import subprocess
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -29,6 +30,7 @@ from provisioners.facts.gather import Questions
 from provisioners.hypervisor import accelerator
 from provisioners.install_lines import install_line, start_line
 from provisioners.outcome import CommandFailed, Deadline, Result, Say
+from provisioners.probe_rate import mib_per_second
 from provisioners.shell import Shell, connect, known_key
 
 PATIENCE_SECONDS = 15.0
@@ -79,8 +81,9 @@ class Prober:
         others = [tuple(reached[name] for name in ways.get(host.name, reached)) for host in hosts]
         with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
             probed = tuple(pool.map(self.probe, hosts, others))
-        usable = {each.host.name for each in probed if each.usable}
-        return tuple(replace(each, links=tuple(way for way in each.links if way.to in usable)) for each in probed)
+            usable = {each.host.name for each in probed if each.usable}
+            found = [replace(each, links=tuple(way for way in each.links if way.to in usable)) for each in probed]
+            return tuple(pool.map(lambda each: self._with_rate(each, reached), found))
 
     def probe(self, host: CapacityHost, others: Sequence[CapacityHost] = ()) -> ProbedHost:
         """Return what was found on one host, and on its ways to some others; where it cannot be used, why."""
@@ -102,7 +105,7 @@ class Prober:
         if host.access is None:
             return self._facts_of(host, others, _LOCAL, self._here)
         connection = connection_of(host, self.directory)
-        with connect(connection, "", lambda _: None, self.patience_seconds) as shell:
+        with self._connected(host) as shell:
             found = self._facts_of(host, others, host.access, self._there(shell))
         return replace(found, host_key=connection.host_key)
 
@@ -125,6 +128,29 @@ class Prober:
             accelerator=chosen,
             unread=tuple(questions.unread),
         )
+
+    def _with_rate(self, probed: ProbedHost, reached: Mapping[str, CapacityHost]) -> ProbedHost:
+        """Measure what gets through on one of a host's ways: so each host sends once and takes once."""
+        way = next((link for link in probed.links if link.milliseconds is not None), None)
+        other = reached[way.to] if way else None
+        if way is None or other is None or other.access is None:
+            return probed
+        try:
+            with self._connected(other) as receiver:
+                if probed.host.access is None:
+                    rate = mib_per_second(receiver, other.access.host, self._here)
+                else:
+                    with self._connected(probed.host) as sender:
+                        rate = mib_per_second(receiver, other.access.host, self._there(sender))
+        except (UnderstudyError, ValueError) as error:
+            reason = _reason(error) if isinstance(error, UnderstudyError) else str(error)
+            unread = Unread(fact=f"how much gets through to {way.to}", reason=reason)
+            return replace(probed, unread=(*probed.unread, unread))
+        links = (replace(link, mib_per_second=rate) if link is way else link for link in probed.links)
+        return replace(probed, links=tuple(links))
+
+    def _connected(self, host: CapacityHost) -> AbstractContextManager[Shell]:
+        return connect(connection_of(host, self.directory), "", lambda _: None, self.patience_seconds)
 
     def _accelerator(self, host: CapacityHost, access: Access, door: Door, questions: Questions) -> Accelerator:
         """Time a tiny guest with hardware virtualisation and without; here, once a boot."""

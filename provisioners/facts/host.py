@@ -173,6 +173,18 @@ def parse_links(output: str) -> dict[str, float | None]:
     return found
 
 
+def parse_taken(output: str) -> float:
+    """Return what got through, in MiB a second.
+
+    >>> parse_taken("took 16777216 bytes 160000000 ns")
+    100.0
+    """
+    match = re.fullmatch(r"took ([0-9]{1,18}) bytes ([0-9]{1,18}) ns", output.strip())
+    if match is None or not int(match[2]):
+        raise ValueError("nothing got through")
+    return int(match[1]) / _MIB / (int(match[2]) / 1e9)
+
+
 LOAD = Fact(name="load", argv=("cat", "/proc/loadavg"), parse=parse_load)
 MEMORY = Fact(name="memory", argv=("cat", "/proc/meminfo"), parse=parse_available)
 POWER = Fact(

@@ -18,15 +18,17 @@ from model.probe_report import in_lines, in_record
 from model.probed import ProbedHost
 from model.topology import Access
 from provisioners.commands import guest_script
-from provisioners.probe import Prober
-from provisioners.shell import close_all
+from provisioners.outcome import Result
+from provisioners.probe import Prober, connection_of
+from provisioners.probe_rate import RateUnknown, mib_per_second
+from provisioners.shell import close_all, connect
 from tests.doubles.host import BREAKS, COMES_UP, HANGS, Host
 from tests.doubles.sshd import keypair
 from tests.facts.read_only import is_read_only
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 PRIVATE, PUBLIC = keypair()
-OWN_SCRIPTS = ("host_disk", "host_guest", "host_links")
+OWN_SCRIPTS = ("host_disk", "host_guest", "host_links", "host_receive", "host_send")
 GUESTS = """\
 Domain: 'stage-db1'
   state.state=1
@@ -247,6 +249,31 @@ def test_a_host_that_is_off_does_not_keep_the_others_from_being_probed(
     assert "no SSH at 127.0.0.1 port 1" in found[1].why_not
     assert [[link.to for link in each.links] for each in found] == [["rack"], [], ["tower"], ["desk"]]
     assert all(link.milliseconds for each in found for link in each.links)
+    assert all(link.mib_per_second for each in found for link in each.links), [each.unread for each in found]
+
+
+def test_a_host_without_perl_takes_nothing(tmp_path: Path, hosts: tuple[Host, ...]) -> None:
+    hosts[1].inside("mv", "/usr/bin/perl", "/usr/bin/perl-away")
+    try:
+        desk, rack = prober(tmp_path).probe_all([described(hosts[0]), described(hosts[1])])
+    finally:
+        hosts[1].inside("mv", "/usr/bin/perl-away", "/usr/bin/perl")
+    assert [link.mib_per_second for link in desk.links] == [None]
+    (unread,) = desk.unread
+    assert unread.fact == "how much gets through to rack"
+    assert "perl" in unread.reason
+    assert (desk.usable, rack.usable) == (True, True)
+
+
+def test_only_who_knows_the_word_is_listened_to(tmp_path: Path, hosts: tuple[Host, ...]) -> None:
+    def stranger(argv: tuple[str, ...], word: bytes) -> Result:
+        return prober(tmp_path)._here(argv, b"x" * 32 + b"\n")
+
+    with (
+        connect(connection_of(described(hosts[0]), tmp_path), "", lambda _: None, 5.0) as receiver,
+        pytest.raises(RateUnknown, match="nothing got through"),
+    ):
+        mib_per_second(receiver, "127.0.0.1", stranger)
 
 
 def test_a_disk_that_cannot_be_written_is_told(tmp_path: Path, hosts: tuple[Host, ...]) -> None:
