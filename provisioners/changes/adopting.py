@@ -24,7 +24,7 @@ def other(shell: Shell, inputs: Mapping[str, Any], found: Observed) -> tuple[str
     changed = parts(inputs, found)
     if changed == Parts(tool=True):  # we never applied it: whether it would change anything, it says itself
         return tuple(tried(shell, inputs).splitlines())
-    return (effect(inputs, changed), *differences(inputs, found, changed)) if changed else ()
+    return (effect(inputs, changed, found), *differences(inputs, found, changed)) if changed else ()
 
 
 def refuse_other(shell: Shell, inputs: Mapping[str, Any], found: Observed) -> None:

@@ -12,7 +12,7 @@ from provisioners.changes.marks import hidden
 from provisioners.changes.observed import CONFIGS, Observed
 from provisioners.changes.parts import Parts, parts
 from provisioners.changes.steps import steps_of
-from provisioners.commands import command_line
+from provisioners.commands import command_line, words
 
 
 def service_part(inputs: Mapping[str, Any], found: Observed) -> Part | None:
@@ -37,7 +37,7 @@ def service_part(inputs: Mapping[str, Any], found: Observed) -> Part | None:
     return Part(
         name=f"{machine}:{inputs['service']}",
         machine=machine,
-        effect=effect(inputs, changed),
+        effect=effect(inputs, changed, found),
         differences=differences(inputs, found, changed),
         steps=steps,
         undo=undo,
@@ -54,12 +54,8 @@ def taken_away_part(inputs: Mapping[str, Any]) -> Part:
     return Part(name=f"{machine}:{service}", machine=machine, effect=f"{service} goes.", steps=(step,), undo=(again,))
 
 
-def effect(inputs: Mapping[str, Any], changed: Parts) -> str:
-    """Return in a sentence or two what happens to a service.
-
-    >>> effect({"service": "haproxy"}, Parts(write=("/etc/haproxy/haproxy.cfg",), reload=("haproxy.service",)))
-    'haproxy: 1 file written. haproxy.service takes its new configuration while it runs.'
-    """
+def effect(inputs: Mapping[str, Any], changed: Parts, found: Observed) -> str:
+    """Return in a sentence or two what happens to a service."""
     counted = (
         (len(changed.write), "written"),
         (len(changed.remove), "removed"),
@@ -69,8 +65,10 @@ def effect(inputs: Mapping[str, Any], changed: Parts) -> str:
     if changed.install:
         told.append(f"installed: {', '.join(changed.install)}")
     sentences = [f"{inputs['service']}: {', '.join(told) or 'nothing written'}."]
-    sentences += [f"{unit} is restarted, and does not answer until it runs again." for unit in changed.restart]
-    sentences += [f"{unit} takes its new configuration while it runs." for unit in changed.reload]
+    restarted = _restarted(changed, found)
+    sentences += [f"{unit} is restarted, and does not answer until it runs again." for unit in restarted]
+    reloaded = (unit for unit in changed.reload if unit not in restarted)
+    sentences += [f"{unit} takes its new configuration while it runs." for unit in reloaded]
     sentences += [f"{unit} is stopped." for unit in changed.leave]
     return " ".join(sentences)
 
@@ -78,8 +76,54 @@ def effect(inputs: Mapping[str, Any], changed: Parts) -> str:
 def interruptions(inputs: Mapping[str, Any], found: Observed) -> tuple[str, ...]:
     """Return what users may notice of a change to a service on a machine, one line each."""
     machine, changed = inputs["connection"]["name"], parts(inputs, found)
-    restarted = (unit for unit in changed.restart if found.units[unit].runs)
-    return tuple(f"{unit} on {machine} is restarted: what it serves is away for that long." for unit in restarted)
+    return tuple(
+        f"{unit} on {machine} is restarted: what it serves is away for that long{_last_time(unit, found)}."
+        for unit in _restarted(changed, found)
+        if found.units[unit].runs
+    )
+
+
+def _restarted(changed: Parts, found: Observed) -> tuple[str, ...]:
+    """Return the units that are restarted: also those that are told to reload, and cannot."""
+    cannot = (unit for unit in changed.reload if not found.units[unit].reloads and unit not in changed.restart)
+    return (*changed.restart, *cannot)
+
+
+def _last_time(unit: str, found: Observed) -> str:
+    seconds = found.units[unit].start_seconds
+    return "" if seconds is None else f" (its last start took {seconds:.1f} s)"
+
+
+def foretold(inputs: Mapping[str, Any], found: Observed) -> str:
+    """Return what a change will do on a machine, for a preview: its effect, interruption, commands and way back.
+
+    Args:
+        inputs: of the kind ``understudy:index:Service``.
+        found: what is on the machine.
+
+    Raises:
+        UnderstudyError: something is in a file's place that no file may replace.
+    """
+    part = service_part(inputs, found)
+    if part is None:
+        return ""
+    changed, validate = parts(inputs, found), inputs.get("validate") or {}
+    told = [("enable", changed.enable), ("restart", changed.restart), ("try-reload-or-restart", changed.reload)]
+    commands = [
+        *(f"{words(validate[path])}   # {{}} is the new {path}" for path in changed.write if path in validate),
+        *(f"systemctl {verb} {words(units)}" for verb, units in told if units),
+        *(words(check["command"]) for check in inputs.get("checks") or ()),
+    ]
+    return "\n".join(
+        (
+            f"on {part.machine}: {part.effect}",
+            *(f"  users: {line}" for line in interruptions(inputs, found)),
+            f"  in {len(part.steps)} steps: {', '.join(step.name for step in part.steps)}",
+            *(f"  $ {command}" for command in commands),
+            *(f"  the way back: {step.command.strip()}" for step in part.undo),
+            "  `understudy change document` types out each command.",
+        )
+    )
 
 
 def differences(inputs: Mapping[str, Any], found: Observed, changed: Parts) -> tuple[str, ...]:

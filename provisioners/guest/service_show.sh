@@ -46,7 +46,8 @@ done
 shift
 if [ ${#units[@]} -gt 0 ]; then
     for unit in "${units[@]}"; do
-        systemctl show --property=ActiveState,UnitFileState,Result,Type -- "$unit"
+        systemctl show --property=ActiveState,UnitFileState,Result,Type,CanReload \
+            --property=InactiveExitTimestampMonotonic,ActiveEnterTimestampMonotonic -- "$unit"
         printf 'end\n'
     done
 fi

@@ -45,8 +45,15 @@ class Engine:
 
     def warn(self, urn: str, text: str) -> None:
         """Leave a warning that stays after the update; the engine has it when this returns."""
+        self._leave(urn, text, engine_pb2.WARNING)
+
+    def note(self, urn: str, text: str) -> None:
+        """Leave a text that stays after the update."""
+        self._leave(urn, text, engine_pb2.INFO)
+
+    def _leave(self, urn: str, text: str, severity: engine_pb2.LogSeverity.ValueType) -> None:
         try:
-            self._stub.Log(_line(urn, text, engine_pb2.WARNING, ephemeral=False), timeout=_ANSWER_SECONDS)
+            self._stub.Log(_line(urn, text, severity, ephemeral=False), timeout=_ANSWER_SECONDS)
         except grpc.RpcError:
             return  # the engine is gone, and with it whoever would read it
 

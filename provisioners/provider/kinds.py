@@ -118,5 +118,13 @@ class Telling(Protocol):
         """
 
 
+@runtime_checkable
+class Planning(Protocol):
+    """A kind that can tell how a change of it will be done."""
+
+    def plan(self, old: Values, inputs: Mapping[str, Any]) -> str:
+        """Return in lines how the inputs will become the new ones; empty where they are the same. As `Telling`."""
+
+
 UNKNOWN: Any = object()
 """Stands in a preview for a value that only the update will know."""

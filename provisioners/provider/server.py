@@ -16,7 +16,7 @@ from model.errors import UnderstudyError
 from provisioners.outcome import ConnectionLost, Deadline, Say, Unreachable, pause, stop_everything
 from provisioners.provider.differences import differences
 from provisioners.provider.fate import fate
-from provisioners.provider.kinds import Failure, Foreseeing, HalfMade, Kind, Real, Shouting, Telling, Values
+from provisioners.provider.kinds import Failure, Foreseeing, HalfMade, Kind, Planning, Real, Shouting, Telling, Values
 from provisioners.provider.wire import message, plain
 from provisioners.ticker import TICK_SECONDS, ticking
 
@@ -36,7 +36,10 @@ class Progress(Protocol):
         """Return what shows lines on that resource."""
 
     def warn(self, urn: str, text: str) -> None:
-        """Leave a line that stays."""
+        """Leave a warning that stays."""
+
+    def note(self, urn: str, text: str) -> None:
+        """Leave a text that stays."""
 
 
 class Provider(provider_pb2_grpc.ResourceProviderServicer):
@@ -96,9 +99,11 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         """
         kind, old, new = self._kind(request.urn, context), plain(request.olds), plain(request.news)
         failures: tuple[Failure, ...] = self._guarded(context, lambda: kind.check(new))
-        if not failures and isinstance(kind, Telling):
-            before = old or self._compared.get(request.urn, {})
-            self._tell(request.urn, self._guarded(context, lambda: kind.consequence(before, new)) if before else "")
+        before = old or self._compared.get(request.urn, {})
+        if before and not failures and isinstance(kind, Telling):
+            self._tell(request.urn, self._guarded(context, lambda: kind.consequence(before, new)), self._progress.warn)
+        if before and not failures and isinstance(kind, Planning):
+            self._tell(request.urn, self._guarded(context, lambda: kind.plan(before, new)), self._progress.note)
         # Not in `property`: the engine would print that input's value, be it secret or not.
         shown = [provider_pb2.CheckFailure(reason=f"{failure.property}: {failure.reason}") for failure in failures]
         return provider_pb2.CheckResponse(inputs=request.news, failures=shown)
@@ -193,11 +198,11 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         for text in kind.shouts(inputs, outputs, planned=planned) if isinstance(kind, Shouting) else ():
             self._progress.warn(urn, text)
 
-    def _tell(self, urn: str, text: str) -> None:
+    def _tell(self, urn: str, text: str, show: Callable[[str, str], None]) -> None:
         """Say it once: the engine checks what it replaces twice."""
         if text and (urn, text) not in self._told:
             self._told.add((urn, text))
-            self._progress.warn(urn, text)
+            show(urn, text)
 
     def _foretold(self, kind: Kind, inputs: Values, outputs: Values) -> struct_pb2.Struct:
         certain = kind.foresee(inputs, outputs) if isinstance(kind, Foreseeing) else {}

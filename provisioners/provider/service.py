@@ -15,6 +15,7 @@ from provisioners.changes.observed import Observed
 from provisioners.changes.parts import left_to_puppet, parts
 from provisioners.changes.seen import Seen
 from provisioners.changes.trying import tried
+from provisioners.changes.written import foretold
 from provisioners.machine_lock import machine_lock
 from provisioners.outcome import Say
 from provisioners.provider.inputs import REACH
@@ -117,6 +118,18 @@ class Service:
         if not text or text.startswith(f"{kind} "):  # it is not there, or could not try it
             return f"{connection.name}: {text or f'{kind} would change nothing'}"
         return f"{kind} would change on {connection.name}:\n{text}"
+
+    def plan(self, old: Values, inputs: Mapping[str, Any]) -> str:
+        """Return how the machine will be changed: what happens there, the commands, and the way back."""
+        same = all(old.get(key) == inputs.get(key) for key in {*old, *inputs} - self.ignored)
+        if same or inputs.get("tool") or has_unknown(dict(inputs)):
+            return ""
+        connection, key = place(inputs, "")
+        try:
+            with connect(connection, key, lambda _: None, _PATIENCE_SECONDS) as shell:
+                return foretold(inputs, observe(shell, inputs))
+        except UnderstudyError as error:
+            return f"how it will be changed could not be asked: {error}"
 
     def update(self, identifier: str, old: Values, inputs: Values, outputs: Values, say: Say) -> Values:
         """Make it as it should be; a machine where it is so already costs one round trip."""

@@ -57,7 +57,7 @@ units=() now=0 shown='' value=0
 for word in "$@"; do
     case $word in
     --now) now=1 ;;
-    --property=*) shown=${word#--property=} ;;
+    --property=*) shown=$shown,${word#--property=} ;;
     --value) value=1 ;;
     -*) ;;
     *) units+=("$word") ;;
@@ -115,8 +115,11 @@ for unit in "${units[@]}"; do
         [ ! -e "$state/$unit.active" ] || active=active sub=running
         [ ! -e "$state/$unit.failed" ] || active=failed sub=failed result=exit-code
         [ ! -e "$state/$unit.enabled" ] || enabled=enabled
-        printf 'LoadState=%s\nActiveState=%s\nSubState=%s\nUnitFileState=%s\nResult=%s\nType=%s\nNeedDaemonReload=no\n' \
-            "$load" "$active" "$sub" "$enabled" "$result" "$type" |
+        reloads=yes
+        [ ! -e "/etc/fake-unreloadable/$unit" ] || reloads=no
+        printf 'LoadState=%s\nActiveState=%s\nSubState=%s\nUnitFileState=%s\nResult=%s\nType=%s\nNeedDaemonReload=no\nCanReload=%s\n%s' \
+            "$load" "$active" "$sub" "$enabled" "$result" "$type" "$reloads" \
+            $'InactiveExitTimestampMonotonic=1000000\nActiveEnterTimestampMonotonic=1400000\n' |
             while IFS='=' read -r key is; do
                 case ,${shown:-$key}, in *,$key,*) [ $value = 1 ] && echo "$is" || echo "$key=$is" ;; esac
             done

@@ -70,6 +70,9 @@ class Shown:
     def say(self, urn: str) -> Callable[[str], None]:
         return self.lines.append
 
+    def note(self, urn: str, text: str) -> None:
+        self.lines.append(f"note: {text}")
+
     def warn(self, urn: str, text: str) -> None:
         self.lines.append(f"warning: {text}")
 
@@ -276,6 +279,20 @@ def test_what_a_change_will_do_is_said_once_and_only_where_something_changes() -
     for old, new in ({}, "b"), ({"path": "a"}, "b"), ({"path": "a"}, "b"), ({"path": "c"}, UNKNOWN):
         served.Check(provider_pb2.CheckRequest(urn=URN, olds=message(old), news=message({"path": new})), context)
     assert shown.lines == ["warning: a is shut down"]
+
+
+class Planning(Toy):
+    """A kind that tells how it will be changed."""
+
+    def plan(self, old: Values, inputs: Mapping[str, Any]) -> str:
+        return f"{old['path']} becomes {inputs['path']}"
+
+
+def test_how_a_change_will_be_done_is_no_warning() -> None:
+    served, shown, context = provider(Planning())
+    for old in {}, {"path": "a"}, {"path": "a"}:
+        served.Check(provider_pb2.CheckRequest(urn=URN, olds=message(old), news=message({"path": "b"})), context)
+    assert shown.lines == ["note: a becomes b"]
 
 
 def test_what_becomes_of_a_resource_is_said_also_where_another_one_replaces_it() -> None:
