@@ -57,7 +57,7 @@ ONLY_AWS_KNOWS = {
 
 def wrapped(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult:
     """Return the same resource, as that plugin can have it."""
-    known = {key: [] for key in ONLY_AWS_KNOWS.get(args.type_, ())}
+    known: dict[str, list[str]] = {key: [] for key in ONLY_AWS_KNOWS.get(args.type_, ())}
     args.opts.ignore_changes = None
     return pulumi.ResourceTransformationResult(props={**args.props, **known}, opts=args.opts)
 
