@@ -100,12 +100,9 @@ def _prepare(directory: Path, stack: str, verb: str, state: PulumiState | None) 
         refuse_second(environment, left_alone(state.exported))
     placement = ensure_placed(directory, environment)
     if placement.hosts:
-        raise UnderstudyError(
-            where=file_name(stack),
-            found=f"machines on {', '.join(host.name for host in placement.hosts)}",
-            wanted="machines on this computer: on others they are placed, but not built yet",
-            todo=f"Set `capacity: here`, then `./run understudy place --again -s {stack}`.",
-        )
+        from cli.spread import check_hosts  # with what it needs to reach others, which takes a moment to import
+
+        check_hosts(directory, environment, placement)
     if state is not None:
         refuse_others(directory, environment, state.exported)
     if verb == "up" and placement.machines:

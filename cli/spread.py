@@ -6,16 +6,19 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from cli.capacity import load_capacity, probe, say
-from model.capacity import HERE, CapacityHost
+from components.backends.cloud_sizes import gib, system_disk_gib
+from components.price_tables import refuse_expensive, rentable
+from model.capacity import CLOUDS, HERE, CapacityHost
 from model.capacity_reader import FILE
 from model.environment import Environment
 from model.errors import UnderstudyError
 from model.packing import Answer, Problem
 from model.packing_reasons import easiest_fix, explained, summary, survivors, why_not_there
-from model.placement import PlacedHost, PlacedMachine, Placement
+from model.placement import PlacedHost, PlacedMachine, Placement, file_name
 from model.probe_report import in_lines
 from model.probed import ProbedHost
 from model.spreading import placed, question
+from model.topology import Machine
 
 
 def spread(
@@ -48,7 +51,7 @@ def spread(
         return tuple(machines), tuple(host for host in before.hosts if host.name in used)
     probed = probe(directory, hosts)
     _refuse_gone(environment.stack, probed, there, {machine.name for machine in machines})
-    problem = question(environment.stack, environment.topology, probed, _prices(hosts), there)
+    problem = _question(directory, environment, probed, there)
     answer = _solved(problem)
     if left := answer.left_out(problem):
         raise _no_place(environment.stack, problem, answer, left, probed)
@@ -85,8 +88,37 @@ def _solved(problem: Problem) -> Answer:
     return solve(problem)
 
 
-def _prices(hosts: Collection[CapacityHost]) -> Mapping[str, tuple[()]]:
-    return {host.name: () for host in hosts if host.is_cloud}
+def _question(
+    directory: Path, environment: Environment, probed: Sequence[ProbedHost], there: Mapping[str, str]
+) -> Problem:
+    clouds = [each.host for each in probed if each.host.is_cloud]
+    prices = {host.name: rentable(directory, host.kind, host.region) for host in clouds}
+    return question(environment.stack, environment.topology, probed, prices, there, rented_gib)
+
+
+def rented_gib(machine: Machine) -> int:
+    """Return how much disk is rented for a machine in a cloud, GiB."""
+    return system_disk_gib(machine) + gib(machine.data_disk_mib)
+
+
+def check_hosts(directory: Path, environment: Environment, placement: Placement) -> None:
+    """See that a lock file's hosts are such that machines can be built there, and cost no more than they may.
+
+    Raises:
+        UnderstudyError: one is another computer, or a cloud's machines come to more than its budget.
+    """
+    others = [host.name for host in placement.hosts if host.kind not in CLOUDS]
+    if others:
+        raise UnderstudyError(
+            where=file_name(environment.stack),
+            found=f"machines on {', '.join(others)}",
+            wanted="machines on this computer or in clouds: on other computers they are placed, but not built yet",
+            todo=f"Set `capacity: here`, then `./run understudy place --again -s {environment.stack}`.",
+        )
+    budgets = {host.name: host.budget_per_month for host in load_capacity(directory)}
+    for host in placement.hosts:
+        if (budget := budgets.get(host.name)) is not None:
+            refuse_expensive(directory, environment, placement, host, budget)
 
 
 def _refuse_gone(stack: str, probed: Sequence[ProbedHost], there: Mapping[str, str], wanted: Collection[str]) -> None:
@@ -123,7 +155,7 @@ def explain(directory: Path, environment: Environment, before: Placement | None)
     """Return whether all machines have a place, and why: by the lock file if it has all, else by a new choice."""
     probed = probe(directory, usable_hosts(directory, environment))
     there = {machine.name: machine.host for machine in before.machines} if before else {}
-    problem = question(environment.stack, environment.topology, probed, _prices([each.host for each in probed]), there)
+    problem = _question(directory, environment, probed, there)
     if set(problem.before) == {need.name for need in problem.needs}:
         from provisioners.solver import stranded
 

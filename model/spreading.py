@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from model import names
@@ -19,7 +19,12 @@ Prices = Mapping[str, tuple[InstanceType, ...]]
 
 
 def question(
-    stack: str, topology: Topology, probed: Sequence[ProbedHost], prices: Prices, before: Mapping[str, str]
+    stack: str,
+    topology: Topology,
+    probed: Sequence[ProbedHost],
+    prices: Prices,
+    before: Mapping[str, str],
+    rented_gib: Callable[[Machine], int],
 ) -> Problem:
     """Return the question: the machines that are built, the hosts that can be used, and where machines were before.
 
@@ -29,6 +34,7 @@ def question(
         probed: what was found on the hosts.
         prices: what clouds rent out, by the host's name.
         before: where machines are by the lock file.
+        rented_gib: how much disk is rented for a machine in a cloud, GiB.
     """
     machines = built_machines(topology.machines)
     own = {names.domain(stack, machine.name) for machine in machines}
@@ -36,7 +42,7 @@ def question(
     known = {each.host.name for each in usable}
     wanted = {machine.name for machine in machines}
     return Problem(
-        needs=tuple(_need(machine) for machine in machines),
+        needs=tuple(_need(machine, rented_gib(machine)) for machine in machines),
         hosts=tuple(_own_host(each, own) for each in usable if not each.host.is_cloud),
         clouds=tuple(
             Cloud(
@@ -57,14 +63,14 @@ def question(
     )
 
 
-def _need(machine: Machine) -> Need:
+def _need(machine: Machine, rented_gib: int) -> Need:
     return Need(
         name=machine.name,
         vcpus=machine.vcpus,
         memory_mib=machine.memory_mib,
         disk_mib=min(machine.system_disk_mib, SYSTEM_GROWTH_MIB) + machine.data_disk_mib,
         overhead_mib=MACHINE_OVERHEAD_MIB,
-        rented_disk_mib=machine.system_disk_mib + machine.data_disk_mib,
+        rented_disk_mib=rented_gib * 1024,
         architecture=ARCHITECTURES[0],
     )
 

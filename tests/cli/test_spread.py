@@ -16,7 +16,7 @@ from cli.files import read_lock
 from model.capacity import CapacityHost
 from model.errors import UnderstudyError
 from model.placed_hosts import Accelerator
-from model.placement import Placement
+from model.placement import PlacedHost, Placement
 from model.probed import Guest, ProbedHost
 from model.topology import Access
 from provisioners import this_computer
@@ -59,7 +59,8 @@ def found(monkeypatch: pytest.MonkeyPatch) -> Found:
 
     def probe(directory: Path, asked: Collection[CapacityHost]) -> tuple[ProbedHost, ...]:
         return tuple(
-            replace(hosts[host.name], host=host) if not host.is_cloud else ProbedHost(host=host) for host in asked
+            replace(hosts[host.name], host=host) if not host.is_cloud else ProbedHost(host=host, architecture="x86_64")
+            for host in asked
         )
 
     monkeypatch.setattr("cli.spread.probe", probe)
@@ -71,7 +72,8 @@ def project(tmp_path: Path) -> Path:
     """The sample project with all machines placed over two hosts; the backups are left out."""
     for name in ("Pulumi.yaml", "Pulumi.prod.yaml"):
         shutil.copy(ROOT / name, tmp_path)
-    shutil.copytree(ROOT / "services", tmp_path / "services")
+    for name in ("services", "prices"):
+        shutil.copytree(ROOT / name, tmp_path / name)
     (tmp_path / "Pulumi.stage.yaml").write_text(
         "config:\n  understudy:mirror: prod\n  understudy:capacity: hosts\n  understudy:seed: empty\n"
     )
@@ -222,3 +224,33 @@ def test_machines_elsewhere_are_not_built_here_by_mistake(project: Path, found: 
     assert place(project) == 0
     with pytest.raises(UnderstudyError, match="not built yet"):
         preflight._prepare(project, "stage", "preview", None)
+
+
+def rented(budget: int) -> str:
+    return f"hosts: {{here: {{}}, rented: {{kind: aws, region: eu-central-1, budget_per_month: {budget}}}}}\n"
+
+
+def test_what_is_left_over_is_rented_within_the_budget(
+    project: Path, found: Found, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "Capacity.yaml").write_text(rented(100))
+    assert place(project) == 0
+    assert set(where(project).values()) == {"here", "rented"}  # a replica is never beside its primary
+    (away,) = [machine for machine in lock(project).machines if machine.host == "rented"]
+    assert away.name in ("db1", "db2")
+    assert away.instance_type.startswith("t3.")
+    assert lock(project).host("rented") == PlacedHost(name="rented", kind="aws", region="eu-central-1")
+    assert re.search(r"rented: about \d+\.\d\d a month of 100\.00", capsys.readouterr().err)
+    preflight._prepare(project, "stage", "preview", None)
+    (project / "Capacity.yaml").write_text(rented(1))
+    with pytest.raises(UnderstudyError, match=r"at most 1\.00, the budget of rented"):
+        preflight._prepare(project, "stage", "preview", None)
+
+
+def test_beyond_the_budget_nothing_is_rented(project: Path, found: Found, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "Capacity.yaml").write_text(rented(1))
+    assert place(project) == 1
+    said = capsys.readouterr().err
+    assert re.search(r"t3\.\w+ costs \d+\.\d\d a month, 1\.00 of its budget are left", said)
+    assert "raise its budget_per_month by" in said
+    assert not (project / "Placement.stage.lock.yaml").exists()
