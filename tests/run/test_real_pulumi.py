@@ -56,6 +56,21 @@ def test_another_passphrase_opens_nothing(real: Clone) -> None:
     assert "incorrect passphrase" in done.stdout + done.stderr
 
 
+def test_a_lost_passphrase_file_stops_all_and_put_back_everything_is_there_again(real: Clone) -> None:
+    assert real.run("pulumi", "up", "-s", "stage", "--yes", "--skip-preview").returncode == 0
+    kept, lost = real.state / "passphrase", real.state / "elsewhere"
+    kept.rename(lost)
+    for command in (["up", "--yes"], ["preview"], ["refresh", "--yes"], ["destroy", "--yes"], ["stack", "output"]):
+        done = real.run("pulumi", *command, "-s", "stage")
+        assert done.returncode == 1
+        assert f"the passphrase file {kept} is missing, and stack stage has secrets" in done.stderr
+        assert "Nothing was changed, and no new passphrase was made" in done.stderr
+        assert not kept.exists()
+    lost.rename(kept)
+    assert real.run("pulumi", "preview", "-s", "stage", "--expect-no-changes").returncode == 0
+    assert real.run("pulumi", "stack", "output", "secret", "--show-secrets", "-s", "stage").stdout == "newest\n"
+
+
 def test_a_secret_in_the_file_needs_its_salt_there_and_works(real: Clone) -> None:
     real.run("pulumi", "up", "-s", "stage", "--yes", "--skip-preview")
     done = real.run("pulumi", "config", "set", "--secret", "token", "t", "-s", "stage")

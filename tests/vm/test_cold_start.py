@@ -16,6 +16,7 @@ import pytest
 from model import names
 from model.kernel import kernel_command_line
 from model.state import Recorded
+from provisioners.hypervisor.accelerator import seconds_to_start
 from provisioners.hypervisor.host import TEMPLATES, processor
 from provisioners.hypervisor.savefile import read_head
 from provisioners.hypervisor.sweep import sweep
@@ -47,6 +48,14 @@ def name_of(spec: TemplateSpec) -> str:
 def forget(spec: TemplateSpec) -> None:
     for path in TEMPLATES.glob(f"{name_of(spec)}-*"):
         shutil.rmtree(path)
+
+
+def test_a_tiny_real_guest_is_timed_and_one_whose_kernel_is_none_did_not_start(tmp_path: Path) -> None:
+    """What the choice between KVM and emulation rests on, by the real qemu and the real kernel."""
+    taken = seconds_to_start(image().kernel, "tcg", 120)
+    assert taken is not None
+    (tmp_path / "kernel").write_bytes(bytes(4096))
+    assert seconds_to_start(tmp_path / "kernel", "tcg", 4 * taken) is None
 
 
 @pytest.fixture
