@@ -22,6 +22,7 @@ from cli.went_round import has_log, look_round
 from components.files import backend_url, read_package_lock, stack_files
 from components.site import read_described
 from model import names
+from model.capacity import HERE
 from model.configuration import stack_file_name
 from model.environment import Environment
 from model.errors import UnderstudyError
@@ -103,11 +104,15 @@ def _prepare(directory: Path, stack: str, verb: str, state: PulumiState | None) 
         from cli.spread import check_hosts  # with what it needs to reach others, which takes a moment to import
 
         check_hosts(directory, environment, placement)
+        from cli.clouds import refuse_unfit_clouds
+
+        refuse_unfit_clouds(directory, environment, placement, say, account=verb == "up")
     if state is not None:
         refuse_others(directory, environment, state.exported)
-    if verb == "up" and placement.machines:
+    if verb == "up" and any(machine.host == HERE for machine in placement.machines):
         _refuse_foreign_network(placement, stack)
         ensure_image(directory, placement, stack)
+    if verb == "up" and placement.machines:
         ensure_packages(directory, environment)
 
 

@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from cli.capacity import load_capacity, probe, say
-from components.backends.cloud_sizes import gib, system_disk_gib
 from components.price_tables import refuse_expensive, rentable
 from model.capacity import CLOUDS, HERE, CapacityHost
 from model.capacity_reader import FILE
@@ -17,6 +16,7 @@ from model.packing_reasons import easiest_fix, explained, summary, survivors, wh
 from model.placement import PlacedHost, PlacedMachine, Placement, file_name
 from model.probe_report import in_lines
 from model.probed import ProbedHost
+from model.rented import gib, system_disk_gib
 from model.spreading import placed, question
 from model.topology import Machine
 

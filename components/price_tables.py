@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from components import files, strict_yaml
-from components.backends.cloud_sizes import gib, system_disk_gib
 from model.capacity import CLOUDS, InstanceType
 from model.environment import Environment
 from model.errors import ConfigurationError, UnderstudyError
 from model.placement import PlacedHost, Placement
 from model.prices import Cost, PriceTable, cost, estimate_line, read_prices
+from model.rented import gib, system_disk_gib
 
 
 def price_file(kind: str) -> str:

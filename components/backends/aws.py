@@ -12,20 +12,18 @@ from components.backends import Built, Keys
 from components.backends.aws_values import (
     ALL_PROTOCOLS,
     DATA_DEVICE_NAME,
-    DEBIAN,
     EVERYWHERE,
-    IMAGE_NAMES,
     SSH,
     credits_of,
     data_device,
 )
-from components.backends.cloud_sizes import gib, system_disk_gib
 from components.backends.cloud_values import identity, machines_of, reach, region_of, sources, tags
 from components.resources import SshKeypair
 from components.site import Site
 from model.cloud import refuse_plan
 from model.cloud_init import user_data
 from model.configuration import stack_file_name
+from model.rented import DEBIAN, IMAGE_NAMES, gib, system_disk_gib
 from model.topology import Machine
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-# Source: wiki.debian.org/Cloud/AmazonEC2Image/Bookworm: Debian's own account there, and how its images are called.
-DEBIAN = "136693071363"
-IMAGE_NAMES = "debian-12-amd64-*"
 # Source: AWS, "Device names for volumes on Amazon EC2 instances": f to p are for data; a Nitro machine ignores it.
 DATA_DEVICE_NAME = "/dev/sdf"
 EVERYWHERE = "0.0.0.0/0"

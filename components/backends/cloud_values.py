@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +12,7 @@ from components.resources import FirstContact, Reached, SshKeypair
 from components.site import Site
 from model.connection import Connection
 from model.errors import UnderstudyError
+from model.rented import mark
 from model.topology import Machine
 
 
@@ -23,11 +23,10 @@ def tags(site: Site, name: str) -> dict[str, str]:
         site: the stack.
         name: the resource's own name.
     """
-    mark = re.sub(r"[^a-z0-9_-]", "-", site.owner.lower())
     return {
         "name": f"{site.environment.stack.lower()}-{name}",
-        "owner": mark,
-        "stack": re.sub(r"[^a-z0-9_-]", "-", site.environment.stack.lower()),
+        "owner": mark(site.owner),
+        "stack": mark(site.environment.stack),
         "cost-centre": site.environment.settings.cloud.cost_centre,
     }
 

@@ -1,9 +1,14 @@
-"""How large a machine's disks are in a cloud. Loads nothing of Pulumi: the command line asks as well."""
+"""What is rented in a cloud for a machine: its image, its disks, and how a tag says whose it is. Pure."""
 
 from __future__ import annotations
 
+import re
+
 from model.topology import Machine
 
+# Source: wiki.debian.org/Cloud/AmazonEC2Image/Bookworm: Debian's own account there, and how its images are called.
+DEBIAN = "136693071363"
+IMAGE_NAMES = "debian-12-amd64-*"
 LEAST_SYSTEM_DISK_GIB = 10
 """Debian's images for clouds are of 3 to 10 GiB, and Google's never start on less than theirs."""
 
@@ -20,3 +25,12 @@ def gib(mib: int) -> int:
 def system_disk_gib(machine: Machine) -> int:
     """Return the size of a machine's system disk, GiB."""
     return max(gib(machine.system_disk_mib), LEAST_SYSTEM_DISK_GIB)
+
+
+def mark(owner: str) -> str:
+    """Return the stack's mark as all clouds can have it in a tag.
+
+    >>> mark("understudy/stage/a2ad7316")
+    'understudy-stage-a2ad7316'
+    """
+    return re.sub(r"[^a-z0-9_-]", "-", owner.lower())

@@ -1,0 +1,1 @@
+"""What an account in a cloud lets a stack have; looked at before anything is made."""

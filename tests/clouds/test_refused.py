@@ -1,0 +1,45 @@
+"""What a stack cannot have in its clouds is refused in a preview already, without a word to any cloud."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from ipaddress import IPv4Network
+from pathlib import Path
+
+import pytest
+
+from cli.clouds import refuse_unfit_clouds
+from model.cloud import CloudSettings
+from model.environment import Environment, Settings
+from model.errors import UnderstudyError
+from model.placement import PlacedHost, Placement
+from tests.model.test_prices import ROOT, placed
+
+OPEN = Settings(cloud=CloudSettings(ssh_from=(IPv4Network("203.0.113.7/32"),)))
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    shutil.copytree(ROOT / "prices", tmp_path / "prices")
+    return tmp_path
+
+
+def refuse(project: Path, stack: tuple[Environment, Placement], settings: Settings = OPEN) -> None:
+    environment, placement = stack
+    refuse_unfit_clouds(project, replace(environment, settings=settings), placement, lambda _: None, account=False)
+
+
+def test_what_fits_is_not_refused(project: Path) -> None:
+    refuse(project, placed("t3.micro"))
+
+
+def test_nobody_could_get_in(project: Path) -> None:
+    with pytest.raises(UnderstudyError, match=r"Pulumi\.dr\.yaml: cloud\.ssh_from: nothing; .*checkip"):
+        refuse(project, placed(), Settings())
+
+
+def test_a_cloud_that_nothing_is_built_in_yet(project: Path) -> None:
+    host = PlacedHost(name="rented", kind="azure", region="westeurope")
+    with pytest.raises(UnderstudyError, match="machines in Azure; wanted another cloud"):
+        refuse(project, placed("Standard_B2s", host))
