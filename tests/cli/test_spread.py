@@ -241,6 +241,12 @@ def test_what_is_left_over_is_rented_within_the_budget(
     assert away.instance_type.startswith("t3.")
     assert lock(project).host("rented") == PlacedHost(name="rented", kind="aws", region="eu-central-1")
     assert re.search(r"rented: about \d+\.\d\d a month of 100\.00", capsys.readouterr().err)
+    with pytest.raises(UnderstudyError, match=r"cloud\.ssh_from: nothing"):
+        preflight._prepare(project, "stage", "preview", None)
+    stage = project / "Pulumi.stage.yaml"
+    stage.write_text(
+        stage.read_text().replace("config:", "config:\n  understudy:cloud: {ssh_from: [203.0.113.7/32]}", 1)
+    )
     preflight._prepare(project, "stage", "preview", None)
     (project / "Capacity.yaml").write_text(rented(1))
     with pytest.raises(UnderstudyError, match=r"at most 1\.00, the budget of rented"):
