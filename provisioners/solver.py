@@ -48,23 +48,19 @@ def solve(problem: Problem, seconds: float = SECONDS) -> Answer:
     began = time.monotonic()
     ways = len(problem.needs) * len(problem.hosts) * len(problem.places)
     watched = {host.name for host in problem.hosts} if ways <= _SMALL else set()
-    best: Answer | None = None
-    hint: Mapping[str, str] = first_fit(problem)
-    bound: int | None = None
-    for _ in range(_ROUNDS):
+    best, bound = _answer(problem, first_fit(problem)), 0
+    for number in range(_ROUNDS):
         left = seconds - (time.monotonic() - began)
-        if best is not None and left < seconds / 4:
+        if number and left < seconds / 4:
             break
-        places, proven = _Model(problem, watched, hint).solve(max(left, 0.1))
-        bound = proven if bound is None else max(bound, proven)
-        answer = Answer(places=places, stranded=stranded(problem, places))
-        if best is None or weight(problem, answer) < weight(problem, best):
+        places, proven = _Model(problem, watched, best).solve(max(left, 0.1))
+        bound, answer = max(bound, proven), _answer(problem, places)
+        if weight(problem, answer) < weight(problem, best):
             best = answer
         new = {host for host, names in answer.stranded.items() if names} - watched
         if not new or _hopeless(problem):
             break
-        watched, hint = watched | new, best.places
-    assert best is not None
+        watched |= new
     broken = broken_rules(problem, best.places)
     assert not broken, broken
     return replace(best, bound=bound, seconds=time.monotonic() - began)
@@ -85,23 +81,37 @@ def stranded(problem: Problem, places: Mapping[str, str]) -> dict[str, tuple[str
     return found
 
 
+def _answer(problem: Problem, places: Mapping[str, str]) -> Answer:
+    return Answer(places=places, stranded=stranded(problem, places))
+
+
 def _left_out(rest: Problem) -> tuple[str, ...]:
     places = first_fit(rest)
-    if len(places) < len(rest.needs) and (rest.hosts or rest.clouds):
-        places, _ = _Model(rest, set(), places).solve(_CHECK_SECONDS)
+    if len(places) < len(rest.needs) and rest.places:
+        places, _ = _Model(rest, set(), Answer(places=places, stranded={})).solve(_CHECK_SECONDS)
     return tuple(need.name for need in rest.needs if need.name not in places)
 
 
 class _Model:
     """A problem in CP-SAT's terms: one yes or no for each machine and each place that could have it."""
 
-    def __init__(self, problem: Problem, watched: Iterable[str], known: Mapping[str, str]) -> None:
-        """Ask only for what could be better than the answer that is known: whole, and free, where that one is."""
-        self._whole = len(known) == len(problem.needs)
-        self._free = self._whole and not {cloud.name for cloud in problem.clouds} & set(known.values())
+    def __init__(self, problem: Problem, watched: Iterable[str], known: Answer) -> None:
+        """Ask only for what could be better than the answer that is known.
+
+        Where that one leaves out nothing, no better one does; where it also costs nothing, no better one does either;
+        and so on, in the order of the rules.
+        """
+        places = known.places
+        emulated = {host.name for host in problem.hosts if host.emulated}
+        self._whole = len(places) == len(problem.needs)
+        self._free = self._whole and not {cloud.name for cloud in problem.clouds} & set(places.values())
+        safe = self._free and not any(known.stranded.values())
+        still = safe and all(places[name] == host for name, host in problem.before.items())
         self._pairs = () if problem.has_one_host else problem.apart
         problem = replace(problem, clouds=()) if self._free and not watched else problem
-        self._problem, self._model, self._hint = problem, cp_model.CpModel(), known
+        self._problem, self._model, self._hint = problem, cp_model.CpModel(), places
+        self._stays = problem.before if still else {}
+        self._unused = emulated if still and not emulated & set(places.values()) else frozenset[str]()
         self._on: dict[tuple[str, str], cp_model.IntVar] = {}
         self._cents: dict[tuple[str, str], int] = {}
         self._used: dict[str, cp_model.IntVar] = {}
@@ -156,10 +166,14 @@ class _Model:
             self._model.add(self._spent(cloud) <= cloud.budget_cents)
         for (_, place), variable in self._on.items():
             self._model.add_implication(variable, self._used[place])
+        for name, place in self._stays.items():
+            self._model.add(self._on[name, place] == 1)
         if self._free:
-            for cloud in self._problem.clouds:
-                self._model.add(self._used[cloud.name] == 0)
-            self._model.add(_total((used, 1) for used in self._used.values()) >= fewest_hosts(self._problem))
+            for place in {*self._unused, *(cloud.name for cloud in self._problem.clouds)}:
+                self._model.add(self._used[place] == 0)
+            hosts = tuple(host for host in self._problem.hosts if host.name not in self._unused)
+            least = fewest_hosts(replace(self._problem, hosts=hosts))
+            self._model.add(_total((used, 1) for used in self._used.values()) >= least)
 
     def _taken(self, host: OwnHost) -> tuple[cp_model.LinearExpr, ...]:
         needs = [need for need in self._problem.needs if (need.name, host.name) in self._on]

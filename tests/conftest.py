@@ -13,7 +13,7 @@ LONG = (
     *("tests/changes/test_crashes.py", "tests/changes/test_faults.py", "tests/changes/test_packages.py"),
     *("tests/changes/test_service_files.py", "tests/changes/test_service_kind.py", "tests/changes/test_tool.py"),
     *("tests/clouds/", "tests/cli/test_evidence.py", "tests/damage/", "tests/facts/test_real_databases.py"),
-    *("tests/provider/test_engine.py", "tests/provider/test_gate.py", "tests/report/test_engine.py"),
+    *("tests/probe/", "tests/provider/test_engine.py", "tests/provider/test_gate.py", "tests/report/test_engine.py"),
     *("tests/run/test_existing.py", "tests/run/test_real_pulumi.py", "tests/stores/"),
 )
 """No machine is booted here, but real servers and engines are walked through everything that can go wrong, for minutes:

@@ -72,7 +72,7 @@ show_status() {
   ./run pulumi up -s stage          build the stage and fill it from the newest good backup
   ./run pulumi preview -s stage     what the next `up` would change; with --refresh --diff also what was changed by hand
   ./run pulumi destroy -s stage     remove it, and all that it made
-  ./run understudy --help           adopt, change, drill, evidence, inventory, mirror, packages, seed, ssh, …
+  ./run understudy --help           adopt, change, drill, evidence, inventory, mirror, packages, place, probe, seed, ssh, …
   ./run pytest -m 'not vm'          the tests that take seconds: no machine is booted, no server walked through its faults
   ./run true                        only make what is missing
 TEXT
