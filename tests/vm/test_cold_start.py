@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from images import build
 from model import names
 from model.kernel import kernel_command_line
 from model.state import Recorded
@@ -52,7 +53,7 @@ def forget(spec: TemplateSpec) -> None:
 
 def test_a_tiny_real_guest_is_timed_and_one_whose_kernel_is_none_did_not_start(tmp_path: Path) -> None:
     """What the choice between KVM and emulation rests on, by the real qemu and the real kernel."""
-    taken = seconds_to_start(image().kernel, "tcg", 120)
+    taken = seconds_to_start(build.ensure(print).kernel, "tcg", 120)
     assert taken is not None
     (tmp_path / "kernel").write_bytes(bytes(4096))
     assert seconds_to_start(tmp_path / "kernel", "tcg", 4 * taken) is None
