@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from model.errors import UnderstudyError
@@ -21,7 +22,7 @@ def other(shell: Shell, inputs: Mapping[str, Any], found: Observed) -> tuple[str
         inputs: of the kind ``understudy:index:Service``.
         found: what is on the machine.
     """
-    changed = parts(inputs, found)
+    changed = replace(parts(inputs, found), settle=False)  # no change of ours has to be there
     if changed == Parts(tool=True):  # we never applied it: whether it would change anything, it says itself
         return tuple(tried(shell, inputs).splitlines())
     return (effect(inputs, changed, found), *differences(inputs, found, changed)) if changed else ()

@@ -25,6 +25,8 @@ class Observed:
         packages: the version of each installed package that was asked for.
         open: the directory of a change that is neither kept nor backed out; empty for none.
         kept: the directory of the newest change that was kept; empty for none.
+        digest: the service's, as Git had it at that change; `NOTHING` where every change was taken back, empty where
+            nobody knows.
         puppet: paths that a Puppet which runs there manages, as its own newest notes say.
         left: what the service's own manifest or playbook left at each path that it may change; None where it never ran.
         first_files: paths whose first original is remembered, and what was there: ``file``, ``link`` or ``absent``.
@@ -36,6 +38,7 @@ class Observed:
     packages: Mapping[str, str]
     open: str = ""
     kept: str = ""
+    digest: str = ""
     puppet: frozenset[str] = frozenset()
     left: Mapping[str, str] | None = None
     first_files: Mapping[str, str]
@@ -114,7 +117,8 @@ def observed(inputs: Mapping[str, Any], output: bytes) -> Observed:
     installed = (line.split(" ") for line in reader.until("open"))
     packages = {name: version for state, name, version in installed if state == "installed"}
     opened = "".join(reader.until("kept"))
-    kept = "".join(reader.until("first manifest"))
+    kept = "".join(reader.until("digest"))
+    digest = "".join(reader.until("first manifest"))
     first = _table(reader.until("first units"))
     first_units = _table(reader.until("puppet"))
     puppet = frozenset(reader.until("left"))
@@ -125,6 +129,7 @@ def observed(inputs: Mapping[str, Any], output: bytes) -> Observed:
         packages=packages,
         open=opened,
         kept=kept,
+        digest=digest,
         first_files={path: kind for path, (kind, *_) in first.items() if kind != "nodir"},
         first_units={unit: (enabled, active) for unit, (enabled, active, *_) in first_units.items()},
         puppet=puppet,

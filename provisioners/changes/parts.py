@@ -32,6 +32,7 @@ class Parts:
         reload: units that take what changes while they run.
         leave: units that the service no longer has, and that did not run before us.
         tool: whether the service's manifest or playbook is applied.
+        settle: whether the newest change there was of another text of the service in Git: its checks are run anew.
     """
 
     write: tuple[str, ...] = ()
@@ -44,6 +45,7 @@ class Parts:
     reload: tuple[str, ...] = ()
     leave: tuple[str, ...] = ()
     tool: bool = False
+    settle: bool = False
 
     @property
     def touched(self) -> tuple[str, ...]:
@@ -129,6 +131,7 @@ def parts(inputs: Mapping[str, Any], found: Observed) -> Parts:
         install=install,
         earlier=tuple(name for name in install if name in found.packages),
         leave=tuple(unit for unit in sorted(found.first_units) if _left(unit, inputs, found)),
+        settle=bool(inputs.get("digest")) and inputs["digest"] != found.digest,
     )
     _refuse_other_than_files(inputs, found, changed)
     return _with_tool(inputs, found, _with_units(inputs, found, changed))
@@ -206,7 +209,7 @@ def change_id(inputs: Mapping[str, Any], changed: Parts) -> str:
 
     Secrets' values do not count, and neither do the time and the way to the machine.
     """
-    aside = {"connection", "private_key", "generation", "secrets", "digest", "adopt"}
+    aside = {"connection", "private_key", "generation", "secrets", "adopt"}
     value = {"parts": asdict(changed), **{key: inputs[key] for key in inputs if key not in aside}}
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]

@@ -183,7 +183,7 @@ def _check(change: Change, name: str, command: list[str], prints: str) -> Step:
 def _keep(change: Change, changed: Parts, inputs: Mapping[str, Any]) -> Step:
     says = f"{change.service}: the change is kept"
     given_up = tuple(path for path in changed.touched if path not in (inputs.get("files") or {}))
-    lines = texts.keeping(change, given_up, changed.leave)
+    lines = texts.keeping(change, given_up, changed.leave, inputs.get("digest") or "")
     return Step(name="keep it", command=fenced(change, lines, says, last=True), prints=says)
 
 

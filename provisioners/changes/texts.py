@@ -240,7 +240,7 @@ def checking(command: Sequence[str], prints: str) -> tuple[str, ...]:
     )
 
 
-def keeping(change: Change, given_up: Sequence[str], left: Sequence[str]) -> tuple[str, ...]:
+def keeping(change: Change, given_up: Sequence[str], left: Sequence[str], digest: str = "") -> tuple[str, ...]:
     """Return the lines that keep a change, and that prune the service's old copies.
 
     Of the copies of a service's changes, those are removed that are older than 400 days and not among its newest 20.
@@ -250,6 +250,7 @@ def keeping(change: Change, given_up: Sequence[str], left: Sequence[str]) -> tup
         change: the change.
         given_up: paths that are no longer ours.
         left: units that are no longer ours.
+        digest: the service's, as Git has it now.
     """
     forgotten = tuple(
         f"awk -F'\\t' 'BEGIN {{ for (i = 2; i < ARGC; i++) {{ gone[ARGV[i]]; delete ARGV[i] }} }} !($1 in gone)'"
@@ -259,6 +260,7 @@ def keeping(change: Change, given_up: Sequence[str], left: Sequence[str]) -> tup
     )
     return (
         "[ \"$(cat state)\" = open ] || { echo 'it was taken back meanwhile' >&2; exit 1; }",
+        *((f"echo {word(digest)} >digest; sync digest",) if digest else ()),
         "echo kept >state.new; sync state.new; mv -T state.new state; sync .",
         *forgotten,
         *disarming(change),

@@ -70,6 +70,8 @@ def effect(inputs: Mapping[str, Any], changed: Parts, found: Observed) -> str:
     reloaded = (unit for unit in changed.reload if unit not in restarted)
     sentences += [f"{unit} takes its new configuration while it runs." for unit in reloaded]
     sentences += [f"{unit} is stopped." for unit in changed.leave]
+    if changed == Parts(settle=True):
+        sentences.append("Only its checks are run, and how it is to be changed from now on is another.")
     return " ".join(sentences)
 
 

@@ -58,13 +58,19 @@ fi
 printf 'open\n'
 if [ -L "$configs/.open/$service" ]; then readlink -- "$configs/.open/$service"; fi
 printf 'kept\n'
-kept=
+kept='' taken_back=''
 for change in "$configs/$service"/[0-9]*Z-*/; do
     state=
     if [ -r "$change/state" ]; then read -r state <"$change/state" || true; fi
-    if [ "$state" = kept ]; then kept=$change; fi
+    if [ "$state" = kept ]; then kept=$change; elif [ -n "$state" ]; then taken_back=$change; fi
 done
 if [ -n "$kept" ]; then printf '%s\n' "${kept%/}"; fi
+printf 'digest\n'
+if [ -n "$kept" ]; then
+    if [ -r "$kept/digest" ]; then cat -- "$kept/digest"; fi
+elif [ -n "$taken_back" ]; then
+    printf '%064d\n' 0
+fi
 for list in manifest units; do
     printf 'first %s\n' "$list"
     if [ -r "$configs/$service/original/$list" ]; then cat -- "$configs/$service/original/$list"; fi

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from model.change.digest import NOTHING
 from model.errors import UnderstudyError
 from provisioners.changes import checked
 from provisioners.changes.adopting import refuse_other
@@ -48,7 +49,7 @@ class Service:
     token = "understudy:index:Service"
     secret_outputs: frozenset[str] = frozenset()
     replace_on = frozenset({"service"})
-    ignored = REACH | {"validate", "reload", "checks", "confirm_seconds", "digest", "adopt"}
+    ignored = REACH | {"validate", "reload", "checks", "confirm_seconds", "adopt"}
 
     def check(self, inputs: Mapping[str, Any]) -> tuple[Failure, ...]:
         """Return what is wrong with the inputs."""
@@ -169,6 +170,8 @@ def _outputs(inputs: Mapping[str, Any], found: Observed, outputs: Values) -> Val
 def real_inputs(inputs: Mapping[str, Any], found: Observed) -> Values:
     """Return the inputs as the machine really is; where it is as it should be, the very same."""
     real = dict(inputs)
+    if inputs.get("digest") and found.digest and not (inputs.get("adopt") and found.digest == NOTHING):
+        real["digest"] = found.digest  # what was there before us is no change: of that the state alone knows
     secrets = inputs.get("secrets") or {}
     if files := inputs.get("files"):
         real["files"] = {

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from model.change.digest import NOTHING
 from model.errors import UnderstudyError
 from provisioners.changes.apply import back_out, changes_on
+from provisioners.provider.differences import differences
 from provisioners.shell import Shell, close_all
 from tests.changes.values import (
     CONFIG,
@@ -187,6 +189,29 @@ def test_a_change_of_last_month_is_taken_back(machine: Machine, shell: Shell) ->
     assert tree(machine, *PLACES) == made
     assert changes_on(shell)[0].state == "backed-out"
     assert read(changed).inputs != changed, "the next preview shows that Git and the machine differ"
+
+
+def test_only_a_check_is_another_and_that_is_a_change_like_any_other(machine: Machine, shell: Shell) -> None:
+    old = inputs(machine, digest="a" * 64)
+    _, outputs = SERVICE.create(old, quiet)
+    made = tree(machine, *PLACES)
+    new = {**old, "digest": "b" * 64, "checks": [{"name": "more", "command": ["grep", "-q", "port = 1", CONFIG]}]}
+    assert [each.path for each in differences(SERVICE, old, new)] == ["digest"], "an update is planned"
+    later = SERVICE.update("", old, new, outputs, quiet)
+    assert later["change"] != outputs["change"]
+    assert read(new).inputs == new
+    assert SERVICE.update("", new, new, later, quiet) == later, "once"
+    with pytest.raises(UnderstudyError, match="the step `check: no` failed"):
+        bad = {**new, "digest": "c" * 64, "checks": [{"name": "no", "command": ["false"]}]}
+        SERVICE.update("", new, bad, later, quiet)
+    assert read(new).inputs == new, "what failed is taken back"
+    kept = [change for change in changes_on(shell) if change.state == "kept"]
+    back_out(shell, kept[0])
+    assert read(new).inputs["digest"] == "a" * 64, "the machine itself knows what it has"
+    back_out(shell, kept[1])
+    assert read(new).inputs["digest"] == NOTHING
+    SERVICE.update("", new, old, {}, quiet)
+    assert tree(machine, *PLACES) == made
 
 
 @pytest.mark.parametrize("wrong", ["directory", "fifo"])
