@@ -1,7 +1,8 @@
 """Rehearses on a stage what Git would change of services: apply, check, back out, compare, apply again, check.
 
-The stage must be as it was before the change, and everything but services up to date. What came of it is appended to
-the stage's log of evidence, signed with your SSH key; only with such a record does prod's gate let the change through.
+It begins where prod stands: what the stage has and prod has not is taken back first. Everything but services must be up
+to date. What came of it is appended to the stage's log of evidence, signed with your SSH key; only with such a record
+does prod's gate let the change through. Do not edit services/ meanwhile.
 The exit code is 0 where all went well.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,29 +19,23 @@ from pathlib import Path
 from typing import Any
 
 from cli.arguments import add_stack, project_directory, short_stack
-from cli.change._machines import PATIENCE_SECONDS, changes_of, deployment_of
 from cli.change._previewed import previewed
+from cli.change._stage import Stage, ahead_of_prod, had_by_prod, refuse_without_copies
 from cli.files import load_environment, read_lock
 from cli.mirror import compared, portraits
-from model.change.digest import NOTHING, change_digest
 from model.change.planned import SERVICE, Planned, planned
+from model.change.rehearsing import Base, Wanted, changes, refuse_another_text, refuse_other_start, wanted
 from model.drilling import fault_in
 from model.errors import UnderstudyError
 from model.evidence.rehearsal import (
-    AUTOMATIC,
     NO_CHECK,
     Rehearsal,
-    RehearsedChange,
     RehearsedSeed,
     RehearsedStep,
     rehearsal_body,
 )
 from model.mirror import Portrait, compare_all, in_record
-from model.way_in import way_in
 from provisioners import evidence_log
-from provisioners.changes.apply import back_out
-from provisioners.machine_lock import machine_lock
-from provisioners.shell import connect
 from provisioners.signing import find_signer
 from provisioners.ticker import ticking
 
@@ -55,6 +50,8 @@ class Play:
     directory: Path
     stack: str
     services: Sequence[Planned]
+    there: Wanted | None = None
+    base: Base = None
     steps: list[RehearsedStep] = field(default_factory=list)
     differences: list[str] = field(default_factory=list)
     fault: str = ""
@@ -93,7 +90,10 @@ def run(arguments: argparse.Namespace) -> int:
         wanted = "a stack that mirrors another (`understudy:mirror`)"
         raise UnderstudyError(where=f"stack {stack}", found="it mirrors no other", wanted=wanted)
     signer = find_signer(directory, file=arguments.key)
-    play = Play(directory, stack, to_rehearse(stack, planned(previewed(directory, stack, "--refresh"))))
+    base = had_by_prod(directory, environment.mirror_of)
+    there, steps = looked_at(directory, stack, base)
+    play = Play(directory, stack, to_rehearse(stack, steps), there, base)
+    refuse_other_start(stack, play.services, there, base)
     faithful = in_record(compared(directory, stack))
     try:
         perform(play)
@@ -102,7 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
     rehearsal = rehearsal_of(play, faithful, _seeds(directory, stack))
     body = rehearsal_body(rehearsal) | ({"fault": play.fault} if play.fault else {})
     record = evidence_log.append(directory, stack, signer, lambda _: ("rehearsal", body), say=print)
-    for line in told(rehearsal, play.fault):
+    for line in told(rehearsal, play.fault, stack):
         print(line)
     print(f"record {record.n if record else '?'} of the evidence of {stack}")
     return 0 if rehearsal.green else 1
@@ -120,8 +120,8 @@ def to_rehearse(stack: str, steps: Sequence[Planned]) -> tuple[Planned, ...]:
         raise UnderstudyError(
             where=f"stack {stack}",
             found="Git changes no service there",
-            wanted="a stage as it was before the change",
-            todo="If the stage has the change already, take it back first: `understudy change list`, then `back-out`.",
+            wanted="an edit of a service; what prod has not and the stage has already would be taken back first",
+            todo="If prod is still refused, its services may have no copies here: `understudy change list` shows them.",
         )
     if others:
         raise UnderstudyError(
@@ -136,18 +136,31 @@ def perform(play: Play) -> None:
     """Apply, check, back out, compare, apply again.
 
     Raises:
-        UnderstudyError: one of them failed; what was done so far is in the play.
+        UnderstudyError: one of them failed; what was done so far is in the play. What was applied is taken back where
+            it did not go well at first.
     """
     with play.step("look at the machines"):
         before = _looked(play)
-    with play.step("apply and check"):
-        _up(play)
+        stage = Stage(play.directory, play.stack, play.machines)
+    try:
+        with play.step("apply and check"):
+            _up(play)
+            refuse_another_text(play.services, stage.digests, stage.digests_now())
+    except UnderstudyError:
+        with play.step("back out what was applied"):
+            stage.back_out(stage.made())
+            stage.state_again()
+        raise
     with play.step("back out"):
-        _back_out(play)
+        made = stage.made()
+        refuse_without_copies(play.services, made)
+        stage.back_out(made)
     with play.step("compare with how it was"):
         play.differences += differences(before, _looked(play))
     with play.step("apply again and check"):
+        stage.state_again()
         _up(play, "--refresh")
+        refuse_another_text(play.services, stage.digests, stage.digests_now())
 
 
 def differences(before: Sequence[Portrait], after: Sequence[Portrait]) -> list[str]:
@@ -157,6 +170,15 @@ def differences(before: Sequence[Portrait], after: Sequence[Portrait]) -> list[s
         f"{each.machine}: {each.area}: {each.key}: before {each.prod}, after the back-out {each.stage}"
         for each in mirror.differences
     ]
+
+
+def looked_at(directory: Path, stack: str, base: Base) -> tuple[Wanted, tuple[Planned, ...]]:
+    """Return what Git has, and what an update would do, on a stage that was brought to where prod stands."""
+    preview = previewed(directory, stack, "--refresh")
+    there = wanted(preview)
+    if ahead_of_prod(directory, stack, there, base):
+        preview = previewed(directory, stack, "--refresh")
+    return wanted(preview), planned(preview)
 
 
 def _looked(play: Play) -> tuple[Portrait, ...]:
@@ -187,24 +209,6 @@ def _up(play: Play, *options: str) -> None:
         raise UnderstudyError(where=f"stack {play.stack}", found=fault_in("".join(kept)))
 
 
-def _back_out(play: Play) -> None:
-    """Take the changes back, in the reverse order; each is the newest of its service on its machine."""
-    deployment = deployment_of(play.directory, play.stack)
-    kept = [there for there in changes_of(deployment, play.stack, play.machines) if there.change.state == "kept"]
-    for step in reversed(play.services):
-        machine, _, service = step.name.partition(":")
-        newest = next((each for each in kept if (each.machine, each.change.service) == (machine, service)), None)
-        if newest is None:
-            raise UnderstudyError(where=f"{machine}: {service}", found="it has no copy of what was there before")
-        connection, key = way_in(deployment, play.stack, machine)
-        with connect(connection, key, _say, PATIENCE_SECONDS) as shell, machine_lock(shell, "a rehearsal's back-out"):
-            back_out(shell, newest.change)
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)
-
-
 def _seeds(directory: Path, stack: str) -> tuple[RehearsedSeed, ...]:
     placement = read_lock(directory, stack)
     return tuple(
@@ -216,7 +220,7 @@ def _seeds(directory: Path, stack: str) -> tuple[RehearsedSeed, ...]:
 def rehearsal_of(play: Play, mirror: Mapping[str, Any], seeds: tuple[RehearsedSeed, ...]) -> Rehearsal:
     """Return what the record says."""
     return Rehearsal(
-        changes=changes(play.services),
+        changes=changes(play.services, play.there, play.base),
         green=not play.fault and not play.differences and all(step.ok for step in play.steps),
         steps=tuple(play.steps),
         seeds=seeds,
@@ -226,31 +230,13 @@ def rehearsal_of(play: Play, mirror: Mapping[str, Any], seeds: tuple[RehearsedSe
     )
 
 
-def changes(services: Sequence[Planned]) -> tuple[RehearsedChange, ...]:
-    """Return the changes that planned steps of services are, each with all its machines."""
-    digest: Callable[[Mapping[str, Any]], str] = lambda values: str(values.get("digest") or NOTHING)  # noqa: E731
-    found: dict[str, list[Planned]] = {}
-    for step in services:
-        found.setdefault(change_digest(digest(step.before), digest(step.after)), []).append(step)
-    return tuple(
-        RehearsedChange(
-            digest=each,
-            service=str((steps[0].after or steps[0].before)["service"]),
-            machines=tuple(sorted(step.name.partition(":")[0] for step in steps)),
-            check=AUTOMATIC if all(step.after.get("checks") or not step.after for step in steps) else NO_CHECK,
-        )
-        for each, steps in sorted(found.items())
-    )
-
-
-def told(rehearsal: Rehearsal, fault: str) -> list[str]:
+def told(rehearsal: Rehearsal, fault: str, stack: str) -> list[str]:
     """Return what came of it, in a few lines."""
     lines = [f"  {'ok ' if step.ok else 'RED'} {step.name}: {step.seconds:.1f} s" for step in rehearsal.steps]
     lines += [f"  RED {difference}" for difference in rehearsal.differences]
     for change in rehearsal.changes:
         lines.append(f"change {change.digest[:12]} of {change.service} on {', '.join(change.machines)}")
         if change.check == NO_CHECK:
-            lines.append(
-                f"  it has no check of its own: `understudy change word {change.digest[:12]} --why …` counts as one"
-            )
+            word = f'./run understudy change word {change.digest[:12]} -s {stack} --why "..."'
+            lines.append(f"  it has no check of its own: look at the stage, then give your word: {word}")
     return [*lines, f"rehearsal: {'GREEN' if rehearsal.green else 'RED'}{f': {fault}' if fault else ''}"]

@@ -15,11 +15,13 @@ class KeptChange:
         service: the service that it changed.
         directory: where the copies, their manifest and ``back-out.sh`` are.
         state: ``open``, ``kept`` or ``backed-out``.
+        digest: of the service as Git had it then; empty where nobody knows, or it was never kept.
     """
 
     service: str
     directory: str
     state: str
+    digest: str = ""
 
     @property
     def identifier(self) -> str:
@@ -42,11 +44,14 @@ class KeptChange:
 
 
 def kept_changes(text: str) -> tuple[KeptChange, ...]:
-    """Return the changes that a machine listed, the newest first; of each line service, directory, state.
+    """Return the changes that a machine listed, the newest first; of each line service, directory, state, digest.
 
-    >>> kept_changes("web\\t/a/20261125T131415Z-0123456789ab\\tkept")[0].service
+    >>> kept_changes("web\\t/a/20261125T131415Z-0123456789ab\\tkept\\t")[0].service
     'web'
     """
     rows = (line.split("\t") for line in text.splitlines())
-    found = (KeptChange(service=service, directory=directory, state=state) for service, directory, state in rows)
+    found = (
+        KeptChange(service=service, directory=directory, state=state, digest=digest)
+        for service, directory, state, digest in rows
+    )
     return tuple(sorted(found, key=lambda change: change.directory.rpartition("/")[2], reverse=True))

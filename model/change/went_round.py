@@ -97,7 +97,7 @@ def _unknown_digests(
 ) -> Iterator[WentRound]:
     found: dict[tuple[str, str], list[str]] = {}
     for service, digest, name in _services(deployment):
-        if digest not in ever.get(service, frozenset()):
+        if digest not in {*ever.get(service, ()), NOTHING}:  # a change that was taken back leaves nothing
             found.setdefault((service, digest), []).append(name)
     for (service, digest), names in sorted(found.items()):
         change = ServiceChange(service=service, before=logged.get(service, NOTHING), after=digest)

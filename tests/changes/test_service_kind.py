@@ -201,8 +201,8 @@ def test_only_a_check_is_another_and_that_is_a_change_like_any_other(machine: Ma
     assert later["change"] != outputs["change"]
     assert read(new).inputs == new
     assert SERVICE.update("", new, new, later, quiet) == later, "once"
+    bad = {**new, "digest": "c" * 64, "checks": [{"name": "no", "command": ["false"]}]}
     with pytest.raises(UnderstudyError, match="the step `check: no` failed"):
-        bad = {**new, "digest": "c" * 64, "checks": [{"name": "no", "command": ["false"]}]}
         SERVICE.update("", new, bad, later, quiet)
     assert read(new).inputs == new, "what failed is taken back"
     kept = [change for change in changes_on(shell) if change.state == "kept"]

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from cli.change.rehearse import Play, changes, rehearsal_of, to_rehearse, told
+from cli.change.rehearse import Play, rehearsal_of, to_rehearse, told
 from model.change.digest import NOTHING, change_digest
 from model.change.planned import SERVICE, Planned
+from model.change.rehearsing import changes
 from model.errors import UnderstudyError
 from model.evidence.rehearsal import RehearsedSeed, rehearsal_body, rehearsal_from
 
@@ -61,7 +62,9 @@ def test_one_change_has_all_its_machines_and_needs_a_check_on_each() -> None:
 
 def test_a_service_that_goes_is_a_change_to_nothing() -> None:
     (found,) = changes((service("lb", after=""),))
-    assert (found.digest, found.service, found.check) == (change_digest(A, NOTHING), "web", "automatic")
+    assert (found.digest, found.service, found.check) == (change_digest(A, NOTHING), "web", "none"), (
+        "nothing checked it"
+    )
 
 
 def play_of(**more: Any) -> Play:
@@ -74,7 +77,7 @@ def test_all_went_well_is_green_and_can_be_read_back() -> None:
         pass
     rehearsal = rehearsal_of(play, MIRROR, SEEDS)
     assert rehearsal.green
-    assert told(rehearsal, "")[-1] == "rehearsal: GREEN"
+    assert told(rehearsal, "", "stage")[-1] == "rehearsal: GREEN"
     assert rehearsal_from(rehearsal_body(rehearsal)) == rehearsal
 
 
@@ -83,7 +86,7 @@ def test_a_difference_after_the_back_out_is_red_and_named() -> None:
     play.differences.append("lb: files: /etc/a: before 1, after the back-out 2")
     rehearsal = rehearsal_of(play, MIRROR, SEEDS)
     assert not rehearsal.green
-    assert "  RED lb: files: /etc/a: before 1, after the back-out 2" in told(rehearsal, "")
+    assert "  RED lb: files: /etc/a: before 1, after the back-out 2" in told(rehearsal, "", "stage")
 
 
 def test_a_step_that_fails_is_red_and_timed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -98,3 +101,9 @@ def test_a_step_that_fails_is_red_and_timed(capsys: pytest.CaptureFixture[str]) 
 def test_a_step_that_was_not_reached_is_not_green() -> None:
     play = play_of(fault="stack stage: no")
     assert not rehearsal_of(play, MIRROR, SEEDS).green
+
+
+def test_what_has_no_check_says_what_to_type() -> None:
+    play = Play(Path("/x"), "stage", (service("lb", checks=False),))
+    (line,) = (each for each in told(rehearsal_of(play, MIRROR, SEEDS), "", "stage") if "your word" in each)
+    assert f'./run understudy change word {change_digest(A, B)[:12]} -s stage --why "..."' in line
