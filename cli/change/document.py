@@ -28,8 +28,9 @@ from model.errors import UnderstudyError
 from model.way_in import revealed, way_in
 from provisioners.changes.apply import observe
 from provisioners.changes.by_hand import in_words, part_of
+from provisioners.changes.leaving import going
 from provisioners.changes.page import page
-from provisioners.changes.written import interruptions, service_part, taken_away_part
+from provisioners.changes.written import interruptions, service_part
 from provisioners.shell import connect
 
 _PATIENCE_SECONDS = 20.0
@@ -99,15 +100,14 @@ def _told(stack: str, deployment: Mapping[str, Any], step: Planned) -> Told | No
     if step.operation == "delete" and existing:
         stays = f"it stays as it is on {machine}, which is not ours, and is protected"
         return Told(words=f"{step.name} goes: {stays}; `./run pulumi state unprotect` lets the state forget it")
-    if step.operation == "delete":
-        return Told(part=taken_away_part({**step.before, "connection": {"name": machine}}))
     try:
         connection, key = (
             (connection_of(step.after["connection"]), "") if existing else way_in(deployment, stack, machine)
         )
     except UnderstudyError:
         return Told(words=f"{step.name} is made on a machine that is not there yet")
-    inputs = {**step.after, "connection": connection.values(), "secrets": _secrets(deployment, step)}
+    there = going(step.before) if step.operation == "delete" else step.after
+    inputs = {**there, "connection": connection.values(), "secrets": _secrets(deployment, step)}
     with connect(connection, key, lambda _: None, _PATIENCE_SECONDS) as shell:
         found = observe(shell, inputs)
     part = service_part(inputs, found)

@@ -191,19 +191,6 @@ def _pieces(path: Path) -> Iterator[bytes]:
             yield piece
 
 
-def forget(shell: Shell, service: str) -> None:
-    """Put back what was there before the first change of a service; nothing where that is not known.
-
-    Raises:
-        UnderstudyError: something could not be put back.
-    """
-    first = f"{CONFIGS}/{service}/original"
-    end_open(shell, service)
-    if shell.run(("test", "-e", f"{first}/back-out.sh"), check=False).code == 0:
-        done = shell.run(("bash", f"{first}/back-out.sh"), check=False, timeout_seconds=SECONDS)
-        _require_back(shell, service, done, "the service")
-
-
 def changes_on(shell: Shell) -> tuple[KeptChange, ...]:
     """Return the changes that a machine has copies of, the newest first."""
     return kept_changes(shell.run(scripted("changes_list")).text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from model.errors import UnderstudyError
@@ -31,6 +31,7 @@ class Observed:
         left: what the service's own manifest or playbook left at each path that it may change; None where it never ran.
         first_files: paths whose first original is remembered, and what was there: ``file``, ``link`` or ``absent``.
         first_units: units whose first state is remembered, and that state: enabled and active, in systemd's words.
+        first_packages: packages whose first version is remembered, and that version: ``-`` for none.
     """
 
     files: Mapping[str, Seen | None]
@@ -43,6 +44,7 @@ class Observed:
     left: Mapping[str, str] | None = None
     first_files: Mapping[str, str]
     first_units: Mapping[str, tuple[str, str]]
+    first_packages: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def change(self) -> str:
@@ -120,7 +122,8 @@ def observed(inputs: Mapping[str, Any], output: bytes) -> Observed:
     kept = "".join(reader.until("digest"))
     digest = "".join(reader.until("first manifest"))
     first = _table(reader.until("first units"))
-    first_units = _table(reader.until("puppet"))
+    first_units = _table(reader.until("first packages"))
+    first_packages = _table(reader.until("puppet"))
     puppet = frozenset(reader.until("left"))
     notes = reader.until("complete")
     return Observed(
@@ -132,6 +135,7 @@ def observed(inputs: Mapping[str, Any], output: bytes) -> Observed:
         digest=digest,
         first_files={path: kind for path, (kind, *_) in first.items() if kind != "nodir"},
         first_units={unit: (enabled, active) for unit, (enabled, active, *_) in first_units.items()},
+        first_packages={name: version for name, (version, *_) in first_packages.items()},
         puppet=puppet,
         left={path: left for path, _, left in (line.partition("\t") for line in notes[1:])} if notes else None,
     )

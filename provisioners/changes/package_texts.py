@@ -76,6 +76,7 @@ def keeping_earlier(change: Change, names: Sequence[str]) -> tuple[Step, ...]:
         _REPACK,
         "mkdir -p debs ../original/debs",
         f"for name in {words(names)}; do",
+        "    dpkg-query -Wf '${db:Status-Status}\\n' -- \"$name\" 2>/dev/null | grep -qxF installed || continue",
         "    version=$(dpkg-query -Wf '${Version}' -- \"$name\")",
         "    file=${name}_${version//:/%3a}",
         f'    for file in {PACKAGES}/"$file.deb" /var/cache/apt/archives/"$file"_*.deb; do',

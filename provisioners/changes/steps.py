@@ -13,8 +13,9 @@ from typing import Any
 
 from model.change import Step
 from model.connection import connection_of
-from provisioners.changes import texts
+from provisioners.changes import leaving, texts
 from provisioners.changes.copy_texts import copying
+from provisioners.changes.leaving import GOES
 from provisioners.changes.marks import marked
 from provisioners.changes.observed import Observed, touched
 from provisioners.changes.package_texts import bring, installing, keeping_earlier
@@ -38,6 +39,8 @@ def steps_of(inputs: Mapping[str, Any], observed: Observed) -> tuple[Step, ...]:
     Raises:
         UnderstudyError: something is in a file's place that no file may replace.
     """
+    if inputs.get(GOES):
+        return _leaving(inputs, observed)
     changed = parts(inputs, observed)
     if not changed:
         return ()
@@ -61,6 +64,24 @@ def steps_of(inputs: Mapping[str, Any], observed: Observed) -> tuple[Step, ...]:
         *((applying(change, inputs["tool"]),) if changed.tool else ()),
         *(_check(change, check["name"], check["command"], check.get("prints") or "") for check in checks),
         _keep(change, changed, inputs),
+    )
+
+
+def _leaving(inputs: Mapping[str, Any], observed: Observed) -> tuple[Step, ...]:
+    """Return the steps after which a service is no longer on a machine; none where it is not there."""
+    if leaving.has_gone(observed):
+        return ()
+    change, says = leaving.change_that_goes(inputs, observed), f"{inputs['service']}: the change is kept"
+    keep = texts.keeping(change, (), (), inputs["digest"], goes=True)
+    name = "put back what was there before its first change"
+    return (
+        _open(change),
+        *_back_out_script(change),
+        _fenced(change, "copy what is there", copying(*leaving.copied(inputs, observed))),
+        *keeping_earlier(change, leaving.earlier(observed)),
+        _arm(change, int(inputs.get("confirm_seconds") or CONFIRM_SECONDS)),
+        _fenced(change, name, leaving.giving_back(observed), seconds=5),
+        Step(name="keep it", command=fenced(change, keep, says, last=True), prints=says),
     )
 
 

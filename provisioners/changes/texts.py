@@ -152,6 +152,11 @@ same() {
 }"""
 
 
+def same_as_copied(paths: Sequence[str], copies: str = "files") -> tuple[str, ...]:
+    """Return the lines that end where somebody changed one of these since it was copied."""
+    return (_SAME, *(f"same {word(path)} {word(copies + path)}" for path in paths))
+
+
 def placing(change: Change, laid: Sequence[str], removed: Sequence[str], copies: str) -> tuple[str, ...]:
     """Return the lines that put the new files in place, each at once, unless somebody changed one meanwhile.
 
@@ -164,8 +169,7 @@ def placing(change: Change, laid: Sequence[str], removed: Sequence[str], copies:
     every = sorted((*laid, *removed))
     folders = sorted({path.rpartition("/")[0] or "/" for path in every})
     return (
-        _SAME,
-        *(f"same {word(path)} {word(copies + path)}" for path in every),
+        *same_as_copied(every, copies),
         *(f"mv -fT -- {word(change.beside(path))} {word(path)}" for path in laid),
         *(f"rm -f -- {word(path)}" for path in removed),
         *(f"rmdir -- {word(folder)}" for folder in sorted({change.beside_folder(path) for path in laid})),
@@ -240,7 +244,9 @@ def checking(command: Sequence[str], prints: str) -> tuple[str, ...]:
     )
 
 
-def keeping(change: Change, given_up: Sequence[str], left: Sequence[str], digest: str = "") -> tuple[str, ...]:
+def keeping(
+    change: Change, given_up: Sequence[str], left: Sequence[str], digest: str = "", *, goes: bool = False
+) -> tuple[str, ...]:
     """Return the lines that keep a change, and that prune the service's old copies.
 
     Of the copies of a service's changes, those are removed that are older than 400 days and not among its newest 20.
@@ -251,6 +257,7 @@ def keeping(change: Change, given_up: Sequence[str], left: Sequence[str], digest
         given_up: paths that are no longer ours.
         left: units that are no longer ours.
         digest: the service's, as Git has it now.
+        goes: whether the service is ours no more; what was there before us then lies with this change.
     """
     forgotten = tuple(
         f"awk -F'\\t' 'BEGIN {{ for (i = 2; i < ARGC; i++) {{ gone[ARGV[i]]; delete ARGV[i] }} }} !($1 in gone)'"
@@ -260,6 +267,7 @@ def keeping(change: Change, given_up: Sequence[str], left: Sequence[str], digest
     )
     return (
         "[ \"$(cat state)\" = open ] || { echo 'it was taken back meanwhile' >&2; exit 1; }",
+        *(("[ -e original ] || mv -T ../original original",) if goes else ()),
         *((f"echo {word(digest)} >digest; sync digest",) if digest else ()),
         "echo kept >state.new; sync state.new; mv -T state.new state; sync .",
         *forgotten,

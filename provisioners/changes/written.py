@@ -8,11 +8,12 @@ from typing import Any
 
 from model.change import Step
 from model.change.document import Part
+from provisioners.changes.leaving import GOES
 from provisioners.changes.marks import hidden
 from provisioners.changes.observed import CONFIGS, Observed
 from provisioners.changes.parts import Parts, parts
 from provisioners.changes.steps import steps_of
-from provisioners.commands import command_line, words
+from provisioners.commands import words
 
 
 def service_part(inputs: Mapping[str, Any], found: Observed) -> Part | None:
@@ -28,7 +29,8 @@ def service_part(inputs: Mapping[str, Any], found: Observed) -> Part | None:
     steps = steps_of(inputs, found)
     if not steps:
         return None
-    machine, changed = str(inputs["connection"]["name"]), parts(inputs, found)
+    goes = bool(inputs.get(GOES))
+    machine, changed = str(inputs["connection"]["name"]), Parts() if goes else parts(inputs, found)
     undo = tuple(
         Step(name=f"take {inputs['service']} back", command=f"{step.inverse}\n", prints="backed out")
         for step in steps
@@ -37,21 +39,21 @@ def service_part(inputs: Mapping[str, Any], found: Observed) -> Part | None:
     return Part(
         name=f"{machine}:{inputs['service']}",
         machine=machine,
-        effect=effect(inputs, changed, found),
-        differences=differences(inputs, found, changed),
+        effect=goes_effect(inputs, found) if goes else effect(inputs, changed, found),
+        differences=() if goes else differences(inputs, found, changed),
         steps=steps,
         undo=undo,
         notes=(f"What was there is kept in `{CONFIGS}/{inputs['service']}` on {machine}.",),
     )
 
 
-def taken_away_part(inputs: Mapping[str, Any]) -> Part:
-    """Return what is done where a service goes: what was there before its first change comes back."""
-    machine, service = str(inputs["connection"]["name"]), str(inputs["service"])
-    command = command_line(("bash", f"{CONFIGS}/{service}/original/back-out.sh")) + "\n"
-    step = Step(name="put back what was there before its first change", command=command, prints="backed out")
-    again = Step(name="again", command=f"Give {machine} the service again, and update.", place="person")
-    return Part(name=f"{machine}:{service}", machine=machine, effect=f"{service} goes.", steps=(step,), undo=(again,))
+def goes_effect(inputs: Mapping[str, Any], found: Observed) -> str:
+    """Return in a few sentences what happens where a service goes."""
+    sentences = [f"{inputs['service']} goes: what was there before its first change comes back."]
+    files, packages = sorted(found.first_files.items()), sorted(found.first_packages.items())
+    sentences += [f"{path}: {'removed' if kind == 'absent' else 'as before us'}." for path, kind in files]
+    sentences += [f"{name}: {'removed' if was == '-' else was}." for name, was in packages]
+    return " ".join(sentences)
 
 
 def effect(inputs: Mapping[str, Any], changed: Parts, found: Observed) -> str:
@@ -77,7 +79,11 @@ def effect(inputs: Mapping[str, Any], changed: Parts, found: Observed) -> str:
 
 def interruptions(inputs: Mapping[str, Any], found: Observed) -> tuple[str, ...]:
     """Return what users may notice of a change to a service on a machine, one line each."""
-    machine, changed = inputs["connection"]["name"], parts(inputs, found)
+    machine, service = inputs["connection"]["name"], inputs["service"]
+    if inputs.get(GOES):
+        running = sorted(unit for unit, state in found.units.items() if state.runs)
+        return tuple(f"{unit} on {machine} is told that {service} goes: it may end there." for unit in running)
+    changed = parts(inputs, found)
     return tuple(
         f"{unit} on {machine} is restarted: what it serves is away for that long{_last_time(unit, found)}."
         for unit in _restarted(changed, found)

@@ -5,6 +5,7 @@
 #   bash back-out.sh              takes it back, also long after it was kept
 #   bash back-out.sh --deadline   only if it was not kept and its deadline is over, or the machine was started anew
 #   bash back-out.sh --left-over  only if it was not kept
+#   bash back-out.sh --first      within a change: puts back what was there before the first change of all
 # Prints `backed out`, `kept` or `not yet` as its last line. Each line of `manifest`: path, what was there, mode, owner,
 # digest; of `units`: unit, whether enabled, whether active, how it takes an old file; of `packages`: name, version or -.
 set -uo pipefail
@@ -18,9 +19,16 @@ service=${folder##*/}
 open=${folder%/*}/.open/$service
 unit=understudy-back-out-$service
 bad=0
+first=0
 failed() {
     printf 'NOT TAKEN BACK: %s\n' "$*" >&2
     bad=1
+}
+
+# Once it is all back, that is how it was; a change that gives it up is not kept then.
+runs_not() {
+    printf '%s does not run on what was there before\n' "$1" >&2
+    if [ "$first" = 1 ]; then bad=1; fi
 }
 
 # Remembered also for the next run, should this one be killed: then the units have yet to be told.
@@ -93,6 +101,7 @@ same() {
 
 # Keeps what is at a path, unless we put it there or have its copy.
 save() {
+    [ "$first" = 0 ] || return 0 # the change within which this runs has copied it just now
     [ -e "$1" ] || [ -L "$1" ] || return 0
     if [ -f "$1" ] && [ ! -L "$1" ]; then
         if [ -f "files$1" ] && [ ! -L "files$1" ] && cmp -s -- "files$1" "$1"; then return 0; fi
@@ -169,7 +178,7 @@ units() {
             if [ $changed = 0 ]; then verb=start; fi
             if [ "$verb" = try-reload-or-restart ] && ! systemctl is-active --quiet -- "$name"; then verb=start; fi
             if [ "$verb" = try-reload-or-restart ]; then reloaded+=("$name"); fi
-            systemctl "$verb" -- "$name" 9<&- || printf '%s does not run on what was there before\n' "$name" >&2
+            systemctl "$verb" -- "$name" 9<&- || runs_not "$name"
         elif [ "$(systemctl is-active -- "$name")" = active ]; then
             systemctl stop -- "$name" 9<&- || failed "$name still runs"
         fi
@@ -192,6 +201,17 @@ disarm() {
     rm -f -- "$open"
 }
 
+if [ "${1-}" = --first ]; then
+    first=1
+    here=$folder/original
+    cd -- "$here" || exit 1
+    new_units
+    packages
+    files
+    units
+    rm -f changed
+    exit $bad
+fi
 lock
 state=$(cat state 2>/dev/null)
 is_open=0
@@ -222,6 +242,8 @@ if [ "${here##*/}" = original ]; then
     if [ -e "$(away)" ]; then sleep 1; fi
     mv -T -- "$here" "$(away)" || exit 1
 else
+    # Of a change that gave the service up: what was there before us is remembered again as before.
+    if [ -e original ] && [ ! -e ../original ]; then mv -T -- original ../original || exit 1; fi
     { echo backed-out >state.new && sync -- state.new && mv -T -- state.new state; } || exit 1
 fi
 if [ $is_open = 1 ]; then disarm; fi

@@ -71,7 +71,7 @@ if [ -n "$kept" ]; then
 elif [ -n "$taken_back" ]; then
     printf '%064d\n' 0
 fi
-for list in manifest units; do
+for list in manifest units packages; do
     printf 'first %s\n' "$list"
     if [ -r "$configs/$service/original/$list" ]; then cat -- "$configs/$service/original/$list"; fi
 done

@@ -9,8 +9,9 @@ from model.change.digest import NOTHING
 from model.errors import UnderstudyError
 from provisioners.changes import checked
 from provisioners.changes.adopting import refuse_other
-from provisioners.changes.apply import apply, forget, observe
+from provisioners.changes.apply import apply, observe
 from provisioners.changes.importing import imported
+from provisioners.changes.leaving import going
 from provisioners.changes.marks import filled, hidden
 from provisioners.changes.observed import Observed
 from provisioners.changes.parts import left_to_puppet, parts
@@ -137,9 +138,14 @@ class Service:
         return self._make(inputs, outputs, say)
 
     def delete(self, identifier: str, inputs: Values, outputs: Values, say: Say) -> None:
-        """Put back what was there before the first change."""
-        with changing(inputs, f"backing out {inputs['service']}", say, identifier) as shell:
-            forget(shell, inputs["service"])
+        """Put back what was there before the first change; that is a change like any other, and can be taken back.
+
+        Raises:
+            UnderstudyError: something could not be put back: then all is as it was.
+        """
+        goes = going(inputs)
+        with changing(inputs, f"taking {inputs['service']} away", say, identifier) as shell:
+            apply(shell, goes, observe(shell, goes))
 
     @staticmethod
     def _make(inputs: Values, outputs: Values, say: Say) -> Values:

@@ -114,7 +114,9 @@ def test_the_earlier_version_comes_back(machine: Machine, debs: dict[str, Path],
     assert (machine.root / CONFFILE.lstrip("/")).read_text() == "ours\n"
 
 
-def test_a_service_that_is_taken_away_leaves_what_its_package_wrote(machine: Machine, debs: dict[str, Path]) -> None:
+def test_a_service_that_is_taken_away_leaves_what_its_package_wrote(
+    machine: Machine, debs: dict[str, Path], shell: Shell
+) -> None:
     wanted = inputs(machine, debs, "1.0-1")
     SERVICE.create(wanted, quiet)
     (machine.root / "usr/share/understudy-demo/data").write_text("x")
@@ -122,6 +124,10 @@ def test_a_service_that_is_taken_away_leaves_what_its_package_wrote(machine: Mac
     assert not installed(machine).startswith("installed")
     assert (machine.root / "usr/share/understudy-demo/data").exists()
     assert not (machine.root / CONFFILE.lstrip("/")).exists()
+    back_out(shell, changes_on(shell)[0])
+    assert installed(machine) == "installed 1.0-1"
+    assert (machine.root / CONFFILE.lstrip("/")).read_text() == "ours\n"
+    assert read(wanted).inputs == wanted
 
 
 def test_a_file_with_another_digest_is_not_even_sent(machine: Machine, debs: dict[str, Path], tmp_path: Path) -> None:

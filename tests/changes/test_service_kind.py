@@ -214,6 +214,40 @@ def test_only_a_check_is_another_and_that_is_a_change_like_any_other(machine: Ma
     assert tree(machine, *PLACES) == made
 
 
+def test_a_service_that_goes_is_a_change_that_can_be_taken_back(machine: Machine, shell: Shell) -> None:
+    first, wanted = tree(machine, *PLACES), inputs(machine, digest="a" * 64)
+    SERVICE.create(wanted, quiet)
+    made = tree(machine, *PLACES)
+    SERVICE.delete("", wanted, {}, quiet)
+    assert tree(machine, *PLACES) == first
+    newest, oldest = changes_on(shell)
+    assert [(each.state, each.digest) for each in (newest, oldest)] == [("kept", NOTHING), ("kept", "a" * 64)]
+    assert not (machine.root / "root/configs/web/original").exists(), "it is not ours any more"
+    back_out(shell, newest)
+    assert tree(machine, *PLACES) == made
+    assert read(wanted).inputs == wanted
+    SERVICE.delete("", wanted, {}, quiet)
+    assert tree(machine, *PLACES) == first, "what was there before us is still remembered"
+    assert len(backups(machine)) == 3
+    SERVICE.delete("", wanted, {}, quiet)
+    assert len(backups(machine)) == 3, "there is nothing left to take away"
+
+
+def test_a_service_does_not_go_over_what_somebody_else_wrote_meanwhile(machine: Machine) -> None:
+    wanted = inputs(machine)
+    SERVICE.create(wanted, quiet)
+    config = machine.root / CONFIG.lstrip("/")
+
+    def edited(text: str) -> None:
+        if "put back what was there" in text:
+            config.write_text("by hand\n")
+
+    with pytest.raises(UnderstudyError, match=r"was changed by somebody else meanwhile(.|\n)*The old config.* is back"):
+        SERVICE.delete("", wanted, {}, edited)
+    assert (backups(machine)[-1] / "found/etc/web/a b.conf").read_text() == "by hand\n"
+    assert read(wanted).inputs == wanted
+
+
 @pytest.mark.parametrize("wrong", ["directory", "fifo"])
 def test_what_is_no_file_is_never_replaced(machine: Machine, wrong: str) -> None:
     path = machine.root / CONFIG.lstrip("/")
