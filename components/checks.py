@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pulumi
@@ -24,6 +25,8 @@ class Checks(pulumi.ComponentResource):
         machines: how each is reached.
         after: what must run before anything is asked for.
         data: what identifies the data of each store; other data is asked for anew.
+        changes: what identifies the change that made each service what it is; after another one, all are asked for
+            anew: any service may matter to any page.
 
     Attributes:
         results: each with name, ok, detail and seconds.
@@ -38,10 +41,12 @@ class Checks(pulumi.ComponentResource):
         machines: Mapping[str, Reached],
         after: tuple[pulumi.Resource, ...],
         data: tuple[Output[str], ...],
+        changes: tuple[Output[str], ...],
         opts: ResourceOptions,
     ) -> None:
         super().__init__("understudy:components:Checks", name, None, opts)
-        self._machines, self._data = machines, data
+        self._machines = machines
+        self._again: Output[Any] | None = Output.all(*data, *changes).apply(_identified) if data or changes else None
         self._built = {machine.name for machine in built_machines(site.environment.topology.machines)}
         checks = self._ask_own(site, after)
         before = tuple(checks.values()) or after
@@ -76,8 +81,11 @@ class Checks(pulumi.ComponentResource):
 
     def _ask(self, name: str, machine: str, inputs: Mapping[str, Any], after: tuple[pulumi.Resource, ...]) -> HttpCheck:
         at = self._machines[machine]
-        again = {"recheck_on": list(self._data)} if self._data else {}
-        return HttpCheck(name, at, inputs={**inputs, **again}, opts=at.options(self, *after))
+        again = {} if self._again is None else {"recheck_on": self._again}
+        check = HttpCheck(name, at, inputs={**inputs, **again}, opts=at.options(self, *after))
+        # All others depend on the first one in place of everything: see _ask_own.
+        self._again = None if self._again is None else check.recheck_on
+        return check
 
     def _page(self, page: HttpPage) -> dict[str, Any]:
         stopping = [entry.split("/", 1) for entry in page.stopping]
@@ -91,3 +99,8 @@ class Checks(pulumi.ComponentResource):
                 if machine in self._built
             ],
         }
+
+
+def _identified(known: Sequence[str]) -> list[str]:
+    """Return one text in place of many; in a preview, what is not known yet leaves it unknown."""
+    return [hashlib.sha256("\n".join(str(each) for each in known).encode()).hexdigest()]

@@ -60,7 +60,8 @@ class Environment(pulumi.ComponentResource):
             *(server for seed in seeds.values() for server in seed.servers.values()),
         )
         data = tuple(seed.primary.data_id for seed in seeds.values())
-        checks = Checks("checks", site, self._reached, running, data, self._inside)
+        changes = tuple(service.there.backup for service in services)
+        checks = Checks("checks", site, self._reached, running, data, changes, self._inside)
         self.outputs = build_report(site, machines, seeds, checks, directory, self._inside) | self._cost(directory)
         self.register_outputs({})
 

@@ -247,6 +247,7 @@ class HttpCheck(_Kind):
     ok: Output[bool]
     detail: Output[str]
     seconds: Output[float]
+    recheck_on: Output[list[str]]
 
     def __init__(self, name: str, at: Reached, *, inputs: Values, opts: ResourceOptions) -> None:
         super().__init__(name, {**at.inputs(), **inputs}, opts)

@@ -325,6 +325,20 @@ def test_pages_are_asked_for_one_after_the_other(stage: Graph) -> None:
     assert last.inputs["stopping"][0]["connection"]["name"] == "app1"
 
 
+def test_every_page_is_asked_for_anew_after_any_change_of_a_service(
+    make_site: MakeSite, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def known() -> set[str]:
+        pages = run(make_site("stage"), project).of("HttpCheck").values()
+        (same,) = {tuple(page.inputs["recheck_on"]) for page in pages}
+        return set(same)
+
+    before, changed = known(), {**OUTPUTS["Service"], "backup": "/root/configs/a/20261124T020000Z-0123456789ab"}
+    assert known() == before
+    monkeypatch.setitem(OUTPUTS, "Service", changed)
+    assert known() != before
+
+
 def test_the_report_comes_last_and_knows_everything(stage: Graph, project: Path) -> None:
     report = stage.one("Report", "report")
     assert {f"HttpCheck {name}" for name in stage.of("HttpCheck")} <= stage.before(report)
