@@ -92,12 +92,15 @@ class Evidence:
 
 
 def let_through(own: Log) -> dict[str, str] | None:
-    """Return what the log says was let through last, None where it has no baseline yet. Only the first one counts."""
+    """Return what the log says was let through last, None where it has no baseline yet. Only the first one counts.
+
+    What was taken back as a whole counts as if the older one had been let through last.
+    """
     known: dict[str, str] | None = None
     for record in own.records:
         if record.kind == "baseline" and known is None:
             known = {str(name): str(digest) for name, digest in (record.body.get("services") or {}).items()}
-        for change in _changes_of(record) if record.kind == "prod" else ():
+        for change in _changes_of(record) if record.kind in ("prod", "back-out") else ():
             known = {**(known or {}), change.service: change.after}
     return known
 
@@ -302,7 +305,7 @@ def _used_emergencies(own: Log) -> Iterator[tuple[int, ServiceChange]]:
 
 
 def _changes_of(record: Record) -> tuple[ServiceChange, ...]:
-    """Return the changes that a record of prod, or of what went round, tells of."""
+    """Return the changes that a record of prod, of a back-out, or of what went round, tells of."""
     told = record.body.get("changes")
     found = (
         ServiceChange(service=str(each["service"]), before=str(each["from"]), after=str(each["to"]))

@@ -20,7 +20,7 @@ from model.evidence.armor import namespace_of
 NAMESPACE = "understudy-evidence"
 """What a signature is for: one made for anything else (Git, a file) is none here."""
 NOTHING_BEFORE = "0" * 64
-KINDS = ("baseline", "rehearsal", "word", "emergency", "prod", "went-round", "rollout")
+KINDS = ("baseline", "rehearsal", "word", "emergency", "prod", "went-round", "rollout", "back-out")
 
 CLOCK_SECONDS = 300
 """By so much two signers' clocks may differ."""

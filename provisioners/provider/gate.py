@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from model import rules
+from model.change.digest import NOTHING
 from model.change.gate import Evidence, Passage, ServiceChange, alarms, changes, decide, let_through, refusal_text
 from model.change.rules import LEAST_FAITHFUL, MOST_SEED_AGE_SECONDS, GateRules
 from model.errors import UnderstudyError
@@ -99,8 +100,13 @@ class Gate:
         return f"gate of {inputs['stack']}", self.update("", inputs, inputs, {}, say)
 
     def read(self, identifier: str, inputs: Values, outputs: Values, say: Say) -> Real | None:
-        """Return what the state has: there is nothing else."""
-        return Real(inputs=inputs, outputs=outputs)
+        """Return what the state has, and of services what the log says: something may have been taken back."""
+        own = evidence_log.read(Path(inputs["project_directory"]), inputs["stack"]) if inputs else Log(stack="")
+        known = let_through(own) if own.broken is None else None
+        if known is None:
+            return Real(inputs=inputs, outputs=outputs)
+        there = {name: digest for name, digest in known.items() if digest != NOTHING}
+        return Real(inputs={**inputs, "services": there}, outputs={**outputs, "let_through": there})
 
     def update(self, identifier: str, old: Values, inputs: Values, outputs: Values, say: Say) -> Values:
         """Let through what may pass, and record that; else refuse, with nothing touched.

@@ -12,6 +12,8 @@ import pytest
 from cli.pulumi_state import PulumiState
 from cli.went_round import look_round
 from model.change.digest import change_digest
+from model.change.gate import ServiceChange
+from model.change.taken_back import record_body
 from model.errors import UnderstudyError
 from model.evidence.chain import file_name
 from model.evidence.rehearsal import Rehearsal, RehearsedChange, RehearsedSeed, rehearsal_body
@@ -417,3 +419,22 @@ def test_a_machine_is_not_touched_and_a_target_is_found_at_the_next_run(
     kind, body = [(each.kind, each.body) for each in evidence_log.read(tmp_path, "s").records][-1]
     assert (kind, body["changes"][CHANGE]["where"]) == ("went-round", ["m1:web"])
     assert "WENT ROUND THE GATE: web changes" in project.run("preview")
+
+
+def test_what_was_taken_back_is_what_the_next_change_begins_with(gate: Gates, anna: Signer) -> None:
+    gate.up(web=A)
+    put(gate.directory, "stage", anna, "rehearsal", rehearsed(CHANGE))
+    gate.up(web=B)
+    back = ServiceChange(service="web", before=B, after=A)
+    put(gate.directory, "prod", anna, "back-out", record_body((back,), {"lb:web": ["0123456789ab"]}, "it was slow"))
+    inputs = gate_inputs(gate.directory, web=B)
+    real = gate.kind.read("gate", inputs, {**gate.outputs}, lambda _: None)
+    assert real is not None
+    assert (real.inputs["services"], real.outputs["let_through"]) == ({"web": A}, {"web": A})
+    assert "has no rehearsal of it" in gate.says(web=C)
+    assert change_digest(A, C) in gate.says(web=C), "prod stands at A again"
+    gate.outputs = dict(real.outputs)
+    gate.up(web=A)
+    assert [kind for kind, _ in gate.records()] == ["baseline", "prod", "back-out"], "A is there"
+    gate.up(web=B)
+    assert [kind for kind, _ in gate.records()][3:] == ["prod"], "it was rehearsed, and passes again"
