@@ -92,8 +92,10 @@ def _refresh(directory: Path, stack: str, deployment: dict[str, Any], done: Sequ
     urns = [str(each["urn"]) for name, each in resources.items() if name in names]
     urns += [each["urn"] for each in deployment["deployment"]["resources"] if each.get("type") == GATE]
     argv = (str(directory / "run"), "pulumi", "refresh", "-s", stack, "--yes", "--skip-preview", "--non-interactive")
-    argv = (*argv, *(word for urn in urns for word in ("--target", urn)))
-    ended = subprocess.run(argv, cwd=directory, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    command = [*argv, *(word for urn in urns for word in ("--target", urn))]
+    ended = subprocess.run(
+        command, cwd=directory, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
     if ended.returncode:
         print(f"the state does not say so yet: {fault_in(ended.stdout + ended.stderr)}")
         print(f"Once that is mended: ./run pulumi refresh -s {stack}")

@@ -159,7 +159,7 @@ def perform(play: Play) -> None:
         play.differences += differences(before, _looked(play))
     with play.step("apply again and check"):
         stage.state_again()
-        _up(play, "--refresh")
+        _up(play)
         refuse_another_text(play.services, stage.digests, stage.digests_now())
 
 
@@ -174,10 +174,11 @@ def differences(before: Sequence[Portrait], after: Sequence[Portrait]) -> list[s
 
 def looked_at(directory: Path, stack: str, base: Base) -> tuple[Wanted, tuple[Planned, ...]]:
     """Return what Git has, and what an update would do, on a stage that was brought to where prod stands."""
-    preview = previewed(directory, stack, "--refresh")
+    options = ("--refresh", "--show-sames")
+    preview = previewed(directory, stack, *options)
     there = wanted(preview)
     if ahead_of_prod(directory, stack, there, base):
-        preview = previewed(directory, stack, "--refresh")
+        preview = previewed(directory, stack, *options)
     return wanted(preview), planned(preview)
 
 
@@ -189,11 +190,12 @@ def _looked(play: Play) -> tuple[Portrait, ...]:
     return found
 
 
-def _up(play: Play, *options: str) -> None:
-    argv = (str(play.directory / "run"), "pulumi", "up", "-s", play.stack, "--yes", "--skip-preview")
+def _up(play: Play) -> None:
+    """Bring the stage up; with a refresh, since changes were taken back without the state knowing of it."""
+    argv = (str(play.directory / "run"), "pulumi", "up", "-s", play.stack, "--yes", "--skip-preview", "--refresh")
     kept: list[str] = []
     with subprocess.Popen(
-        (*argv, "--non-interactive", "--color", "never", *options),
+        (*argv, "--non-interactive", "--color", "never"),
         cwd=play.directory,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
