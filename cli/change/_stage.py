@@ -121,9 +121,10 @@ def refuse_without_copies(steps: Sequence[Planned], made: Sequence[There]) -> No
 def _back_out(deployment: dict[str, Any], stack: str, changes: Sequence[There]) -> None:
     for each in changes:
         connection, key = way_in(deployment, stack, each.machine)
-        with connect(connection, key, _say, PATIENCE_SECONDS) as shell, machine_lock(shell, "a rehearsal's back-out"):
+        with connect(connection, key, say, PATIENCE_SECONDS) as shell, machine_lock(shell, "a rehearsal's back-out"):
             back_out(shell, each.change)
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Show a line."""
     print(text, flush=True)

@@ -20,7 +20,7 @@ from typing import Any
 
 from cli.arguments import add_stack, project_directory, short_stack
 from cli.change._previewed import previewed
-from cli.change._stage import Stage, ahead_of_prod, had_by_prod, refuse_without_copies
+from cli.change._stage import Stage, ahead_of_prod, had_by_prod, refuse_without_copies, say
 from cli.files import load_environment, read_lock
 from cli.mirror import compared, portraits
 from model.change.planned import SERVICE, Planned, planned
@@ -66,8 +66,8 @@ class Play:
         """Time a step, and note how it went."""
         began, ok = time.monotonic(), False
         try:
-            with ticking(_say) as say:
-                say(f"{name} …")
+            with ticking(say) as tell:
+                tell(f"{name} …")
                 yield
             ok = True
         finally:
