@@ -65,7 +65,7 @@ def probing(say: Say, runs: int = 3) -> tuple[Figure, ...]:
 
 
 def _host(name: str, seconds: float, public: str) -> Host:
-    host = Host(name, tcg=COMES_UP.format(f"{seconds:.2f}"), kvm=COMES_UP.format(0.5))
+    host = Host(name, tcg=COMES_UP.format(f"{seconds:.2f}"), kvm=COMES_UP.format(0.5), recording=False)
     host.public_key = public
     return host
 
