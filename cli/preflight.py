@@ -23,6 +23,8 @@ from components.files import backend_url, read_package_lock, stack_files
 from components.site import read_described
 from model import names
 from model.capacity import HERE
+from model.change.gate import has_become_mirror
+from model.change.went_round import gate_of
 from model.configuration import stack_file_name
 from model.environment import Environment
 from model.errors import UnderstudyError
@@ -73,6 +75,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.verb == "up" and not take_back_all(directory, stack, say):
         return 1
     with PulumiState(directory, stack) as state:  # Pulumi writes it out while the files are read
+        if mirrored and arguments.verb in CHECKED and gate_of(state.exported):
+            raise has_become_mirror(stack, "its state has it")
         _prepare(directory, stack, arguments.verb, None if mirrored else state)
         if gated:
             look_round(directory, state, say, act=True)

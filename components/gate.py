@@ -11,19 +11,24 @@ from pulumi import ResourceOptions, ResourceTransformation, ResourceTransformati
 
 from components import resources
 from components.site import Site
-from model.change.gate import Evidence, alarms
+from model.change.gate import Evidence, alarms, has_become_mirror, let_through
 from model.evidence.chain import Log, file_name, read_log
 
 
 def build_gate(site: Site, directory: Path, opts: ResourceOptions) -> resources.Gate | None:
-    """Build the gate; a mirror has none: there changes are tried.
+    """Build the gate; a mirror has none: there changes are tried. A stack that had one stays no mirror.
 
     Args:
         site: the stack.
         directory: the project's.
         opts: of the gate itself.
+
+    Raises:
+        UnderstudyError: the stack has become a mirror.
     """
     if site.environment.mirror_of:
+        if let_through(own_log(site, directory)) is not None:
+            raise has_become_mirror(site.environment.stack, f"{file_name(site.environment.stack)} has its baseline")
         return None
     rules = site.environment.settings.gate
     inputs = {

@@ -169,7 +169,22 @@ class Renderer:
         return self.locks.get(service.name, PackageLock())
 
     def _digest(self, service: Service) -> str:
-        return service_digest(service, self.sources, self._lock(service).digests())
+        return service_digest(service, self.sources, self._lock(service).digests(), self._places(service))
+
+    def _places(self, service: Service) -> dict[str, object]:
+        """Return on which machines a service is, and which stores it sets up; a mirror has them from what it mirrors.
+
+        Addresses and sizes are an environment's own, and the same change elsewhere.
+        """
+        topology, engine = self.environment.topology, service.engine
+        stores = [store for store in topology.stores if engine and store.engine == engine.engine]
+        return {
+            "machines": sorted(machine.name for machine in topology.machines if service.name in machine.services),
+            "stores": {
+                store.name: [store.engine, store.version, store.database, store.primary, *store.replicas]
+                for store in stores
+            },
+        }
 
     def engine(self, store: Store) -> RenderedEngine:
         """Return how the store's engine is set up; with nothing of the site's own where it has no such service."""

@@ -13,7 +13,9 @@ NOTHING = "0" * 64
 """The digest of a service that is not there, such as before its first change."""
 
 
-def service_digest(service: Service, sources: Mapping[str, str], packages: Mapping[str, str]) -> str:
+def service_digest(
+    service: Service, sources: Mapping[str, str], packages: Mapping[str, str], places: object = ()
+) -> str:
     """Return the digest of a service as Git has it: its description, the text of its files, and its packages.
 
     Args:
@@ -21,15 +23,18 @@ def service_digest(service: Service, sources: Mapping[str, str], packages: Mappi
             What an environment fills in (names, addresses, passwords) stands in the templates as names only.
         sources: the text of each file of the service's folder, by ``service/file``.
         packages: the SHA-256 of each package's file, by ``name_version``.
+        places: where it runs, as JSON has it: its machines' names, and what stands of the stores that it sets up.
 
     >>> a = Service(name="web", variables=(("port", 80),))
     >>> service_digest(a, {}, {}) == service_digest(Service(name="web", variables=(("port", 81),)), {}, {})
     False
     >>> service_digest(a, {}, {}) == service_digest(a, {"web/a": "x"}, {})
     False
+    >>> service_digest(a, {}, {}, ["app1"]) == service_digest(a, {}, {}, ["app1", "app2"])
+    False
     """
     mine = {name: text for name, text in sources.items() if name.partition("/")[0] == service.name}
-    return _digest({"service": asdict(service), "sources": mine, "packages": dict(packages)})
+    return _digest({"service": asdict(service), "sources": mine, "packages": dict(packages), "places": places})
 
 
 def change_digest(before: str, after: str) -> str:

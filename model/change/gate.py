@@ -105,6 +105,16 @@ def let_through(own: Log) -> dict[str, str] | None:
     return known
 
 
+def has_become_mirror(stack: str, why: str) -> UnderstudyError:
+    """Return the error for a stack with a gate whose file says `mirror` now: that would open the gate for good."""
+    return UnderstudyError(
+        where=f"Pulumi.{stack}.yaml: understudy:mirror",
+        found=f"a stack that has a gate: {why}",
+        wanted="a stack that mirrors nothing, as it was",
+        todo="Nothing was touched. A mirror is a stack of its own, with another name.",
+    )
+
+
 def adopts(own: Log, service: str) -> bool:
     """Return whether a service was on machines that were there before us, and only has to be taken for what it is.
 

@@ -16,8 +16,9 @@ from cli.went_round import _settled
 from model.change.digest import change_digest
 from model.evidence.chain import file_name
 from provisioners import evidence_log
+from provisioners.signing import find_signer
 from tests.cli.conftest import all_existing
-from tests.doubles.evidence import allow, make_key
+from tests.doubles.evidence import allow, make_key, put
 from tests.doubles.pulumi import Project
 
 A, B = "a" * 64, "b" * 64
@@ -135,6 +136,16 @@ def test_a_half_line_is_repaired_by_the_command_that_says_so(anna: Path, call: C
     code, said = call("evidence", "repair", "-s", "stage")
     assert (code, 'taken away: {"at":"2026' in said) == (0, True)
     assert path.read_bytes() == good
+
+
+def test_the_first_digits_of_a_rehearsed_change_are_enough(anna: Path, call: Call) -> None:
+    body = {"changes": {CHANGE: {}, f"{CHANGE[:10]}{B[10:]}": {}}}
+    put(anna, "stage", find_signer(anna, asks=False), "rehearsal", body)
+    assert call("change", "word", CHANGE[:12], "--why", "looked at it")[0] == 0
+    assert evidence_log.read(anna, "stage").records[-1].body["change"] == CHANGE
+    for wrong, words in ((CHANGE[:8], "which may be"), ("0" * 12, "tells of"), (CHANGE[:7], "first 8")):
+        code, said = call("change", "word", wrong, "--why", "looked at it")
+        assert (code, words in said) == (1, True), said
 
 
 # -- What went round, with a real Pulumi state ---------------------------------------------------------------------

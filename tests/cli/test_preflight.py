@@ -191,6 +191,21 @@ def test_a_mirror_is_cleared_though_its_files_have_faults(
     assert [each["id"] for each in state["resources"]] == ["stage-db1"]
 
 
+def test_a_stack_with_a_gate_does_not_become_a_mirror(
+    nothing_to_build: Path, backend: Path, swept: Callable[..., Swept], capsys: pytest.CaptureFixture[str]
+) -> None:
+    swept()
+    path = backend / ".pulumi" / "stacks" / "understudy" / "stage.json"
+    state = json.loads(path.read_text(encoding="utf-8"))
+    kind = "understudy:index:Gate"
+    gate = {"urn": f"urn:pulumi:stage::understudy::{kind}::gate", "custom": True, "type": kind, "id": "gate"}
+    state["checkpoint"]["latest"] |= {"resources": [gate]}
+    path.write_text(json.dumps(state), encoding="utf-8")
+    assert run(nothing_to_build, "stage", "up") == 1
+    assert "understudy:mirror: a stack that has a gate: its state has it" in capsys.readouterr().err
+    assert run(nothing_to_build, "stage", "refresh") == 0
+
+
 def test_prods_left_overs_are_only_named(
     nothing_to_build: Path, backend: Path, swept: Callable[..., Swept], capsys: pytest.CaptureFixture[str]
 ) -> None:

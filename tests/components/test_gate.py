@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from model.change.digest import change_digest
+from model.errors import UnderstudyError
 from tests.components.conftest import MakeSite
 from tests.components.doubles import run
 from tests.doubles.evidence import make_signer, put
@@ -36,11 +37,23 @@ def test_a_stage_has_none_and_the_same_digests(make_site: MakeSite, project: Pat
     assert stage.digests.items() <= prod.digests.items()
 
 
+def test_a_stack_with_a_baseline_does_not_become_a_mirror(make_site: MakeSite, project: Path) -> None:
+    site = make_site("stage")
+    anna = make_signer(project, "anna")
+    put(project, "stage", anna, "rehearsal", {"changes": {}})
+    run(site, project)
+    put(project, "stage", anna, "baseline", {"services": {"web": A}})
+    with pytest.raises(UnderstudyError, match="understudy:mirror: a stack that has a gate"):
+        run(site, project)
+
+
 @pytest.mark.parametrize(
     ("file", "old", "new", "service"),
     [
         ("services/haproxy/haproxy.cfg.j2", "maxconn", "# more\n    maxconn", "haproxy"),
         ("services/postgresql/shop.sql.j2", "CREATE TABLE", "CREATE  TABLE", "postgresql"),
+        ("Pulumi.prod.yaml", "    app: [app1, app2]", "    app: [app2]", "app"),
+        ("Pulumi.prod.yaml", "      replicas: [db2]", "      replicas: []", "postgresql"),
     ],
 )
 def test_an_edit_changes_the_digest_of_its_service_alone(
