@@ -62,7 +62,7 @@ def whole_digest(given: str, log: Log) -> str:
             wanted="the 64 characters 0-9 and a-f that the gate gives in `pulumi preview`, or the first 8 or more of a "
             f"change that {file_name(log.stack)} tells of",
         )
-    return known[0]
+    return str(known[0])
 
 
 def refuse_other_stack(directory: Path, stack: str, *, mirror: bool) -> None:

@@ -139,7 +139,7 @@ def test_a_half_line_is_repaired_by_the_command_that_says_so(anna: Path, call: C
 
 
 def test_the_first_digits_of_a_rehearsed_change_are_enough(anna: Path, call: Call) -> None:
-    body = {"changes": {CHANGE: {}, f"{CHANGE[:10]}{B[10:]}": {}}}
+    body: dict[str, Any] = {"changes": {CHANGE: {}, f"{CHANGE[:10]}{B[10:]}": {}}}
     put(anna, "stage", find_signer(anna, asks=False), "rehearsal", body)
     assert call("change", "word", CHANGE[:12], "--why", "looked at it")[0] == 0
     assert evidence_log.read(anna, "stage").records[-1].body["change"] == CHANGE
