@@ -16,7 +16,7 @@ from model.errors import UnderstudyError
 from model.placement import PlacedHost, Placement
 from model.rented import DEBIAN, IMAGE_NAMES, mark
 
-BUILT = ("aws",)
+BUILT = ("aws", "gcp")
 """The clouds that machines can be built in."""
 
 
@@ -63,6 +63,11 @@ def _refuse_unbuilt(environment: Environment, host: PlacedHost) -> None:
 def _examine(
     directory: Path, environment: Environment, placement: Placement, host: PlacedHost, say: Callable[[str], None]
 ) -> None:
+    if host.kind == "gcp":
+        from provisioners.clouds import google
+
+        google.examine(os.environ, Path.home())
+        return
     from provisioners.clouds import aws
 
     sizes = read_price_table(directory, host.kind).sizes

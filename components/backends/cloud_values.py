@@ -61,10 +61,19 @@ def sources(site: Site) -> tuple[str, ...]:
     return found
 
 
-def identity(site: Site, machine: Machine, authorized_key: pulumi.Input[str]) -> dict[str, Any]:
-    """Return who a machine is. Its one card has prod's own address, and gets it from the cloud."""
+def identity(
+    site: Site, machine: Machine, authorized_key: pulumi.Input[str], prefix: int | None = None
+) -> dict[str, Any]:
+    """Return who a machine is. Its one card has prod's own address, and gets it from the cloud.
+
+    Args:
+        site: the stack.
+        machine: which of its machines.
+        authorized_key: the controller's.
+        prefix: of the card's network, as the cloud says it there; None for prod's own.
+    """
     topology = site.environment.topology
-    card = {"address": str(machine.address), "prefix": topology.network.prefixlen}
+    card = {"address": str(machine.address), "prefix": prefix or topology.network.prefixlen}
     return {
         "hostname": machine.name,
         "domain": topology.domain,
@@ -96,6 +105,9 @@ def reach(
     disks: list[pulumi.Resource],
     disk_ids: list[pulumi.Output[str]],
     parent: pulumi.Resource,
+    *,
+    prefix: int | None = None,
+    identifier: pulumi.Output[str] | None = None,
 ) -> tuple[Reached, FirstContact]:
     """Reach a machine for the first time, and give it the host key that no record of the cloud has.
 
@@ -109,17 +121,19 @@ def reach(
         disks: what has to be there before.
         disk_ids: the disks that make it the machine that it is, beside its system's.
         parent: what it all belongs to.
+        prefix: of the card's network, as the cloud says it there; None for prod's own.
+        identifier: what names this very machine; None where its resource's id does.
     """
     way = connection(machine, address, keys.host.public_key)
     contact = FirstContact(
         machine.name,
         inputs={
-            "machine_id": instance.id,
+            "machine_id": instance.id if identifier is None else identifier,
             "disk_ids": disk_ids,
             "first_public_key": first.public_key,
             "host_private_key": keys.host.private_key,
             "host_public_key": keys.host.public_key,
-            "identity": identity(site, machine, keys.controller.public_key),
+            "identity": identity(site, machine, keys.controller.public_key, prefix),
             "connection": way,
             "private_key": keys.controller.private_key,
         },

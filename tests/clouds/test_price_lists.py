@@ -59,7 +59,7 @@ def serve() -> Iterator[Callable[[Answer], str]]:
     def start(answer: Answer) -> str:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                text = answer(unquote(self.path), f"http://127.0.0.1:{self.server.server_address[1]}")
+                text = answer(unquote(self.path), f"http://127.0.0.1:{server.server_port}")
                 self.send_response(200 if text is not None else 404)
                 self.end_headers()
                 self.wfile.write((text or "").encode())

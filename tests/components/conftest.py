@@ -53,6 +53,7 @@ def place(
     stack: str,
     machines: tuple[str, ...] = ("lb", "app1", "app2", "db1", "db2"),
     cloud: PlacedHost | None = None,
+    size: str = "t3.small",
 ) -> None:
     """Write a stack's lock file; a mirror's store is pinned to a snapshot."""
     pinned = PinnedSeed(
@@ -71,7 +72,7 @@ def place(
                     name=name,
                     host=cloud.name if cloud else "here",
                     control_address=CONTROL[10 + index],
-                    instance_type="t3.small" if cloud else "",
+                    instance_type=size if cloud else "",
                 )
                 for index, name in enumerate(machines)
             ),

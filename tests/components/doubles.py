@@ -140,12 +140,19 @@ class Graph:
 CALLS: Mapping[str, Mapping[str, Any]] = {
     "aws:index/getAvailabilityZones:getAvailabilityZones": {"names": ["eu-central-1b", "eu-central-1a"]},
     "aws:ec2/getAmi:getAmi": {"id": "ami-debian"},
+    "gcp:compute/getZones:getZones": {"names": ["europe-west3-b", "europe-west3-a"]},
+    "gcp:compute/getImage:getImage": {"selfLink": "debian-12"},
 }
 """What clouds answer when they are asked for something that is there."""
 MADE: Mapping[str, Mapping[str, Any]] = {
     "aws:ec2/instance:Instance": {"publicIp": "203.0.113.99"},
     "aws:ec2/subnet:Subnet": {"availabilityZone": "eu-central-1a"},
     "aws:ec2/vpc:Vpc": {"mainRouteTableId": "rtb-1"},
+    "gcp:compute/instance:Instance": {
+        "instanceId": "4711",
+        "networkInterfaces": [{"accessConfigs": [{"natIp": "203.0.113.98"}]}],
+    },
+    "gcp:compute/disk:Disk": {"diskId": "4712"},
 }
 """What clouds put out beside their inputs."""
 

@@ -19,11 +19,12 @@ from provisioners.shell import Shell, close_all, connect
 from tests.doubles.sshd import Machine, keypair
 
 KIND = FirstContact()
+ROOT = Path(__file__).parents[2]
 # Stands for systemctl: the SSH server is the machine's first process, and a reload makes it read its keys anew.
 SYSTEMCTL = """#!/bin/bash
 case "$*" in
 *is-active*\\ ssh.service) exit 0 ;;
-*reload*\\ ssh.service) kill -HUP 1; exit 0 ;;
+*reload*\\ ssh.service|*restart*\\ ssh.service) kill -HUP 1; exit 0 ;;
 esac
 exit 3
 """
@@ -68,6 +69,16 @@ def inputs(machine: Booted) -> dict[str, Any]:
         "connection": replace(machine.connection, host_key=public).values(),
         "private_key": machine.private_key,
     }
+
+
+# Stands for Google's service that tells a machine its metadata.
+METADATA = """#!/bin/bash
+for address; do :; done
+case $address in
+http://169.254.169.254/computeMetadata/v1/instance/attributes/understudy-*) cat "/run/told/${address##*/understudy-}" ;;
+*) exit 22 ;;
+esac
+"""
 
 
 def say(_: str) -> None: ...
@@ -163,3 +174,22 @@ def test_a_wrong_input_is_refused(inputs: dict[str, Any]) -> None:
     wrong = {**inputs, "identity": {"hostname": "db1"}, "disks": []}
     assert {failure.property for failure in KIND.check(wrong)} == {"identity", "disks"}
     assert Connection(**inputs["connection"]).host_key == inputs["host_public_key"]
+
+
+def test_googles_first_boot_takes_the_key_of_the_first_contact_once(machine: Booted, inputs: dict[str, Any]) -> None:
+    private, public = keypair()
+    told = machine.root / "run/told"
+    told.mkdir()
+    (told / "host-key").write_text(private)
+    (told / "authorized-key").write_text(machine.public_key)
+    (machine.root / "usr/bin/curl").write_text(METADATA)
+    (machine.root / "usr/bin/curl").chmod(0o755)
+    script = (ROOT / "components/backends/google_first_boot.sh").read_text()
+    machine.inside("bash", "-c", script)
+    assert answers(machine, public)
+    assert (machine.root / "root/.ssh/authorized_keys").read_text() == machine.public_key
+    assert f"{(machine.root / 'etc/ssh/ssh_host_ed25519_key').stat().st_mode:o}" == "100600"
+    KIND.create({**inputs, "first_public_key": public}, say)
+    assert answers(machine, inputs["host_public_key"])
+    machine.inside("bash", "-c", script)
+    assert answers(machine, inputs["host_public_key"]), "a later boot takes nothing back"

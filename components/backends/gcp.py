@@ -1,0 +1,240 @@
+"""Machines at Google: a network of their own with prod's addresses, of which nothing but SSH from you gets in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pulumi
+import pulumi_gcp as gcp
+from pulumi import ResourceOptions
+
+from components.backends import Built, Keys
+from components.backends.cloud_values import machines_of, reach, region_of, sources, tags
+from components.resources import SshKeypair
+from components.site import Site
+from model.cloud import refuse_plan
+from model.configuration import stack_file_name
+from model.errors import UnderstudyError
+from model.rented import gib, system_disk_gib
+from model.topology import Machine
+
+# Source: Google, "Operating system details": Debian's images are of the project debian-cloud.
+_PUBLISHER, _FAMILY = "debian-cloud", "debian-12"
+_DISK = "data"
+# Source: Google, "Symlinks for disks": /dev/disk/by-id/google-NAME.
+_DEVICE = f"/dev/disk/by-id/google-{_DISK}"
+# Source: Google, "VPC firewall rules": a lower number wins; what no rule says is refused inwards and allowed outwards.
+_LAST = 65000
+_HOST_PREFIX = 32
+"""Google gives a machine an address without a network around it."""
+_FIRST_BOOT = Path(__file__).with_name("google_first_boot.sh")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GcpGround:
+    """What the machines of a stack in one region stand on.
+
+    Args:
+        region: Google's name of where that is.
+        zone: where in it all machines and disks are.
+        fence: what a machine needs before it starts: all rules of who may speak with it.
+        image: Debian's newest image.
+    """
+
+    region: str
+    zone: pulumi.Output[str]
+    provider: gcp.Provider
+    subnet: gcp.compute.Subnetwork
+    fence: tuple[pulumi.Resource, ...]
+    image: pulumi.Output[str]
+
+
+def build_ground(site: Site, host: str, parent: pulumi.Resource) -> GcpGround:
+    """Build a network that has prod's addresses, and its fence."""
+    plan, region, project = site.environment.topology.network, region_of(site, host), _project(site)
+    where = stack_file_name(site.environment.mirror_of or site.environment.stack)
+    refuse_plan("gcp", plan, machines_of(site, host), where)
+    provider = gcp.Provider(f"gcp-{host}", project=project, region=region, opts=ResourceOptions(parent=parent))
+    inside = ResourceOptions(parent=parent, provider=provider)
+    asked = pulumi.InvokeOutputOptions(provider=provider)
+    network = gcp.compute.Network(
+        f"network-{host}",
+        name=_name(site, "network"),
+        auto_create_subnetworks=False,
+        opts=inside,
+    )
+    subnet = gcp.compute.Subnetwork(
+        f"subnet-{host}",
+        name=_name(site, "subnet"),
+        network=network.id,
+        ip_cidr_range=str(plan),
+        region=region,
+        private_ip_google_access=False,
+        opts=inside,
+    )
+    zones = gcp.compute.get_zones_output(region=region, status="UP", opts=asked)
+    image = gcp.compute.get_image_output(project=_PUBLISHER, family=_FAMILY, opts=asked)
+    return GcpGround(
+        region=region,
+        zone=zones.names.apply(min),
+        provider=provider,
+        subnet=subnet,
+        fence=_build_fence(site, host, network, inside),
+        image=image.self_link,
+    )
+
+
+def build_machine(site: Site, ground: GcpGround, machine: Machine, keys: Keys, parent: pulumi.Resource) -> Built:
+    """Build one machine, up to its first command."""
+    opts = ResourceOptions(parent=parent, provider=ground.provider)
+    first = SshKeypair(f"{machine.name}-first", comment=machine.name, opts=ResourceOptions(parent=parent))
+    instance = _build_instance(site, ground, machine, keys, first, opts)
+    address = instance.network_interfaces[0].access_configs[0].nat_ip
+    data = _build_data(site, ground, machine, instance, opts)
+    disks: list[pulumi.Resource] = [data[1]] if data else []
+    ids = [data[0].disk_id] if data else []
+    reached, contact = reach(
+        site,
+        machine,
+        keys,
+        first,
+        instance,
+        address,
+        disks,
+        ids,
+        parent,
+        prefix=_HOST_PREFIX,
+        identifier=instance.instance_id,
+    )
+    return Built(
+        reached=reached,
+        backend="gcp",
+        host=f"Google, {ground.region}",
+        control_address=address,
+        domain="",
+        host_uri="",
+        started=contact.started,
+        reason=contact.reason,
+        boot_seconds=contact.boot_seconds,
+        data_device=_DEVICE if data else "",
+    )
+
+
+def _build_instance(
+    site: Site, ground: GcpGround, machine: Machine, keys: Keys, first: SshKeypair, opts: ResourceOptions
+) -> gcp.compute.Instance:
+    """Build the machine with its system disk; it has no account of Google's, so what runs on it can ask for nothing."""
+    labels = tags(site, machine.name)
+    return gcp.compute.Instance(
+        machine.name,
+        name=_name(site, machine.name),
+        hostname=f"{machine.name}.{site.environment.topology.domain}",
+        machine_type=site.placement.machine(machine.name).instance_type,
+        zone=ground.zone,
+        boot_disk={
+            "auto_delete": True,
+            "initialize_params": {
+                "image": ground.image,
+                "size": system_disk_gib(machine),
+                "type": "pd-balanced",
+                "labels": labels,
+            },
+        },
+        network_interfaces=[
+            {"subnetwork": ground.subnet.id, "network_ip": str(machine.address), "access_configs": [{}]}
+        ],
+        metadata={
+            "understudy-authorized-key": keys.controller.public_key,
+            "understudy-host-key": first.private_key,
+            "block-project-ssh-keys": "TRUE",
+            "enable-oslogin": "FALSE",
+            "serial-port-enable": "FALSE",
+        },
+        metadata_startup_script=_FIRST_BOOT.read_text(encoding="utf-8"),
+        shielded_instance_config={"enable_secure_boot": True, "enable_vtpm": True, "enable_integrity_monitoring": True},
+        tags=[_name(site, "fenced")],
+        labels=labels,
+        allow_stopping_for_update=True,
+        opts=ResourceOptions.merge(
+            opts,
+            ResourceOptions(
+                depends_on=list(ground.fence),
+                # A newer image is no reason to make a machine anew; its data disk is a resource of its own.
+                ignore_changes=["zone", "bootDisk.initializeParams.image", "attachedDisks"],
+                delete_before_replace=True,
+            ),
+        ),
+    )
+
+
+def _build_fence(
+    site: Site, host: str, network: gcp.compute.Network, inside: ResourceOptions
+) -> tuple[pulumi.Resource, ...]:
+    """Build the fence: in comes SSH from where you are; machines speak with each other; nothing gets out."""
+    fenced, plan = [_name(site, "fenced")], str(site.environment.topology.network)
+    everything = [{"protocol": "all"}]
+    common = {"network": network.id, "target_tags": fenced}
+    rules = {
+        "ssh": {
+            "direction": "INGRESS",
+            "source_ranges": list(sources(site)),
+            "allows": [{"protocol": "tcp", "ports": ["22"]}],
+        },
+        "into": {"direction": "INGRESS", "source_ranges": [plan], "allows": everything},
+        "out": {"direction": "EGRESS", "destination_ranges": [plan], "allows": everything},
+        "closed": {
+            "direction": "EGRESS",
+            "destination_ranges": ["0.0.0.0/0"],
+            "denies": everything,
+            "priority": _LAST,
+        },
+    }
+    return tuple(
+        gcp.compute.Firewall(f"{name}-{host}", name=_name(site, f"fence-{name}"), **common, **rule, opts=inside)
+        for name, rule in rules.items()
+    )
+
+
+def _build_data(
+    site: Site, ground: GcpGround, machine: Machine, instance: gcp.compute.Instance, opts: ResourceOptions
+) -> tuple[gcp.compute.Disk, gcp.compute.AttachedDisk] | None:
+    """Build the data disk: it outlives its machine. Google encrypts every disk."""
+    if not machine.data_disk_mib:
+        return None
+    disk = gcp.compute.Disk(
+        f"{machine.name}-data",
+        name=_name(site, f"{machine.name}-data"),
+        zone=ground.zone,
+        size=max(gib(machine.data_disk_mib), 10),  # Google sells none that is smaller
+        type="pd-balanced",
+        labels=tags(site, f"{machine.name}-data"),
+        opts=ResourceOptions.merge(
+            opts, ResourceOptions(protect=site.environment.settings.protect, ignore_changes=["zone"])
+        ),
+    )
+    plugged = gcp.compute.AttachedDisk(
+        f"{machine.name}-data",
+        disk=disk.id,
+        instance=instance.id,
+        device_name=_DISK,
+        opts=ResourceOptions.merge(opts, ResourceOptions(delete_before_replace=True, deleted_with=instance)),
+    )
+    return disk, plugged
+
+
+def _name(site: Site, what: str) -> str:
+    """Return a name that no other stack in the project has; Google allows 63 of a-z, 0-9 and -."""
+    return f"{tags(site, what)['owner']}-{what}".replace("_", "-")[:63].rstrip("-")
+
+
+def _project(site: Site) -> str:
+    project = site.environment.settings.cloud.project
+    if not project:
+        raise UnderstudyError(
+            where=f"{stack_file_name(site.environment.stack)}: cloud.project",
+            found="nothing",
+            wanted="the Google Cloud project that pays for the machines",
+            todo="`gcloud projects list` names yours; write `understudy:cloud: {project: ID, …}`.",
+        )
+    return project
