@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pulumi
 import pulumi_gcp as gcp
@@ -175,7 +176,7 @@ def _build_fence(
     fenced, plan = [_name(site, "fenced")], str(site.environment.topology.network)
     everything = [{"protocol": "all"}]
     common = {"network": network.id, "target_tags": fenced}
-    rules = {
+    rules: dict[str, dict[str, Any]] = {
         "ssh": {
             "direction": "INGRESS",
             "source_ranges": list(sources(site)),
