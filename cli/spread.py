@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cli.capacity import load_capacity, probe, say
 from components.price_tables import refuse_expensive, rentable
-from model.capacity import CLOUDS, HERE, CapacityHost
+from model.capacity import CLOUDS, HERE, MOST_VCPUS_PER_CORE, CapacityHost
 from model.capacity_reader import FILE
 from model.environment import Environment
 from model.errors import UnderstudyError
@@ -67,7 +67,7 @@ def usable_hosts(directory: Path, environment: Environment) -> tuple[CapacityHos
         UnderstudyError: there is no file that lists hosts, or none of them is for this stack.
     """
     if environment.settings.capacity == HERE:
-        return (CapacityHost(name=HERE),)
+        return (CapacityHost(name=HERE, vcpus_per_core=MOST_VCPUS_PER_CORE),)  # as `place` has it: no limit to them
     if not (directory / FILE).is_file():
         raise UnderstudyError(
             where=f"stack {environment.stack}: capacity",

@@ -14,6 +14,7 @@ HERE = "here"
 LIBVIRT = "libvirt"
 CLOUDS: Mapping[str, str] = {"aws": "AWS", "gcp": "Google Compute Engine", "azure": "Azure"}
 """Kinds of host that are a cloud, and how they are called in front of users."""
+MOST_VCPUS_PER_CORE = 64
 ARCHITECTURES = ("x86_64", "aarch64")
 """As ``uname -m`` says them; the image of the project is built for the first."""
 

@@ -8,7 +8,7 @@ from datetime import time
 from zoneinfo import ZoneInfo
 
 from model import rules
-from model.capacity import CLOUDS, HERE, LIBVIRT, CapacityHost, Headroom, Hours
+from model.capacity import CLOUDS, HERE, LIBVIRT, MOST_VCPUS_PER_CORE, CapacityHost, Headroom, Hours
 from model.errors import ConfigurationError, Fault
 from model.readers import (
     Place,
@@ -91,7 +91,7 @@ def _read_host(place: Place, name: object, value: object, usual: Headroom) -> Ca
         access=access,
         known_hosts=section.read("known_hosts", read_text, rules.PATH, rules.PATH_ALLOWED) or "",
         headroom=section.read("headroom", _read_headroom, usual) or usual,
-        vcpus_per_core=section.read("vcpus_per_core", read_count, least=1, most=64) or 4,
+        vcpus_per_core=section.read("vcpus_per_core", read_count, least=1, most=MOST_VCPUS_PER_CORE) or 4,
         hours=section.read("only_at_night", _read_hours),
         stacks=section.read("stacks", read_list, _read_stack) or (),
         region=region or "",

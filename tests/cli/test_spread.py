@@ -185,6 +185,17 @@ def test_explain_writes_nothing_and_says_why(project: Path, found: Found, capsys
     assert capsys.readouterr().out.count("it was there before") == 5
 
 
+def test_this_computer_alone_is_explained_too(project: Path, found: Found, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (project / "Pulumi.stage.yaml").read_text()
+    (project / "Pulumi.stage.yaml").write_text(text.replace("hosts", "here"))
+    (project / "Capacity.yaml").unlink()
+    found["here"] = large("here", cores=2, load=7.0)  # `place` sets no limit to processors here
+    assert place(project, "--explain") == 0
+    out = capsys.readouterr().out
+    assert "db2: on here: there is one host only, so it is beside db1, its primary" in out
+    assert "if here died, all would be gone" in out
+
+
 def test_a_host_for_other_stacks_is_left_out(project: Path, found: Found, capsys: pytest.CaptureFixture[str]) -> None:
     (project / "Capacity.yaml").write_text(CAPACITY.replace("sudo: true", "sudo: true, stacks: [dr]"))
     assert place(project) == 0
