@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Mapping
+from importlib import metadata
 from pathlib import Path
 
 from components.files import backend_url
@@ -40,6 +42,7 @@ def refuse_unfit_clouds(
             continue
         _refuse_unbuilt(environment, host)
         if account:
+            _refuse_no_plugin(host.kind, os.environ)
             _examine(directory, environment, placement, host, say)
 
 
@@ -58,6 +61,20 @@ def _refuse_unbuilt(environment: Environment, host: PlacedHost) -> None:
             wanted="the networks from which you reach machines in a cloud; nothing else gets in",
             todo="Write `understudy:cloud: {ssh_from: [ADDRESS/32]}`; `curl https://checkip.amazonaws.com` says yours.",
         )
+
+
+def _refuse_no_plugin(kind: str, environment: Mapping[str, str]) -> None:
+    """Without its plugin Pulumi would stop in the middle of an update. ./run fetches none by itself."""
+    version = metadata.version(f"pulumi-{kind}")
+    home = Path(environment.get("PULUMI_HOME") or Path.home() / ".pulumi")
+    if shutil.which(f"pulumi-resource-{kind}") or (home / "plugins" / f"resource-{kind}-v{version}").is_dir():
+        return
+    raise UnderstudyError(
+        where=f"Pulumi's plugin for {CLOUDS[kind]}",
+        found="not on this computer",
+        wanted=f"version {version}, as the Python package has it",
+        todo=f"Run `./run pulumi plugin install resource {kind} v{version}`; it is some hundred MB.",
+    )
 
 
 def _examine(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from importlib import metadata
 from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
 
+from cli import clouds
 from cli.clouds import refuse_unfit_clouds
 from model.cloud import CloudSettings
 from model.environment import Environment, Settings
@@ -43,3 +45,21 @@ def test_a_cloud_that_nothing_is_built_in_yet(project: Path) -> None:
     host = PlacedHost(name="rented", kind="azure", region="westeurope")
     with pytest.raises(UnderstudyError, match="machines in Azure; wanted another cloud"):
         refuse(project, placed("Standard_B2s", host))
+
+
+def test_without_pulumis_plugin_an_update_is_not_begun(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    examined: list[str] = []
+    monkeypatch.setattr(clouds, "_examine", lambda *given: examined.append(given[3].name))
+    monkeypatch.setenv("PULUMI_HOME", str(tmp_path / "pulumi"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    environment, placement = placed()
+    environment = replace(environment, settings=OPEN)
+    with pytest.raises(UnderstudyError, match=r"pulumi plugin install resource aws v\d+\.\d+\.\d+"):
+        refuse_unfit_clouds(project, environment, placement, lambda _: None, account=True)
+    assert examined == []
+    version = metadata.version("pulumi-aws")
+    (tmp_path / "pulumi" / "plugins" / f"resource-aws-v{version}").mkdir(parents=True)
+    refuse_unfit_clouds(project, environment, placement, lambda _: None, account=True)
+    assert examined == ["rented"]
