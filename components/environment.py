@@ -9,6 +9,7 @@ from typing import Any
 import pulumi
 from pulumi import ResourceOptions
 
+from components.asides import aside_of
 from components.backends import Backend
 from components.backends.choose import backend_of
 from components.checks import Checks
@@ -46,6 +47,7 @@ class Environment(pulumi.ComponentResource):
         self._gate: Gate | None = None
         waiting = ResourceOptions(transformations=[behind(lambda: self._gate)])
         super().__init__("understudy:components:Environment", site.environment.stack, None, waiting)
+        self._directory = directory
         self._site, self._backend, self._inside = site, backend, ResourceOptions(parent=self)
         self._gate = build_gate(site, directory, self._inside)
         machines = self._build_machines()
@@ -122,7 +124,8 @@ class Environment(pulumi.ComponentResource):
                 ready = machines[name].ready if name in machines else ()
                 after = (*ready, *(servers if rendered[name].needs_stores else ()), *before)
                 adopt = None if name in machines else adopts(self._own, rendered[name].service.name)
-                built.append(Service(self._reached[name], rendered[name], passwords, after, self._inside, adopt))
+                aside = aside_of(rendered[name], self._directory, self._site.environment.stack)
+                built.append(Service(self._reached[name], rendered[name], passwords, after, self._inside, adopt, aside))
             yield from built
             before = tuple(service.there for service in built)
 

@@ -10,8 +10,9 @@ from pulumi import Output, ResourceOptions
 
 from components import resources
 from components.resources import Reached
-from components.templates import RenderedService
+from components.templates import RenderedMigration, RenderedService
 from model.packages import resting_place
+from model.service_acts import ByHand
 from model.tool import Tool
 
 
@@ -24,6 +25,7 @@ class Service(pulumi.ComponentResource):
         after: what must be there before.
         adopt: on a machine that was there before us: whether the service was there as well, so that the first update
             only takes it for what it is; None on a machine that we build.
+        aside: further inputs that are no part of what it is: where words are signed, how long restores take.
 
     Attributes:
         there: what is there in the end.
@@ -39,9 +41,10 @@ class Service(pulumi.ComponentResource):
         after: tuple[pulumi.Resource, ...],
         opts: ResourceOptions,
         adopt: bool | None = None,
+        aside: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__("understudy:components:Service", f"{at.name}-{rendered.service.name}", None, opts)
-        inputs = {**service_inputs(rendered), "secrets": _secrets(rendered, passwords)}
+        inputs = {**service_inputs(rendered), "secrets": _secrets(rendered, passwords), **(aside or {})}
         options = at.options(self, *after)
         if adopt is not None:
             inputs["adopt"] = adopt
@@ -73,8 +76,28 @@ def service_inputs(rendered: RenderedService) -> dict[str, Any]:
             {"name": check.name, "command": list(check.command), "prints": check.prints} for check in rendered.checks
         ],
         **({"tool": _tool(service.tool)} if service.tool else {}),
+        **({"by_hand": [_by_hand(each) for each in rendered.by_hand]} if rendered.by_hand else {}),
+        **({"migrations": [_migration(each) for each in rendered.migrations]} if rendered.migrations else {}),
         "confirm_seconds": service.confirm_seconds,
         "digest": rendered.digest,
+    }
+
+
+def _by_hand(each: ByHand) -> dict[str, Any]:
+    values = {"needs": list(each.needs), "check": list(each.check), "prints": each.prints, "back_out": each.back_out}
+    return {"name": each.name, "text": each.text, **{key: value for key, value in values.items() if value}}
+
+
+def _migration(each: RenderedMigration) -> dict[str, Any]:
+    return {
+        "name": each.name,
+        "store": each.store.name,
+        "version": each.store.version,
+        "port": each.port,
+        "database": each.store.database,
+        "owner": each.store.owner,
+        "up": each.up,
+        **({} if each.back_out is None else {"back_out": each.back_out}),
     }
 
 

@@ -113,6 +113,7 @@ def read_described(directory: Path, stack: str, config: Mapping[str, str | None]
     engines = {store.name: renderer.engine(store) for store in built_stores(environment)}
     faults += _unknown_passwords(environment, rendered)
     faults += _without_root(environment, rendered)
+    faults += _wrong_migrations(environment, services)
     if faults:
         raise ConfigurationError(tuple(dict.fromkeys(faults)))
     return Described(environment=environment, services=rendered, engines=engines, left_alone=left_alone)
@@ -195,6 +196,24 @@ def _unknown_canaries(environment: Environment, services: Mapping[str, Service])
         for machine in (service.rollout.first if isinstance(service.rollout.first, tuple) else ())
         if running[name] and machine not in running[name]
     ]
+
+
+def _wrong_migrations(environment: Environment, services: Mapping[str, Service]) -> list[Fault]:
+    """A migration is made on the primary of a PostgreSQL store, so its service has to be there."""
+    stores = {store.name: store for store in environment.topology.stores if store.engine == "postgresql"}
+    machines, faults = environment.topology.machines, list[Fault]()
+    running = {name: [each.name for each in machines if name in each.services] for name in services}
+    for name, service in services.items():
+        for at, each in enumerate(service.migrations if running[name] else ()):
+            allowed = ""
+            if each.store not in stores:
+                allowed = f"a PostgreSQL store: {one_of(stores)}"
+            elif (primary := stores[each.store].primary) not in running[name]:
+                allowed = f"a store whose primary runs {name}; {primary} does not"
+            if allowed:
+                file, key = f"services/{name}/service.yaml", f"migrations.{at}.store"
+                faults.append(Fault(file=file, key=key, found=show(each.store), allowed=allowed))
+    return faults
 
 
 def built_stores(environment: Environment) -> tuple[Store, ...]:

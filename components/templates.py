@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -15,6 +15,7 @@ from model.environment import Environment
 from model.errors import Fault
 from model.packages import Package, PackageLock
 from model.service import CommandCheck, EngineSettings, PageCheck, Service, ServiceFile
+from model.service_acts import RESTORE, ByHand
 from model.topology import Backup, Heartbeat, Machine, Store
 
 _MARK = re.compile(r"@@password of ([a-z][a-z0-9-]*)@@")
@@ -54,6 +55,21 @@ class RenderedFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RenderedMigration:
+    """A migration on the primary of its store.
+
+    Args:
+        back_out: the SQL that takes it back; None where only a restore does.
+    """
+
+    name: str
+    store: Store
+    port: str
+    up: str
+    back_out: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RenderedService:
     """A service's texts for one machine; files, pages and checks in the service's own order.
 
@@ -69,6 +85,8 @@ class RenderedService:
     files: tuple[RenderedFile, ...]
     pages: tuple[PageCheck, ...]
     checks: tuple[CommandCheck, ...]
+    by_hand: tuple[ByHand, ...] = ()
+    migrations: tuple[RenderedMigration, ...] = ()
 
     @property
     def stores(self) -> frozenset[str]:
@@ -155,7 +173,8 @@ class Renderer:
         return RenderedService(
             service=service,
             digest=self._digest(service),
-            needs_stores=any(
+            needs_stores=bool(service.migrations)
+            or any(
                 source.endswith(".j2") and _speaks_of_stores(self.sources.get(f"{service.name}/{source}", ""))
                 for source in service.sources()
             ),
@@ -163,7 +182,35 @@ class Renderer:
             files=files,
             pages=pages,
             checks=checks,
+            by_hand=self._by_hand(place, service, values),
+            migrations=tuple(self._migrations(machine, service)),
         )
+
+    def _by_hand(self, place: str, service: Service, values: Mapping[str, object]) -> tuple[ByHand, ...]:
+        return tuple(
+            replace(
+                each,
+                text=self._text(place, f"by_hand.{each.name}.text", each.text, values),
+                check=tuple(self._text(place, f"by_hand.{each.name}.check", word, values) for word in each.check),
+                prints=self._text(place, f"by_hand.{each.name}.prints", each.prints, values),
+            )
+            for each in service.by_hand
+        )
+
+    def _migrations(self, machine: Machine, service: Service) -> Iterator[RenderedMigration]:
+        """Yield those whose store's primary a machine is; SQL is no template."""
+        stores = {store.name: store for store in self.environment.topology.stores}
+        for each in service.migrations:
+            store = stores.get(each.store)
+            if store is None or store.primary != machine.name:
+                continue
+            yield RenderedMigration(
+                name=each.name,
+                store=store,
+                port=dict(self.engine(store).settings).get("port", "5432"),
+                up=self._source(service.name, each.up, {}),
+                back_out=None if each.back_out == RESTORE else self._source(service.name, each.back_out, {}),
+            )
 
     def _lock(self, service: Service) -> PackageLock:
         return self.locks.get(service.name, PackageLock())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from model.service_acts import ByHand, Migration
 from model.tool import Tool
 
 CONFIRM_SECONDS = 120
@@ -110,6 +111,8 @@ class Service:
         tool: a Puppet manifest or an Ansible playbook, which is one of its files.
         pages: checks of the service while everything runs.
         checks: checks within each change of it.
+        by_hand: what a person does first.
+        migrations: changes of databases, in order.
         confirm_seconds: how long a machine waits for the word to keep a change before it takes it back by itself.
     """
 
@@ -125,6 +128,8 @@ class Service:
     rollout: Rollout = Rollout()
     tool: Tool | None = None
     engine: EngineSettings | None = None
+    by_hand: tuple[ByHand, ...] = ()
+    migrations: tuple[Migration, ...] = ()
 
     def sources(self) -> tuple[str, ...]:
         """Return the names of the files in the service's folder that are needed.
@@ -133,4 +138,5 @@ class Service:
         ('a.j2',)
         """
         init = (self.engine.init,) if self.engine and self.engine.init else ()
-        return tuple(dict.fromkeys((*(file.source for file in self.files if not file.absent), *init)))
+        files = (file.source for file in self.files if not file.absent)
+        return tuple(dict.fromkeys((*files, *init, *(name for each in self.migrations for name in each.sources))))

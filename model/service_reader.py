@@ -31,6 +31,7 @@ from model.service import (
     ServiceFile,
     ServiceUnit,
 )
+from model.service_acts import ByHand, read_by_hand, read_migration
 from model.tool import KINDS, read_tool
 
 _SOURCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -47,7 +48,7 @@ _CONFIRM_SECONDS = (10, 3600)
 _MOST_MACHINES = 1000
 KEYS = (
     *("description", "mirrored", "variables", "packages", "files", "units", "checks", "confirm_within", "rollout"),
-    *("store", "touches", *KINDS),
+    *("store", "touches", "by_hand", "migrations", *KINDS),
 )
 """All that may stand at the top of a service.yaml."""
 
@@ -86,10 +87,14 @@ def read_service(file: str, name: str, values: object) -> Service:
         rollout=keys.read("rollout", _read_rollout) or Rollout(),
         tool=tool,
         engine=keys.read("store", _read_engine),
+        by_hand=keys.read("by_hand", _read_items, _read_by_hand) or (),
+        migrations=keys.read("migrations", _read_items, read_migration) or (),
     )
     _refuse_twice(place / "files", paths)
     _refuse_twice(place / "units", [unit.unit for unit in service.units])
     _refuse_twice(place / "checks", [check.name for check in checks])
+    _refuse_twice(place / "by_hand", [each.name for each in service.by_hand])
+    _refuse_twice(place / "migrations", [each.name for each in service.migrations])
     if place.faults:
         raise ConfigurationError(tuple(place.faults))
     return service
@@ -165,6 +170,10 @@ def _read_command(place: Place, value: object) -> tuple[str, ...]:
         return tuple(value)
     place.fault(value, "a list of words, such as [systemctl, is-active, cron.service]")
     return ()
+
+
+def _read_by_hand(place: Place, value: object) -> ByHand:
+    return read_by_hand(place, value, _read_line, _read_command)
 
 
 def _read_unit(place: Place, value: object, paths: list[str]) -> ServiceUnit:

@@ -16,6 +16,7 @@ from model.change.went_round import gate_of
 from model.errors import UnderstudyError
 from model.way_in import machine_names, way_in
 from provisioners import evidence_log
+from provisioners.changes.acts import STILL
 from provisioners.changes.apply import back_out
 from provisioners.machine_lock import machine_lock
 from provisioners.shell import connect
@@ -96,9 +97,9 @@ class Stage:
         """Return the changes that were kept since then, the newest first."""
         return tuple(each for each in self._kept() if each not in self._had)
 
-    def back_out(self, made: Sequence[There]) -> None:
-        """Take these back, in their order."""
-        _back_out(self._deployment, self._stack, made)
+    def back_out(self, made: Sequence[There]) -> list[str]:
+        """Take these back, in their order, and return what only a person can take back, one line each."""
+        return _back_out(self._deployment, self._stack, made)
 
     def state_again(self) -> None:
         """Put services into the state again that an update took out of it: they are on their machines again."""
@@ -118,11 +119,14 @@ def refuse_without_copies(steps: Sequence[Planned], made: Sequence[There]) -> No
         raise UnderstudyError(where=", ".join(lacking), found="it has no copy of what was there before")
 
 
-def _back_out(deployment: dict[str, Any], stack: str, changes: Sequence[There]) -> None:
+def _back_out(deployment: dict[str, Any], stack: str, changes: Sequence[There]) -> list[str]:
+    left: list[str] = []
     for each in changes:
         connection, key = way_in(deployment, stack, each.machine)
         with connect(connection, key, say, PATIENCE_SECONDS) as shell, machine_lock(shell, "a rehearsal's back-out"):
-            back_out(shell, each.change)
+            said = back_out(shell, each.change)
+        left += [f"{each.machine}: {line}" for line in said.splitlines() if line.startswith(STILL)]
+    return left
 
 
 def say(text: str) -> None:

@@ -30,7 +30,7 @@ from provisioners.changes.apply import observe
 from provisioners.changes.by_hand import in_words, part_of
 from provisioners.changes.leaving import going
 from provisioners.changes.page import page
-from provisioners.changes.written import interruptions, service_part
+from provisioners.changes.written import interruptions, people, service_part
 from provisioners.shell import connect
 
 _PATIENCE_SECONDS = 20.0
@@ -44,6 +44,7 @@ class Told:
     part: Part | None = None
     notice: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
     words: str = ""
 
 
@@ -114,7 +115,7 @@ def _told(stack: str, deployment: Mapping[str, Any], step: Planned) -> Told | No
     if part is None:
         return None
     secrets = tuple(name for one in part.steps for name in one.secrets)
-    return Told(part=part, notice=interruptions(inputs, found), secrets=secrets)
+    return Told(part=part, notice=interruptions(inputs, found), secrets=secrets, needs=people(inputs, found))
 
 
 def _secrets(deployment: Mapping[str, Any], step: Planned) -> dict[str, str]:
@@ -142,7 +143,10 @@ def written(arguments: argparse.Namespace, stack: str, told: Sequence[Told], sai
         when=arguments.when,
         written=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         notice=tuple(dict.fromkeys(line for each in told for line in each.notice)),
-        needs=tuple(arguments.needs) or ("Whoever types it, as root on the machines.",),
+        needs=(
+            *(arguments.needs or ("Whoever types it, as root on the machines.",)),
+            *dict.fromkeys(line for each in told for line in each.needs),
+        ),
         secrets=tuple((name, place) for name in sorted({name for each in told for name in each.secrets})),
         before=_before(parts),
         parts=parts,

@@ -45,7 +45,7 @@ _QUIET = frozenset({"understudy:index:Report", "understudy:index:HttpCheck"})
 
 @dataclass(slots=True)
 class Play:
-    """A rehearsal while it runs: what was done so far, and what came of it."""
+    """A rehearsal while it runs: what was done so far, what came of it, and what a way back left to a person."""
 
     directory: Path
     stack: str
@@ -55,6 +55,7 @@ class Play:
     steps: list[RehearsedStep] = field(default_factory=list)
     differences: list[str] = field(default_factory=list)
     fault: str = ""
+    left: list[str] = field(default_factory=list)
 
     @property
     def machines(self) -> tuple[str, ...]:
@@ -101,8 +102,9 @@ def run(arguments: argparse.Namespace) -> int:
         play.fault = str(error)
     rehearsal = rehearsal_of(play, faithful, _seeds(directory, stack))
     body = rehearsal_body(rehearsal) | ({"fault": play.fault} if play.fault else {})
+    body |= {"not_rehearsed": play.left} if play.left else {}
     record = evidence_log.append(directory, stack, signer, lambda _: ("rehearsal", body), say=print)
-    for line in told(rehearsal, play.fault, stack):
+    for line in (*(f"  NOT REHEARSED: {line}" for line in play.left), *told(rehearsal, play.fault, stack)):
         print(line)
     print(f"record {record.n if record else '?'} of the evidence of {stack}")
     return 0 if rehearsal.green else 1
@@ -154,7 +156,7 @@ def perform(play: Play) -> None:
     with play.step("back out"):
         made = stage.made()
         refuse_without_copies(play.services, made)
-        stage.back_out(made)
+        play.left += stage.back_out(made)
     with play.step("compare with how it was"):
         play.differences += differences(before, _looked(play))
     with play.step("apply again and check"):

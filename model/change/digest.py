@@ -34,7 +34,10 @@ def service_digest(
     False
     """
     mine = {name: text for name, text in sources.items() if name.partition("/")[0] == service.name}
-    return _digest({"service": asdict(service), "sources": mine, "packages": dict(packages), "places": places})
+    values = asdict(service)
+    # What came later counts where a service has it: the digests of all the others are as they were.
+    described = {key: value for key, value in values.items() if value or key not in ("by_hand", "migrations")}
+    return _digest({"service": described, "sources": mine, "packages": dict(packages), "places": places})
 
 
 def change_digest(before: str, after: str) -> str:

@@ -12,6 +12,7 @@ from model.change import Step
 from model.change.kept import KeptChange, kept_changes
 from model.change.step import went_well
 from model.errors import UnderstudyError
+from provisioners.changes.acts import EXCEPT, STILL
 from provisioners.changes.marks import mark
 from provisioners.changes.observed import CONFIGS, Observed, look, observed
 from provisioners.changes.package_texts import SECONDS, package_path
@@ -92,7 +93,7 @@ def _require_back(shell: Shell, service: str, done: Result, what: str) -> str:
         UnderstudyError: it was not taken back.
     """
     said = done.text.rpartition("\n")[2]
-    if done.code != 0 or said not in ("backed out", "kept"):
+    if done.code != 0 or said not in ("backed out", EXCEPT, "kept"):
         raise UnderstudyError(
             where=f"{shell.connection.name}: {service}",
             found=f"{what} was NOT taken back: {last_lines(done.stderr) or last_lines(done.stdout)}",
@@ -114,6 +115,8 @@ class _Run:
         """Do them all and return the directory of the copies."""
         service, name = self._inputs["service"], self._shell.connection.name
         for at, step in enumerate(steps, start=1):
+            if step.place == "person":  # what shows that it is done comes after it, or was asked for before
+                continue
             self._shell.say(f"{service} on {name}: {step.name} ({at} of {len(steps)})")
             self._before(step)
             try:
@@ -129,7 +132,7 @@ class _Run:
         if step.place == "controller":
             return self._bring(step)
         given = "".join(f"{self._secrets[name]}\n" for name in step.secrets)
-        limit = SECONDS if step.name.startswith("install ") else _STEP_SECONDS
+        limit = SECONDS if step.name.startswith(("install ", "migrate ")) else _STEP_SECONDS
         try:
             argv = ("bash", "-c", step.command)
             done = self._shell.run(argv, stdin=given.encode(), check=False, timeout_seconds=limit)
@@ -164,7 +167,7 @@ class _Run:
             raise self._left(step, error, failed) from error
         if _require_back(self._shell, service, done, f"{failed}\nThe change") == "kept":
             return
-        saved = [line for line in done.text.splitlines() if line.startswith("what somebody else wrote")]
+        saved = [line for line in done.text.splitlines() if line.startswith(("what somebody else wrote", STILL))]
         raise UnderstudyError(
             where=f"{name}: {service}",
             found=failed,

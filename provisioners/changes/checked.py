@@ -59,8 +59,8 @@ _TOP: Mapping[str, Rule] = {
     "digest": optional(TEXT),
     "adopt": optional(FLAG),
     **dict.fromkeys(("files", "validate", "reload", "packages", "units", "secrets"), optional(_MAP)),
-    "checks": optional(_LIST),
-    "tool": optional(_MAP),
+    **dict.fromkeys(("checks", "by_hand", "migrations"), optional(_LIST)),
+    **dict.fromkeys(("tool", "evidence", "forecasts"), optional(_MAP)),
 }
 _CONTENT = Rule(
     good=lambda value: isinstance(value, str) and len(value.encode("utf-8", "surrogatepass")) <= SHOWN_BYTES,
@@ -91,6 +91,29 @@ _TOOL: Mapping[str, Rule] = {
     "units": optional(_every(UNIT)),
 }
 _CHECK: Mapping[str, Rule] = {"name": _LINE, "command": _COMMAND, "prints": optional(_LINE)}
+_BY_HAND: Mapping[str, Rule] = {
+    "name": _NAME,
+    "text": _LINE,
+    "needs": optional(_every(_LINE)),
+    "check": optional(_every(_LINE)),
+    "prints": optional(_LINE),
+    "back_out": optional(_LINE),
+}
+_SQL_TEXT = Rule(
+    good=lambda value: isinstance(value, str) and "\0" not in value and len(value.encode()) <= SHOWN_BYTES,
+    allowed=f"SQL of at most {SHOWN_BYTES} bytes",
+)
+_MIGRATION: Mapping[str, Rule] = {
+    "name": _NAME,
+    "store": _NAME,
+    "version": Rule(good=_matches(r"[0-9]+(\.[0-9]+)?"), allowed="a major version"),
+    "port": Rule(good=_matches(r"[0-9]{1,5}"), allowed="a port"),
+    "database": _LINE,
+    "owner": _LINE,
+    "up": _SQL_TEXT,
+    "back_out": optional(_SQL_TEXT),
+}
+_ITEMS: Mapping[str, Mapping[str, Rule]] = {"checks": _CHECK, "by_hand": _BY_HAND, "migrations": _MIGRATION}
 
 
 def failures(inputs: Mapping[str, Any]) -> tuple[Failure, ...]:
@@ -107,9 +130,10 @@ def failures(inputs: Mapping[str, Any]) -> tuple[Failure, ...]:
             found += _item(key, name, item, inputs)
     if isinstance(inputs.get("tool"), Mapping):
         found += _inside("tool", inputs["tool"], _TOOL)
-    if isinstance(inputs.get("checks"), list):
-        for at, check in enumerate(inputs["checks"]):
-            found += _inside(f"checks[{at}]", check, _CHECK)
+    for key, rules in _ITEMS.items():
+        if isinstance(inputs.get(key), list):
+            for at, item in enumerate(inputs[key]):
+                found += _inside(f"{key}[{at}]", item, rules)
     return tuple(found)
 
 

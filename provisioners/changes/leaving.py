@@ -19,12 +19,12 @@ GOES = "goes"
 
 
 def going(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a service's inputs, said to be there no more.
+    """Return a service's inputs, said to be there no more; its migrations stay in their databases.
 
     Args:
         inputs: of the kind ``understudy:index:Service``, as it is there now.
     """
-    return {**inputs, GOES: True, "digest": NOTHING}
+    return {**inputs, GOES: True, "digest": NOTHING, "by_hand": [], "migrations": []}
 
 
 def has_gone(found: Observed) -> bool:

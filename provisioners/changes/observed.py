@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from model.errors import UnderstudyError
+from provisioners.changes.acts import databases
 from provisioners.changes.seen import SHOWN_BYTES, Seen, seen
 from provisioners.commands import Argv, scripted
+from provisioners.stores.postgresql_texts import programs
 from provisioners.units import Status, status_of
 
 CONFIGS = "/root/configs"
@@ -32,6 +34,8 @@ class Observed:
         first_files: paths whose first original is remembered, and what was there: ``file``, ``link`` or ``absent``.
         first_units: units whose first state is remembered, and that state: enabled and active, in systemd's words.
         first_packages: packages whose first version is remembered, and that version: ``-`` for none.
+        by_hand: the digests of what a person has done.
+        migrations: the digest of each migration that was made, by service and name.
     """
 
     files: Mapping[str, Seen | None]
@@ -45,6 +49,8 @@ class Observed:
     first_files: Mapping[str, str]
     first_units: Mapping[str, tuple[str, str]]
     first_packages: Mapping[str, str] = field(default_factory=dict)
+    by_hand: frozenset[str] = frozenset()
+    migrations: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     @property
     def change(self) -> str:
@@ -65,7 +71,8 @@ def look(inputs: Mapping[str, Any]) -> Argv:
     """
     lists = _asked_files(inputs), units_of(inputs), _asked_packages(inputs)
     words = (item for names in lists for item in (*names, "--"))
-    return scripted("service_show", str(inputs["service"]), str(SHOWN_BYTES + 1), *tuple(words)[:-1])
+    asked = (item for version, port, name in databases(inputs) for item in (f"{programs(version)}/psql", port, name))
+    return scripted("service_show", str(inputs["service"]), str(SHOWN_BYTES + 1), *words, *asked)
 
 
 def paths_of(inputs: Mapping[str, Any]) -> tuple[str, ...]:
@@ -125,7 +132,9 @@ def observed(inputs: Mapping[str, Any], output: bytes) -> Observed:
     first_units = _table(reader.until("first packages"))
     first_packages = _table(reader.until("puppet"))
     puppet = frozenset(reader.until("left"))
-    notes = reader.until("complete")
+    notes = reader.until("by hand")
+    by_hand = frozenset(reader.until("migrations"))
+    made = (line.split("\t") for line in reader.until("complete"))
     return Observed(
         files=files,
         units=units,
@@ -138,6 +147,8 @@ def observed(inputs: Mapping[str, Any], output: bytes) -> Observed:
         first_packages={name: version for name, (version, *_) in first_packages.items()},
         puppet=puppet,
         left={path: left for path, _, left in (line.partition("\t") for line in notes[1:])} if notes else None,
+        by_hand=by_hand,
+        migrations={(service, name): digest for service, name, digest in made},
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from model.errors import UnderstudyError
+from provisioners.changes.acts import pending_by_hand, pending_migrations
 from provisioners.changes.marks import filled
 from provisioners.changes.observed import Observed, packages_of, paths_of, touched, units_of
 from provisioners.changes.seen import Seen, left_as
@@ -33,6 +34,8 @@ class Parts:
         leave: units that the service no longer has, and that did not run before us.
         tool: whether the service's manifest or playbook is applied.
         settle: whether the newest change there was of another text of the service in Git: its checks are run anew.
+        by_hand: names of what a person has yet to do.
+        migrate: names of the migrations of databases that are yet to be made.
     """
 
     write: tuple[str, ...] = ()
@@ -46,6 +49,8 @@ class Parts:
     leave: tuple[str, ...] = ()
     tool: bool = False
     settle: bool = False
+    by_hand: tuple[str, ...] = ()
+    migrate: tuple[str, ...] = ()
 
     @property
     def touched(self) -> tuple[str, ...]:
@@ -108,7 +113,8 @@ def parts(inputs: Mapping[str, Any], found: Observed) -> Parts:
         found: what is on the machine.
 
     Raises:
-        UnderstudyError: where a file is wanted there is something that no file may replace.
+        UnderstudyError: where a file is wanted there is something that no file may replace; or a migration was made
+            with another text.
     """
     files, secrets = inputs.get("files") or {}, inputs.get("secrets") or {}
     install = tuple(
@@ -132,6 +138,8 @@ def parts(inputs: Mapping[str, Any], found: Observed) -> Parts:
         earlier=tuple(name for name in install if name in found.packages),
         leave=tuple(unit for unit in sorted(found.first_units) if _left(unit, inputs, found)),
         settle=bool(inputs.get("digest")) and inputs["digest"] != found.digest,
+        by_hand=pending_by_hand(inputs, found.by_hand),
+        migrate=pending_migrations(inputs, found.migrations),
     )
     _refuse_other_than_files(inputs, found, changed)
     return _with_tool(inputs, found, _with_units(inputs, found, changed))
@@ -209,7 +217,7 @@ def change_id(inputs: Mapping[str, Any], changed: Parts) -> str:
 
     Secrets' values do not count, and neither do the time and the way to the machine.
     """
-    aside = {"connection", "private_key", "generation", "secrets", "adopt"}
+    aside = {"connection", "private_key", "generation", "secrets", "adopt", "evidence", "forecasts"}
     value = {"parts": asdict(changed), **{key: inputs[key] for key in inputs if key not in aside}}
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]

@@ -14,6 +14,7 @@ from typing import Any
 from model.change import Step
 from model.connection import connection_of
 from provisioners.changes import leaving, texts
+from provisioners.changes.act_texts import by_hand_steps, left_to_persons, migration_steps, noting
 from provisioners.changes.copy_texts import copying
 from provisioners.changes.leaving import GOES
 from provisioners.changes.marks import marked
@@ -49,16 +50,19 @@ def steps_of(inputs: Mapping[str, Any], observed: Observed) -> tuple[Step, ...]:
     laid = tuple(path for path in changed.touched if path not in changed.remove)
     checks = inputs.get("checks") or ()
     return (
+        *by_hand_steps(inputs, changed),
         *bring(inputs, changed.install, connection_of(inputs["connection"])),
         _open(change),
         *_back_out_script(change),
         _copy(change, changed, inputs),
         *keeping_earlier(change, _earlier(inputs, observed, changed)),
+        *left_to_persons(change, inputs, changed),
         _arm(change, int(inputs.get("confirm_seconds") or CONFIRM_SECONDS)),
         *installing(change, inputs, changed),
         *(step for path in changed.write for step in _lay(change, path, files[path], inputs.get("secrets") or {})),
         *(_lay_first(change, path) for path in changed.give_back),
         *_validate(change, changed, inputs.get("validate") or {}),
+        *migration_steps(change, inputs, changed),
         *((_place(change, changed, laid),) if changed.touched else ()),
         *((_tell(change, changed),) if changed.units or changed.described or changed.of_systemd else ()),
         *((applying(change, inputs["tool"]),) if changed.tool else ()),
@@ -204,7 +208,8 @@ def _check(change: Change, name: str, command: list[str], prints: str) -> Step:
 def _keep(change: Change, changed: Parts, inputs: Mapping[str, Any]) -> Step:
     says = f"{change.service}: the change is kept"
     given_up = tuple(path for path in changed.touched if path not in (inputs.get("files") or {}))
-    lines = texts.keeping(change, given_up, changed.leave, inputs.get("digest") or "")
+    kept = texts.keeping(change, given_up, changed.leave, inputs.get("digest") or "")
+    lines = (*noting(inputs), *kept)
     return Step(name="keep it", command=fenced(change, lines, says, last=True), prints=says)
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from model.change import Step
 from model.change.document import Part
+from provisioners.changes.act_texts import back_by_persons, says_back
+from provisioners.changes.acts import needs
 from provisioners.changes.leaving import GOES
 from provisioners.changes.marks import hidden
 from provisioners.changes.observed import CONFIGS, Observed
@@ -32,9 +34,9 @@ def service_part(inputs: Mapping[str, Any], found: Observed) -> Part | None:
     goes = bool(inputs.get(GOES))
     machine, changed = str(inputs["connection"]["name"]), Parts() if goes else parts(inputs, found)
     undo = tuple(
-        Step(name=f"take {inputs['service']} back", command=f"{step.inverse}\n", prints="backed out")
+        Step(name=f"take {inputs['service']} back", command=f"{step.inverse}\n", prints=says_back(inputs, changed))
         for step in steps
-        if step.inverse
+        if step.inverse and step.place != "person"
     )
     return Part(
         name=f"{machine}:{inputs['service']}",
@@ -42,7 +44,7 @@ def service_part(inputs: Mapping[str, Any], found: Observed) -> Part | None:
         effect=goes_effect(inputs, found) if goes else effect(inputs, changed, found),
         differences=() if goes else differences(inputs, found, changed),
         steps=steps,
-        undo=undo,
+        undo=(*undo, *back_by_persons(inputs, changed)),
         notes=(f"What was there is kept in `{CONFIGS}/{inputs['service']}` on {machine}.",),
     )
 
@@ -67,6 +69,8 @@ def effect(inputs: Mapping[str, Any], changed: Parts, found: Observed) -> str:
     if changed.install:
         told.append(f"installed: {', '.join(changed.install)}")
     sentences = [f"{inputs['service']}: {', '.join(told) or 'nothing written'}."]
+    sentences += [f"Before, by hand: {name}." for name in changed.by_hand]
+    sentences += [f"Migration of the database: {name}." for name in changed.migrate]
     restarted = _restarted(changed, found)
     sentences += [f"{unit} is restarted, and does not answer until it runs again." for unit in restarted]
     reloaded = (unit for unit in changed.reload if unit not in restarted)
@@ -75,6 +79,11 @@ def effect(inputs: Mapping[str, Any], changed: Parts, found: Observed) -> str:
     if changed == Parts(settle=True):
         sentences.append("Only its checks are run, and how it is to be changed from now on is another.")
     return " ".join(sentences)
+
+
+def people(inputs: Mapping[str, Any], found: Observed) -> tuple[str, ...]:
+    """Return whom a change to a service on a machine needs, one line each."""
+    return needs(inputs, parts(inputs, found).by_hand)
 
 
 def interruptions(inputs: Mapping[str, Any], found: Observed) -> tuple[str, ...]:

@@ -6,7 +6,8 @@
 #   bash back-out.sh --deadline   only if it was not kept and its deadline is over, or the machine was started anew
 #   bash back-out.sh --left-over  only if it was not kept
 #   bash back-out.sh --first      within a change: puts back what was there before the first change of all
-# Prints `backed out`, `kept` or `not yet` as its last line. Each line of `manifest`: path, what was there, mode, owner,
+# Prints `backed out`, `kept` or `not yet` as its last line; or `backed out, except for what is still to do`, and before
+# it, after `STILL TO DO: `, what only a person can take back. Each line of `manifest`: path, what was there, mode, owner,
 # digest; of `units`: unit, whether enabled, whether active, how it takes an old file; of `packages`: name, version or -.
 set -uo pipefail
 umask 077
@@ -20,6 +21,7 @@ open=${folder%/*}/.open/$service
 unit=understudy-back-out-$service
 bad=0
 first=0
+still=0
 failed() {
     printf 'NOT TAKEN BACK: %s\n' "$*" >&2
     bad=1
@@ -201,6 +203,45 @@ disarm() {
     rm -f -- "$open"
 }
 
+# Migrations of databases, the last one first, each in one transaction, and only where this change has made it.
+migrations() {
+    local all=(migrations/*/) at folder ask made back
+    for ((at = ${#all[@]} - 1; at >= 0; at--)); do
+        folder=${all[at]%/}
+        [ -e "$folder/begun" ] || continue
+        mapfile -t ask <"$folder/psql"
+        back=/dev/null
+        if [ -e "$folder/back.sql" ]; then back=$folder/back.sql; fi
+        made=$("${ask[@]}" --set=change="${here##*/}" --set=back="$([ $back = /dev/null ] && echo off || echo on)" \
+            3<"$back" 9<&- <<'END'
+\set sql `cat <&3`
+BEGIN;
+SELECT pg_catalog.pg_advisory_xact_lock(7211953) \g /dev/null
+SELECT pg_catalog.to_regclass('understudy.migrations') IS NOT NULL AS known \gset
+\set made off
+\if :known
+SELECT count(*) > 0 AS made FROM understudy.migrations
+    WHERE service = :'service' AND name = :'name' AND change = :'change' \gset
+\endif
+\if :made
+\echo made
+\if :back
+DELETE FROM understudy.migrations WHERE service = :'service' AND name = :'name';
+SELECT pg_catalog.set_config('understudy.sql', :'sql', true) \g /dev/null
+SET LOCAL ROLE :"owner";
+DO 'BEGIN EXECUTE pg_catalog.current_setting(''understudy.sql''); END';
+\endif
+\endif
+COMMIT;
+END
+        ) || { failed "the migration ${folder#*/}" && continue; }
+        if [ "$made" = made ] && [ -e "$folder/restore" ]; then
+            sed 's/^/STILL TO DO: /' "$folder/restore"
+            still=1
+        fi
+    done
+}
+
 if [ "${1-}" = --first ]; then
     first=1
     here=$folder/original
@@ -234,6 +275,11 @@ if [ -e manifest ]; then
     packages
     files
     units
+    if [ -e migrations ]; then migrations; fi
+    if [ -s still ]; then
+        sed 's/^/STILL TO DO: /' still
+        still=1
+    fi
 fi
 [ $bad = 0 ] || exit 1
 rm -f changed
@@ -247,4 +293,8 @@ else
     { echo backed-out >state.new && sync -- state.new && mv -T -- state.new state; } || exit 1
 fi
 if [ $is_open = 1 ]; then disarm; fi
-echo 'backed out'
+if [ $still = 1 ]; then
+    echo 'backed out, except for what is still to do'
+else
+    echo 'backed out'
+fi

@@ -1,5 +1,6 @@
 # Prints what is on this machine of one service, in one go. Reads only.
-# Arguments: SERVICE LIMIT, then the paths, `--`, the units, `--`, the packages.
+# Arguments: SERVICE LIMIT, then the paths, `--`, the units, `--`, the packages, `--`, and for each database that has
+# migrations the program psql, the server's port, and its name.
 # Prints for each path a line with its type (for a file: mode, owner, group, uid, gid, size, and how many bytes follow)
 # and then that many bytes and a line's end; records begin and end with lines of their own. Ends with `complete`.
 set -euo pipefail
@@ -52,8 +53,14 @@ if [ ${#units[@]} -gt 0 ]; then
     done
 fi
 printf 'packages\n'
-if [ $# -gt 0 ]; then
-    dpkg-query --show --showformat='${db:Status-Status} ${Package} ${Version}\n' -- "$@" 2>/dev/null || true
+packages=()
+while [ "$1" != -- ]; do
+    packages+=("$1")
+    shift
+done
+shift
+if [ ${#packages[@]} -gt 0 ]; then
+    dpkg-query --show --showformat='${db:Status-Status} ${Package} ${Version}\n' -- "${packages[@]}" 2>/dev/null || true
 fi
 printf 'open\n'
 if [ -L "$configs/.open/$service" ]; then readlink -- "$configs/.open/$service"; fi
@@ -88,4 +95,17 @@ if [ -n "$kept" ] && [ -r "$kept/tool" ]; then
     printf 'ran\n'
     cat -- "$kept/tool"
 fi
+printf 'by hand\n'
+if [ -n "$kept" ] && [ -r "$kept/by-hand" ]; then cat -- "$kept/by-hand"; fi
+printf 'migrations\n'
+while [ $# -gt 0 ]; do
+    setpriv --reuid=postgres --regid=postgres --init-groups -- "$1" --no-psqlrc --quiet --no-align --tuples-only \
+        --set=ON_ERROR_STOP=1 --host=/var/run/postgresql "--port=$2" "--dbname=$3" --file=- <<'END'
+SELECT pg_catalog.to_regclass('understudy.migrations') IS NOT NULL AS known \gset
+\if :known
+SELECT service || E'\t' || name || E'\t' || digest FROM understudy.migrations ORDER BY service, name;
+\endif
+END
+    shift 3
+done
 printf 'complete\n'

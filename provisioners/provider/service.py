@@ -8,14 +8,16 @@ from typing import Any
 from model.change.digest import NOTHING
 from model.errors import UnderstudyError
 from provisioners.changes import checked
+from provisioners.changes.acts import items, pending_by_hand, pending_migrations, restore_words
 from provisioners.changes.adopting import refuse_other
-from provisioners.changes.apply import apply, observe
+from provisioners.changes.apply import apply, end_open, observe
 from provisioners.changes.importing import imported
 from provisioners.changes.leaving import going
 from provisioners.changes.marks import filled, hidden
 from provisioners.changes.observed import Observed
 from provisioners.changes.parts import left_to_puppet, parts
 from provisioners.changes.seen import Seen
+from provisioners.changes.signed import missing_words, require_words
 from provisioners.changes.trying import tried
 from provisioners.changes.written import foretold
 from provisioners.machine_lock import machine_lock
@@ -40,8 +42,11 @@ class Service:
     file on this computer, by name); ``units`` (``restart_on``, paths, by unit); ``checks`` (``name``, ``command``,
     ``prints``); ``confirm_seconds``; ``digest``, of the service as Git has it; ``tool`` (``kind``, ``path``, and what
     it may change: ``files``, ``packages``, ``units``), a Puppet manifest or an Ansible playbook among the files;
-    ``adopt``, on a machine that was there before us: whether the service was there too, and is only taken for what it
-    is.
+    ``by_hand`` (``name``, ``text``, ``needs``, ``check``, ``prints``, ``back_out``), what a person does first, once;
+    ``migrations`` (``name``, ``store``, ``version``, ``port``, ``database``, ``owner``, ``up`` and ``back_out``, SQL;
+    none where only a restore takes it back); ``evidence`` (``stack``, ``project_directory``), where words are signed;
+    ``forecasts``, how long a store's restore takes, in words; ``adopt``, on a machine that was there before us: whether
+    the service was there too, and is only taken for what it is.
 
     Outputs: ``change``, the id of the change that made it so; ``backup``, the directory on the machine with what was
     there before that; ``steps_done``; ``puppet``, the files that are left to a Puppet which manages them otherwise.
@@ -50,7 +55,7 @@ class Service:
     token = "understudy:index:Service"
     secret_outputs: frozenset[str] = frozenset()
     replace_on = frozenset({"service"})
-    ignored = REACH | {"validate", "reload", "checks", "confirm_seconds", "adopt"}
+    ignored = REACH | {"validate", "reload", "checks", "confirm_seconds", "adopt", "evidence", "forecasts"}
 
     def check(self, inputs: Mapping[str, Any]) -> tuple[Failure, ...]:
         """Return what is wrong with the inputs."""
@@ -94,7 +99,8 @@ class Service:
             return self._foretold(inputs)
         paths = [path for path in outputs.get("puppet") or () if path in (inputs.get("files") or {})]
         text = "Puppet manages {} there, and has it another way: it is left to Puppet. Take it out of one of the two."
-        return tuple(text.format(path) for path in paths)
+        told = [text.format(path) for path in paths]
+        return (*told, *(_acts(inputs) if planned and not has_unknown(dict(inputs)) else ()))
 
     @staticmethod
     def _foretold(inputs: Mapping[str, Any]) -> tuple[str, ...]:
@@ -156,6 +162,10 @@ class Service:
                 return _outputs(inputs, found, outputs)
             with machine_lock(shell, f"changing {inputs['service']}"):
                 found = observe(shell, inputs)  # whoever had the lock before may have changed it
+                if found.open:
+                    end_open(shell, inputs["service"])
+                    found = observe(shell, inputs)
+                require_words(inputs, parts(inputs, found))
                 done = apply(shell, inputs, found)
         if done is None:
             return _outputs(inputs, found, outputs)
@@ -165,6 +175,29 @@ class Service:
             "backup": done.backup,
             "steps_done": done.steps_done,
         }
+
+
+def _acts(inputs: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what an update will ask of people, and which migrations it will make; nothing where they are made."""
+    if not inputs.get("by_hand") and not inputs.get("migrations"):
+        return ()
+    connection, key = place(inputs, "")
+    try:
+        with connect(connection, key, lambda _: None, _PATIENCE_SECONDS) as shell:
+            changed = parts(inputs, observe(shell, inputs))
+        missing = missing_words(inputs, changed)
+    except UnderstudyError as error:
+        return (f"what is to be done by hand, and in databases, could not be asked: {error}",)
+    told = [
+        f"by hand first, on {connection.name}: {each['name']}: {each['text']}"
+        for each in items(inputs, "by_hand")
+        if each["name"] in changed.by_hand
+    ]
+    for each in items(inputs, "migrations"):
+        if each["name"] in changed.migrate:
+            back = "its own SQL" if each.get("back_out") is not None else restore_words(inputs, each)
+            told.append(f"migration of {each['database']}: {each['name']}; its way back: {back}")
+    return (*told, *(f"REFUSED in an update until then: {line}" for line in missing))
 
 
 def _outputs(inputs: Mapping[str, Any], found: Observed, outputs: Values) -> Values:
@@ -179,6 +212,7 @@ def real_inputs(inputs: Mapping[str, Any], found: Observed) -> Values:
     if inputs.get("digest") and found.digest and not (inputs.get("adopt") and found.digest == NOTHING):
         real["digest"] = found.digest  # what was there before us is no change: of that the state alone knows
     secrets = inputs.get("secrets") or {}
+    pending = (*pending_by_hand(inputs, found.by_hand), *pending_migrations(inputs, found.migrations))
     if files := inputs.get("files"):
         real["files"] = {
             path: file if path in found.puppet else _real_file(file, found.files[path], secrets)
@@ -188,6 +222,10 @@ def real_inputs(inputs: Mapping[str, Any], found: Observed) -> Values:
         real["packages"] = {
             name: {**package, "version": found.packages.get(name, _NOT_INSTALLED)} for name, package in packages.items()
         }
+    if by_hand := inputs.get("by_hand"):
+        real["by_hand"] = [each if each["name"] not in pending else {**each, "done": False} for each in by_hand]
+    if migrations := inputs.get("migrations"):
+        real["migrations"] = [each if each["name"] not in pending else {**each, "made": False} for each in migrations]
     if units := inputs.get("units"):
         real["units"] = {unit: {**wanted, **_real_unit(unit, found)} for unit, wanted in units.items()}
     return real

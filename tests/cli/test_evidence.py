@@ -72,6 +72,8 @@ def test_a_word_and_an_emergency_are_signed_shown_and_verified(anna: Path, call:
     code, said = call("evidence", "show", "-s", "prod", "1")
     assert json.loads(said)["body"]["change"] == CHANGE
     assert call("evidence", "show", "-s", "prod", "2")[0] == 1
+    code, said = call("change", "word", CHANGE, "--by-hand", "-s", "prod", "--why", "flipped the switch")
+    assert (code, "record 2 of evidence/prod.jsonl" in said) == (0, True)
 
 
 @pytest.mark.parametrize(

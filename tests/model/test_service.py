@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import yaml
 
 from components.strict_yaml import parse
+from model.change.digest import service_digest
 from model.errors import ConfigurationError, Fault
 from model.service import CommandCheck, PageCheck, Rollout, Service, ServiceFile
+from model.service_acts import RESTORE, ByHand, Migration
 from model.service_reader import read_service
 from model.tool import Tool
 
@@ -55,7 +60,29 @@ def test_a_whole_service() -> None:
     assert service.rollout == Rollout(first=("app2",), at_once=2)
     assert service.engine is not None
     assert service.engine.settings == (("work_mem", "4MB"), ("port", "5432"))
-    assert service.sources() == ("a.conf.j2", "playbook.yml", "a.sql")
+    assert service.by_hand == (
+        ByHand(
+            name="switch",
+            text="Flip the switch.",
+            needs=("the porter",),
+            check=("cat", "/etc/switch"),
+            prints="on",
+            back_out="Flip it back.",
+        ),
+        ByHand(name="call", text="Call the provider."),
+    )
+    assert service.migrations[1] == Migration(name="fill-note", store="shop", up="fill.sql", back_out=RESTORE)
+    assert service.sources() == ("a.conf.j2", "playbook.yml", "a.sql", "add.sql", "drop.sql", "fill.sql")
+
+
+def test_what_came_later_leaves_the_digests_of_older_services_as_they_were() -> None:
+    old = {key: value for key, value in asdict(Service(name="web")).items() if key not in ("by_hand", "migrations")}
+    text = json.dumps(
+        {"service": old, "sources": {}, "packages": {}, "places": ()}, sort_keys=True, separators=(",", ":")
+    )
+    assert service_digest(Service(name="web"), {}, {}) == hashlib.sha256(text.encode()).hexdigest()
+    more = Service(name="web", by_hand=(ByHand(name="a", text="b"),))
+    assert service_digest(more, {}, {}) != service_digest(Service(name="web"), {}, {})
 
 
 def test_what_nobody_says() -> None:

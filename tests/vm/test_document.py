@@ -122,6 +122,18 @@ MODE_ONLY = {
     "service": "services-file",
     "files": {"/etc/hostname.example": {"content": "kept\n", "mode": "0600", "owner": "mail", "group": "mail"}},
 }
+BY_HAND = {
+    "service": "switch",
+    "files": {"/etc/switched.example": {"content": "on\n"}},
+    "by_hand": [
+        {
+            "name": "look",
+            "text": "Look at the name.",
+            "check": ["test", "-s", "/etc/hostname"],
+            "back_out": "Look away.",
+        }
+    ],
+}
 CHANGES: Mapping[str, Any] = {
     "a file and a unit are new": lambda: haproxy(8081),
     "a file is changed and its unit reloaded": lambda: haproxy(8082),
@@ -131,6 +143,7 @@ CHANGES: Mapping[str, Any] = {
     "a secret": lambda: SAYS,
     "a package": cron,
     "mode and owner alone": lambda: MODE_ONLY,
+    "something by hand": lambda: BY_HAND,
 }
 
 
