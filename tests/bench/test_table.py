@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from bench.__main__ import PARTS
 from bench.figures import Figure, medians
 from bench.hundred import grown, placement
 from bench.table import caption, replaced, table
@@ -16,7 +17,6 @@ from model.placement import as_values, file_name
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PARTS = ("boots", "restores", "hundred", "stage")
 
 
 def test_a_row_has_its_ratio_and_its_goal() -> None:
