@@ -6,7 +6,7 @@ from pathlib import Path
 import pulumi
 
 from components.environment import Environment
-from components.files import backend_url
+from components.files import backend_url, sizes_before
 from components.site import read_site
 from model.configuration import KEYS
 from model.errors import UnderstudyError
@@ -15,7 +15,8 @@ pulumi.log.debug = lambda *_, **__: None  # each is a question that the engine m
 directory = Path(__file__).resolve().parent
 config = pulumi.Config()
 try:
-    site = read_site(directory, pulumi.get_stack(), backend_url(os.environ), {key: config.get(key) for key in KEYS})
+    given = {key: config.get(key) for key in KEYS}
+    site = read_site(directory, pulumi.get_stack(), backend_url(os.environ), given, sizes_before(os.environ))
 except UnderstudyError as error:
     raise pulumi.RunError(str(error)) from None
 for name, value in Environment(site, directory).outputs.items():

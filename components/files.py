@@ -10,11 +10,14 @@ from pathlib import Path
 from components.strict_yaml import parse
 from model.configuration import StackFile
 from model.errors import ConfigurationError, Fault, UnderstudyError
+from model.limits import Sizes
 from model.packages import PackageLock, lock_file, read_lock
 from model.readers import MISSING, show
 from model.rules import ENGINES
 
 _PREFIX = "understudy:"
+SIZES_BEFORE = "UNDERSTUDY_SIZES_BEFORE"
+"""The variable in which a rehearsal says it; a stack that mirrors nothing does not listen to it."""
 _STACK_FILE = re.compile(r"Pulumi\.(.+)\.yaml")
 
 
@@ -33,6 +36,12 @@ def stack_file(name: str, text: str) -> StackFile:
         wanted = "the key `config` with the stack's keys, such as `understudy:mirror: prod`"
         faults = (Fault(file=name, key="config", found=show(config), allowed=wanted),)
     return StackFile(name=name, config={}, faults=faults)
+
+
+def sizes_before(environment: Mapping[str, str]) -> Sizes | None:
+    """Return the sizes that machines had before the change that a rehearsal takes back; None outside of one."""
+    text = environment.get(SIZES_BEFORE)
+    return json.loads(text) if text else None
 
 
 def _is_foreign(key: object) -> bool:

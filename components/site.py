@@ -10,16 +10,18 @@ from pathlib import Path
 from components import files, strict_yaml
 from components.templates import RenderedEngine, RenderedService, Renderer, marks
 from model import names
+from model.change.digest import machine_digest, machine_name
 from model.configuration import read_environment, stack_file_name, with_pulumi_values
 from model.environment import Environment
 from model.errors import ConfigurationError, Fault, UnderstudyError
+from model.limits import Sizes
 from model.packages import PackageLock, lock_fault
 from model.placement import Placement, file_name, read_placement
-from model.placing import decide_small_disks
+from model.placing import built_machines, decide_small_disks
 from model.readers import meant, one_of, show
 from model.service import Service
 from model.service_reader import read_service
-from model.topology import Store
+from model.topology import Machine, Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,10 +45,16 @@ class Site:
 
     @property
     def digests(self) -> dict[str, str]:
-        """Return the digest of each service that we put on machines, engines of stores included."""
+        """Return the digest of each service that we put on machines, engines of stores included, and of machines."""
         rendered = {each.service.name: each.digest for services in self.services.values() for each in services}
         engines = {each.service: each.digest for each in self.engines.values() if each.service}
-        return dict(sorted((rendered | engines).items()))
+        sizes = ((machine.name, self.environment.sizes(machine.name)) for machine in self._built)
+        machines = {machine_name(name): machine_digest(name, each) for name, each in sizes}
+        return dict(sorted((rendered | engines | machines).items()))
+
+    @property
+    def _built(self) -> tuple[Machine, ...]:
+        return built_machines(self.environment.topology.machines)
 
     @property
     def unshared(self) -> frozenset[str]:
@@ -56,7 +64,13 @@ class Site:
         return frozenset((*(service.name for service in every if not service.mirrored), *engines))
 
 
-def read_site(directory: Path, stack: str, backend_url: str, config: Mapping[str, str | None] | None) -> Site:
+def read_site(
+    directory: Path,
+    stack: str,
+    backend_url: str,
+    config: Mapping[str, str | None] | None,
+    before: Sizes | None = None,
+) -> Site:
     """Return all that a stack is to be.
 
     Args:
@@ -64,12 +78,13 @@ def read_site(directory: Path, stack: str, backend_url: str, config: Mapping[str
         stack: its name.
         backend_url: where the stack's state is kept; a part of the mark on what is made.
         config: what Pulumi has for each of ``model.configuration.KEYS``; None takes what stands in the stack's file.
+        before: the sizes of machines before a change that is rehearsed, while it is taken back.
 
     Raises:
         ConfigurationError: with every fault of every file.
         UnderstudyError: the stack was not placed yet.
     """
-    described = read_described(directory, stack, config)
+    described = read_described(directory, stack, config, before)
     return Site(
         environment=described.environment,
         placement=_placement(directory, described.environment),
@@ -90,8 +105,10 @@ class Described:
     left_alone: Mapping[str, tuple[str, ...]]
 
 
-def read_described(directory: Path, stack: str, config: Mapping[str, str | None] | None) -> Described:
-    """Return what the files say of a stack: its own, and the folders of ``services/``.
+def read_described(
+    directory: Path, stack: str, config: Mapping[str, str | None] | None, before: Sizes | None = None
+) -> Described:
+    """Return what the files say of a stack: its own, and the folders of ``services/``; arguments as in `read_site`.
 
     Raises:
         ConfigurationError: with every fault of every file.
@@ -102,7 +119,7 @@ def read_described(directory: Path, stack: str, config: Mapping[str, str | None]
     with _noting(faults):
         services = read_services(directory)
     with _noting(faults):
-        environment = _environment(directory, stack, config)
+        environment = _environment(directory, stack, config, before)
     if environment is None:
         raise ConfigurationError(tuple(faults))
     sources = read_sources(directory, services)
@@ -262,11 +279,13 @@ def _noting(faults: list[Fault]) -> Iterator[None]:
         faults.extend(error.faults)
 
 
-def _environment(directory: Path, stack: str, config: Mapping[str, str | None] | None) -> Environment:
+def _environment(
+    directory: Path, stack: str, config: Mapping[str, str | None] | None, before: Sizes | None
+) -> Environment:
     found = files.stack_files(directory)
     if stack in found and config is not None:
         found[stack] = with_pulumi_values(found[stack], config)
-    return read_environment(found, stack, services=files.service_names(directory))
+    return read_environment(found, stack, services=files.service_names(directory), before=before)
 
 
 def read_sources(directory: Path, services: Mapping[str, Service]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from model.change.rules import GateRules, read_gate
 from model.cloud import CloudSettings, read_cloud
 from model.environment import Environment, Settings
 from model.errors import ConfigurationError, Fault
-from model.limits import limited, read_limits
+from model.limits import Sizes, as_before, limited, read_limits
 from model.readers import (
     MISSING,
     Place,
@@ -25,7 +25,7 @@ from model.readers import (
     read_text,
 )
 from model.rules import ENGINES
-from model.topology import Topology
+from model.topology import Machine, Topology
 from model.topology_reader import OPTIONAL, REQUIRED, read_topology
 
 TOPOLOGY_KEYS = (*REQUIRED, *OPTIONAL)
@@ -79,13 +79,16 @@ def _decode(key: str, text: str | None) -> object:
         return text
 
 
-def read_environment(files: Mapping[str, StackFile], stack: str, *, services: Collection[str]) -> Environment:
+def read_environment(
+    files: Mapping[str, StackFile], stack: str, *, services: Collection[str], before: Sizes | None = None
+) -> Environment:
     """Return the environment that a stack is to be.
 
     Args:
         files: the files of all stacks, by the stack's name. Only the stack's own and those that it mirrors are read.
         stack: the stack's own name.
         services: names of the services that the site has: the folders of ``services/``.
+        before: the sizes that some machines of a mirror had before, None for one that was not there: it is as it was.
 
     Raises:
         ConfigurationError: with every fault of every file that was read.
@@ -98,18 +101,20 @@ def read_environment(files: Mapping[str, StackFile], stack: str, *, services: Co
     settings = [_read_settings(section) for section in sections]
     images = [section.read("image", read_text, rules.is_image, rules.IMAGE_ALLOWED) for section in sections]
     limits = [section.read("at_most", read_limits) for section in sections]
+    machines: tuple[Machine, ...] = ()
     described = sections[-1] if sections and "mirror" not in sections[-1].values else None
     topology = read_topology(described, services) if described else None
     if described and topology:
         topology = _as_built(topology, mirrored=len(sections) > 1, image=next(filter(None, images), ""))
-        topology = limited(topology, limits)
+        topology = as_before(topology, before or {}) if len(sections) > 1 else topology
+        machines, topology = topology.machines, limited(topology, limits)
         _check_seed(described, topology, settings[0].seed)
         _check_gate(described, settings[-1])
         _check_image(described.place / "stores", topology)
     if faults or topology is None:
         raise ConfigurationError(tuple(dict.fromkeys(faults)))
     mirror = sections[0].values.get("mirror", "")
-    return Environment(stack=stack, topology=topology, mirror_of=str(mirror), settings=settings[0])
+    return Environment(stack=stack, topology=topology, mirror_of=str(mirror), settings=settings[0], described=machines)
 
 
 def _follow(files: Mapping[str, StackFile], stack: str, faults: list[Fault]) -> list[StackFile]:

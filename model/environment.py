@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from model.change.rules import GateRules
 from model.cloud import CloudSettings
-from model.topology import Topology
+from model.topology import Machine, Topology
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +38,15 @@ class Environment:
         stack: the stack's own name, such as ``stage``.
         topology: what it consists of. In a mirror no machine is ``existing``: each is built.
         mirror_of: the stack whose file describes the topology; empty for one that describes itself.
+        described: the machines as that file has them, where a mirror's own may be smaller.
     """
 
     stack: str
     topology: Topology
     mirror_of: str = ""
     settings: Settings = Settings()
+    described: tuple[Machine, ...] = ()
+
+    def sizes(self, machine: str) -> dict[str, int]:
+        """Return the sizes of a machine as it is described, in MiB."""
+        return next(each.sizes for each in (*self.described, *self.topology.machines) if each.name == machine)

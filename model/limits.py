@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from model import rules
 from model.readers import Place, read_count, read_keys, read_mib
 from model.topology import Machine, Topology
+
+Sizes = Mapping[str, Mapping[str, int] | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +38,37 @@ def limited(topology: Topology, limits: Iterable[Limits | None]) -> Topology:
         if limit is not None:
             machines = tuple(_limited(machine, limit) for machine in machines)
     return replace(topology, machines=machines)
+
+
+def as_before(topology: Topology, sizes: Sizes) -> Topology:
+    """Return a topology in which some machines are as large as they were, or not there, as before a change.
+
+    Args:
+        topology: with the change.
+        sizes: of those machines, as `Machine.sizes` has them; None for one that was not there.
+    """
+    machines = tuple(
+        _sized(machine, sizes.get(machine.name) or {})
+        for machine in topology.machines
+        if sizes.get(machine.name, {}) is not None
+    )
+    there = {machine.name for machine in machines}
+    stores = tuple(
+        replace(store, replicas=tuple(name for name in store.replicas if name in there))
+        for store in topology.stores
+        if store.primary in there
+    )
+    return replace(topology, machines=machines, stores=stores)
+
+
+def _sized(machine: Machine, sizes: Mapping[str, int]) -> Machine:
+    return replace(
+        machine,
+        vcpus=sizes.get("vcpus", machine.vcpus),
+        memory_mib=sizes.get("memory_mib", machine.memory_mib),
+        system_disk_mib=sizes.get("system_disk_mib", machine.system_disk_mib),
+        data_disk_mib=sizes.get("data_disk_mib", machine.data_disk_mib),
+    )
 
 
 def _limited(machine: Machine, limit: Limits) -> Machine:

@@ -30,6 +30,14 @@ class Machine:
     services: tuple[str, ...] = ()
     existing: Access | None = None
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Return what a machine is made of, sizes in MiB; 0 for no data disk."""
+        return {key: getattr(self, key) for key in SIZES}
+
+
+SIZES = ("vcpus", "memory_mib", "system_disk_mib", "data_disk_mib")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backup:

@@ -1,14 +1,17 @@
-"""Rehearses on a stage what Git would change of services: apply, check, back out, compare, apply again, check.
+"""Rehearses on a stage what Git would change: apply, check, back out, compare, apply again, check.
 
-It begins where prod stands: what the stage has and prod has not is taken back first. Everything but services must be up
-to date. What came of it is appended to the stage's log of evidence, signed with your SSH key; only with such a record
-does prod's gate let the change through. Do not edit services/ meanwhile.
+That is services, and machines: new ones, and other sizes. It begins where prod stands: what services of the stage have
+and prod's have not is taken back first. All else must be up to date. A disk with data that would be made anew cannot be
+rehearsed: it has no way back. What came of it is appended to the stage's log of evidence, signed with your SSH key; only
+with such a record does prod's gate let the change through. Do not edit services/ meanwhile.
 The exit code is 0 where all went well.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,8 +26,18 @@ from cli.change._previewed import previewed
 from cli.change._stage import Stage, ahead_of_prod, had_by_prod, refuse_without_copies, say
 from cli.files import load_environment, read_lock
 from cli.mirror import compared, portraits
-from model.change.planned import SERVICE, Planned, planned
-from model.change.rehearsing import Base, Wanted, changes, refuse_another_text, refuse_other_start, wanted
+from components.files import SIZES_BEFORE
+from model.change.planned import SERVICE, VOLUME, Planned, planned
+from model.change.rehearsing import (
+    Base,
+    Wanted,
+    changes,
+    changes_of_machines,
+    refuse_another_text,
+    refuse_other_start,
+    resized,
+    wanted,
+)
 from model.drilling import fault_in
 from model.errors import UnderstudyError
 from model.evidence.rehearsal import (
@@ -41,6 +54,10 @@ from provisioners.ticker import ticking
 
 _QUIET = frozenset({"understudy:index:Report", "understudy:index:HttpCheck"})
 """Kinds that follow whatever changes."""
+_OF_MACHINES = frozenset(
+    f"understudy:index:{kind}" for kind in ("Boot", "Fence", "Filesystem", "SshKeypair", "Template", "WarmStart")
+)
+"""Kinds that change where a machine does, beside libvirt's own."""
 
 
 @dataclass(slots=True)
@@ -52,6 +69,7 @@ class Play:
     services: Sequence[Planned]
     there: Wanted | None = None
     base: Base = None
+    boots: Sequence[Planned] = ()
     steps: list[RehearsedStep] = field(default_factory=list)
     differences: list[str] = field(default_factory=list)
     fault: str = ""
@@ -59,8 +77,19 @@ class Play:
 
     @property
     def machines(self) -> tuple[str, ...]:
-        """Return the machines concerned."""
-        return tuple(sorted({step.name.partition(":")[0] for step in self.services}))
+        """Return the machines concerned that are there already."""
+        every = {*(step.name.partition(":")[0] for step in self.services), *(step.name for step in self.boots)}
+        return tuple(sorted(every - {step.name for step in self.boots if not step.before}))
+
+    @property
+    def staying(self) -> tuple[Planned, ...]:
+        """Return the steps of services that are taken back by their copies: on a new machine they go with it."""
+        return tuple(step for step in self.services if step.name.partition(":")[0] in self.machines)
+
+    @property
+    def sizes_before(self) -> dict[str, Any]:
+        """Return the sizes that the machines had; None for one that was not there."""
+        return {step.name: step.before.get("sizes") for step in self.boots}
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -93,7 +122,7 @@ def run(arguments: argparse.Namespace) -> int:
     signer = find_signer(directory, file=arguments.key)
     base = had_by_prod(directory, environment.mirror_of)
     there, steps = looked_at(directory, stack, base)
-    play = Play(directory, stack, to_rehearse(stack, steps), there, base)
+    play = Play(directory, stack, to_rehearse(stack, steps), there, base, resized(steps))
     refuse_other_start(stack, play.services, there, base)
     faithful = in_record(compared(directory, stack))
     try:
@@ -114,22 +143,35 @@ def to_rehearse(stack: str, steps: Sequence[Planned]) -> tuple[Planned, ...]:
     """Return the planned steps of services.
 
     Raises:
-        UnderstudyError: there are none, or there are others as well.
+        UnderstudyError: there are none, nor of machines; or others as well, or some that cannot be taken back.
     """
-    services = tuple(step for step in steps if step.kind == SERVICE)
-    others = [f"{step.kind.rpartition(':')[2]} {step.name}" for step in steps if step.kind not in (SERVICE, *_QUIET)]
-    if not services:
+    services, machines = tuple(step for step in steps if step.kind == SERVICE), resized(steps)
+    follow = {SERVICE, *_QUIET, *(_OF_MACHINES if machines else ())}
+    others = [
+        f"{step.kind.rpartition(':')[2]} {step.name}"
+        for step in steps
+        if step.kind not in follow and not (machines and step.kind.startswith("libvirt:"))
+    ]
+    if lost := [step.name for step in steps if step.kind == VOLUME and step.operation in ("replace", "delete")]:
         raise UnderstudyError(
             where=f"stack {stack}",
-            found="Git changes no service there",
-            wanted="an edit of a service; what prod has not and the stage has already would be taken back first",
+            found=f"disks would be made anew or removed, and what is on them is lost: {', '.join(lost)}",
+            wanted="a change that can be taken back",
+            todo="Its only way back is a restore, which is no rehearsal: prod's gate takes your word for it, "
+            "`./run understudy change word`; its preview gives the digest.",
+        )
+    if not services and not machines:
+        raise UnderstudyError(
+            where=f"stack {stack}",
+            found="Git changes no service and no machine there",
+            wanted="an edit; what prod's services have not and the stage's have already would be taken back first",
             todo="If prod is still refused, its services may have no copies here: `understudy change list` shows them.",
         )
     if others:
         raise UnderstudyError(
             where=f"stack {stack}",
-            found=f"not only services would change: {', '.join(others[:5])}",
-            todo=f"Bring it up without the services' change first (`git stash`, `./run pulumi up -s {stack}`).",
+            found=f"not only services and machines would change: {', '.join(others[:5])}",
+            todo=f"Bring it up without this change first (`git stash`, `./run pulumi up -s {stack}`).",
         )
     return services
 
@@ -150,12 +192,16 @@ def perform(play: Play) -> None:
             refuse_another_text(play.services, stage.digests, stage.digests_now())
     except UnderstudyError:
         with play.step("back out what was applied"):
+            if play.boots:
+                _up(play, play.sizes_before)
             stage.back_out(stage.made())
             stage.state_again()
         raise
     with play.step("back out"):
+        if play.boots:
+            _up(play, play.sizes_before)
         made = stage.made()
-        refuse_without_copies(play.services, made)
+        refuse_without_copies(play.staying, made)
         play.left += stage.back_out(made)
     with play.step("compare with how it was"):
         play.differences += differences(before, _looked(play))
@@ -192,13 +238,17 @@ def _looked(play: Play) -> tuple[Portrait, ...]:
     return found
 
 
-def _up(play: Play) -> None:
-    """Bring the stage up; with a refresh, since changes were taken back without the state knowing of it."""
+def _up(play: Play, sizes: Mapping[str, Any] | None = None) -> None:
+    """Bring the stage up, its machines with these sizes, else as Git has them.
+
+    With a refresh, since changes were taken back without the state knowing of it.
+    """
     argv = (str(play.directory / "run"), "pulumi", "up", "-s", play.stack, "--yes", "--skip-preview", "--refresh")
     kept: list[str] = []
     with subprocess.Popen(
         (*argv, "--non-interactive", "--color", "never"),
         cwd=play.directory,
+        env=os.environ | ({SIZES_BEFORE: json.dumps(sizes)} if sizes else {}),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -224,7 +274,7 @@ def _seeds(directory: Path, stack: str) -> tuple[RehearsedSeed, ...]:
 def rehearsal_of(play: Play, mirror: Mapping[str, Any], seeds: tuple[RehearsedSeed, ...]) -> Rehearsal:
     """Return what the record says."""
     return Rehearsal(
-        changes=changes(play.services, play.there, play.base),
+        changes=(*changes(play.services, play.there, play.base), *changes_of_machines(play.boots)),
         green=not play.fault and not play.differences and all(step.ok for step in play.steps),
         steps=tuple(play.steps),
         seeds=seeds,

@@ -231,6 +231,7 @@ def _build_boot(
             "warm_placed": warm.placed,
             "warm_reason": _NEVER_WARM if site.placement.own_image else warm.reason,
             "untouched": warm.untouched,
+            "sizes": site.environment.sizes(machine.name),
             "running": True,
         },
         opts=opts,

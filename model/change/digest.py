@@ -9,6 +9,7 @@ from dataclasses import asdict
 
 from model.service import Service
 
+MACHINE = "machine"
 NOTHING = "0" * 64
 """The digest of a service that is not there, such as before its first change."""
 
@@ -38,6 +39,25 @@ def service_digest(
     # What came later counts where a service has it: the digests of all the others are as they were.
     described = {key: value for key, value in values.items() if value or key not in ("by_hand", "migrations")}
     return _digest({"service": described, "sources": mine, "packages": dict(packages), "places": places})
+
+
+def machine_name(machine: str) -> str:
+    """Return the name under which the gate and its records know a machine itself, beside services.
+
+    >>> machine_name("lb")
+    'machine lb'
+    """
+    return f"{MACHINE} {machine}"
+
+
+def machine_digest(machine: str, sizes: Mapping[str, int]) -> str:
+    """Return the digest of a machine as the described stack's file has it: stage and prod share that.
+
+    Args:
+        machine: its name.
+        sizes: as `model.topology.Machine.sizes` has them.
+    """
+    return _digest({"machine": machine, "sizes": {key: int(size) for key, size in sizes.items()}})
 
 
 def change_digest(before: str, after: str) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from model.change.digest import NOTHING, change_digest
+from model.change.digest import MACHINE, NOTHING, change_digest
 from model.change.rules import DAY_SECONDS, EMERGENCY_SECONDS, GateRules
 from model.errors import UnderstudyError
 from model.evidence.chain import CLOCK_SECONDS, Log, Record, file_name
@@ -224,6 +224,10 @@ def _passing(change: ServiceChange, evidence: Evidence) -> tuple[Record | None, 
     record, why = (_told if change.service in evidence.unshared else _rehearsed)(change.digest, evidence)
     if record is None:
         record, _ = _rehearsed(change.back, evidence)
+    tried = any(change.digest in (each.body.get("changes") or {}) for each in evidence.rehearsals.records)
+    if record is None and change.service.startswith(f"{MACHINE} ") and not tried:
+        record, _ = _told(change.digest, evidence)  # a smaller stage, or a disk with data, cannot be rehearsed
+        why += f"; where a stage cannot try it, your word: {_word_command(change.digest, evidence.rehearsals)}"
     used = {number for number, _ in _used_emergencies(evidence.own)}
     emergencies = (
         each

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-SERVICE = "understudy:index:Service"
+SERVICE, BOOT = "understudy:index:Service", "understudy:index:Boot"
+FIRST_CONTACT = "understudy:index:FirstContact"
+VOLUME = "libvirt:index/volume:Volume"
 _DOING = ("create", "update", "replace", "delete")
 
 

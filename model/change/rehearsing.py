@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from model.change.digest import NOTHING, change_digest
+from model.change.digest import NOTHING, change_digest, machine_digest, machine_name
 from model.change.kept import KeptChange
-from model.change.planned import SERVICE, Planned
+from model.change.planned import BOOT, SERVICE, Planned
 from model.errors import UnderstudyError
 from model.evidence.rehearsal import AUTOMATIC, NO_CHECK, RehearsedChange
 
@@ -122,6 +122,29 @@ def changes(steps: Sequence[Planned], there: Wanted | None = None, base: Base = 
             check=AUTOMATIC if _checked(same) else NO_CHECK,
         )
         for each, same in sorted(found.items())
+    )
+
+
+def resized(steps: Sequence[Planned]) -> tuple[Planned, ...]:
+    """Return the planned starts of machines that are new, or have other sizes."""
+    boots = (step for step in steps if step.kind == BOOT and ("sizes" in step.before or not step.before))
+    return tuple(step for step in boots if step.before.get("sizes") != step.after.get("sizes"))
+
+
+def changes_of_machines(boots: Sequence[Planned]) -> tuple[RehearsedChange, ...]:
+    """Return the changes that planned starts of machines are: that they came up, and answered, is their check."""
+
+    def digest(name: str, values: Mapping[str, Any]) -> str:
+        return machine_digest(name, values["sizes"]) if values.get("sizes") else NOTHING
+
+    return tuple(
+        RehearsedChange(
+            digest=change_digest(digest(step.name, step.before), digest(step.name, step.after)),
+            service=machine_name(step.name),
+            machines=(step.name,),
+            check=AUTOMATIC,
+        )
+        for step in boots
     )
 
 

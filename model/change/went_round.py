@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from model.change.digest import NOTHING
+from model.change.digest import NOTHING, machine_name
 from model.change.gate import ServiceChange, ever_let_through, let_through, open_rounds
+from model.change.planned import BOOT, FIRST_CONTACT
 from model.evidence.chain import Log
 from model.rules import ENGINES
 
@@ -63,7 +64,7 @@ def went_round(deployment: Mapping[str, Any], own: Log, *, settled: Callable[[],
     logged, gate = let_through(own), gate_of(deployment)
     if logged is None:
         return ()
-    ever, there = ever_let_through(own), {service for service, _, _ in _services(deployment)}
+    ever, there = ever_let_through(own), {service for service, _, _ in _services(deployment)} | _machines(deployment)
     found = list(_unknown_digests(deployment, logged, ever))
     if gate is not None:
         edited = ((name, to) for name, to in gate.let_through.items() if to not in ever.get(name, frozenset()))
@@ -111,6 +112,11 @@ def _services(deployment: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         inputs = resource.get("inputs") or {}
         if resource.get("type") == SERVICE and inputs.get("service") and inputs.get("digest"):
             yield str(inputs["service"]), str(inputs["digest"]), str(resource.get("urn", "")).rpartition("::")[2]
+
+
+def _machines(deployment: Mapping[str, Any]) -> set[str]:
+    booted = (each for each in _resources(deployment) if each.get("type") in (BOOT, FIRST_CONTACT))
+    return {machine_name(str(each["urn"]).rpartition("::")[2]) for each in booted}
 
 
 def _resources(deployment: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -33,6 +33,12 @@ _IDENTITY = Rule(
     good=lambda value: isinstance(value, dict) and {"hostname", "hosts", "authorized_keys", "cards"} <= value.keys(),
     allowed="hostname, domain, hosts, authorized_keys and cards",
 )
+_SIZES = Rule(
+    good=lambda value: isinstance(value, Mapping) and all(isinstance(size, int) for size in value.values()),
+    allowed="the machine's sizes as they are described, by name",
+    optional=True,
+)
+"""Nothing here depends on them: they tell a rehearsal what the machine was."""
 _TOLD = ("identity", "host_private_key", "host_public_key")
 """Inputs that the machine is told over its channel."""
 
@@ -43,7 +49,7 @@ class Boot:
     token = "understudy:index:Boot"
     secret_outputs: frozenset[str] = frozenset()
     replace_on = frozenset({"domain", "uuid", "domain_id", "domain_xml"})
-    ignored = frozenset({"connection", "private_key", "host_uri", "warm_placed", "warm_reason", "untouched"})
+    ignored = frozenset({"connection", "private_key", "host_uri", "warm_placed", "warm_reason", "untouched", "sizes"})
 
     def check(self, inputs: Mapping[str, Any]) -> tuple[Failure, ...]:
         """Return what is wrong with the inputs."""
@@ -66,6 +72,7 @@ class Boot:
             "warm_placed": optional(FLAG),
             "warm_reason": optional(TEXT),
             "untouched": optional(FLAG),
+            "sizes": _SIZES,
             "running": FLAG,
         }
         return failures(inputs, rules)

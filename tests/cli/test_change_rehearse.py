@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from cli.change.rehearse import Play, rehearsal_of, to_rehearse, told
-from model.change.digest import NOTHING, change_digest
-from model.change.planned import SERVICE, Planned
-from model.change.rehearsing import changes
+from model.change.digest import NOTHING, change_digest, machine_digest
+from model.change.planned import BOOT, SERVICE, VOLUME, Planned
+from model.change.rehearsing import changes, resized
 from model.errors import UnderstudyError
 from model.evidence.rehearsal import RehearsedSeed, rehearsal_body, rehearsal_from
 
@@ -29,6 +29,15 @@ def service(machine: str, before: str = A, after: str = B, checks: bool = True) 
     return Planned(operation="update", kind=SERVICE, name=f"{machine}:web", before=values(before), after=values(after))
 
 
+def boot(machine: str, before: int, after: int) -> Planned:
+    """Return a planned start of a machine whose memory changes; 0 MiB where it is not there."""
+
+    def values(memory: int) -> dict[str, Any]:
+        return {"sizes": {"vcpus": 1, "memory_mib": memory}} if memory else {}
+
+    return Planned(operation="replace", kind=BOOT, name=machine, before=values(before), after=values(after))
+
+
 def other(kind: str) -> Planned:
     return Planned(operation="update", kind=kind, name="x")
 
@@ -38,12 +47,32 @@ def test_services_are_rehearsed_and_what_only_follows_them_is_no_hindrance() -> 
     assert to_rehearse("stage", (service("lb"), *follows)) == (service("lb"),)
 
 
+def test_machines_are_rehearsed_with_what_follows_them() -> None:
+    steps = (boot("lb", 512, 640), boot("lb2", 0, 512), boot("app1", 512, 512), service("lb2", before=""))
+    follows = tuple(other(kind) for kind in ("libvirt:index/domain:Domain", "understudy:index:Template"))
+    assert to_rehearse("stage", (*steps, *follows)) == steps[3:]
+    play = Play(Path("/x"), "stage", steps[3:], boots=resized(steps))
+    assert play.machines == ("lb",), "a new one is not compared with how it was"
+    assert play.sizes_before == {"lb": {"vcpus": 1, "memory_mib": 512}, "lb2": None}
+    found = {each.service: each for each in rehearsal_of(play, MIRROR, SEEDS).changes}
+    assert set(found) == {"web", "machine lb", "machine lb2"}
+    before, after = (machine_digest("lb", {"vcpus": 1, "memory_mib": size}) for size in (512, 640))
+    assert found["machine lb"].digest == change_digest(before, after)
+    new = machine_digest("lb2", {"vcpus": 1, "memory_mib": 512})
+    assert (found["machine lb2"].digest, found["machine lb2"].check) == (change_digest(NOTHING, new), "automatic")
+
+
 @pytest.mark.parametrize(
     ("steps", "words"),
     [
-        ((), "Git changes no service there"),
-        ((other("understudy:index:Report"),), "Git changes no service there"),
-        ((service("lb"), other("libvirt:index/domain:Domain")), "not only services would change: Domain x"),
+        ((), "Git changes no service and no machine there"),
+        ((other("understudy:index:Report"),), "Git changes no service and no machine there"),
+        ((service("lb"), other("libvirt:index/domain:Domain")), "not only services and machines would .*: Domain x"),
+        ((boot("lb", 512, 640), other("understudy:index:PostgresPrimary")), "machines would change: PostgresPrimary x"),
+        (
+            (boot("db1", 512, 640), Planned(operation="replace", kind=VOLUME, name="db1-data")),
+            "what is on them is lost: db1-data",
+        ),
     ],
 )
 def test_what_cannot_be_rehearsed_is_refused_with_what_to_do(steps: tuple[Planned, ...], words: str) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from components.site import read_site
 from model.change.digest import change_digest
 from model.errors import UnderstudyError
 from tests.components.conftest import MakeSite
@@ -24,7 +25,8 @@ def test_all_of_prod_waits_for_the_gate(make_site: MakeSite, project: Path) -> N
     assert {item.name for item in every if gate.urn not in item.dependencies} == {"gate"}
     assert not gate.dependencies
     assert gate.inputs["services"] == site.digests
-    assert set(site.digests) == {"app", "cron", "haproxy", "heartbeat", "pgbackrest", "postgresql", "sshd", "sysctl"}
+    services = {"app", "cron", "haproxy", "heartbeat", "pgbackrest", "postgresql", "sshd", "sysctl"}
+    assert set(site.digests) == services | {f"machine {name}" for name in ("lb", "app1", "app2", "db1", "db2")}
     assert gate.inputs["unshared"] == ["heartbeat", "pgbackrest", "postgresql"]
     assert (gate.inputs["rehearsed_on"], gate.inputs["least_faithful"]) == ("stage", 0.95)
 
@@ -50,6 +52,7 @@ def test_a_stack_with_a_baseline_does_not_become_a_mirror(make_site: MakeSite, p
 @pytest.mark.parametrize(
     ("file", "old", "new", "service"),
     [
+        ("Pulumi.prod.yaml", "10.20.0.10\n      vcpus: 1", "10.20.0.10\n      vcpus: 2", "machine lb"),
         ("services/haproxy/haproxy.cfg.j2", "maxconn", "# more\n    maxconn", "haproxy"),
         ("services/postgresql/shop.sql.j2", "CREATE TABLE", "CREATE  TABLE", "postgresql"),
         ("Pulumi.prod.yaml", "    app: [app1, app2]", "    app: [app2]", "app"),
@@ -62,6 +65,30 @@ def test_an_edit_changes_the_digest_of_its_service_alone(
     before = make_site("prod").digests
     after = make_site("prod", {file: {old: new}}).digests
     assert {name for name in before if before[name] != after[name]} == {service}
+
+
+def test_a_smaller_stage_has_the_digests_of_what_is_described(make_site: MakeSite, project: Path) -> None:
+    edits = {
+        "Pulumi.stage.yaml": {"understudy:mirror: prod": "understudy:mirror: prod\n  understudy:at_most: {vcpus: 1}"}
+    }
+    stage = make_site("stage", edits)
+    assert stage.environment.topology.machine("db1").vcpus == 1
+    assert stage.digests.items() <= make_site("prod").digests.items()
+    boots = run(stage, project).of("Boot")
+    assert boots["db1"].inputs["sizes"]["vcpus"] == 2
+
+
+def test_a_rehearsal_takes_machines_back_to_what_they_were_and_prod_does_not_listen(
+    make_site: MakeSite, project: Path
+) -> None:
+    small = {"vcpus": 1, "memory_mib": 256, "system_disk_mib": 8192, "data_disk_mib": 0}
+    before = {"app2": None, "lb": small, "db2": None}
+    make_site("stage")
+    stage = read_site(project, "stage", "file:///state", None, before)
+    assert set(run(stage, project).of("Domain")) == {"lb", "app1", "db1"}
+    assert stage.environment.sizes("lb") == small
+    assert stage.environment.topology.stores[0].replicas == ()
+    assert read_site(project, "prod", "file:///state", None, before).digests == make_site("prod").digests
 
 
 def test_a_prods_own_address_changes_none(make_site: MakeSite, project: Path) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from model.change.digest import NOTHING, change_digest
 from model.change.gate import Evidence, ServiceChange, alarms, changes, decide, let_through, open_rounds
+from model.change.planned import BOOT
 from model.change.rules import GateRules
 from model.change.went_round import GATE, SERVICE, record_body, went_round
 from model.errors import UnderstudyError
@@ -121,6 +122,16 @@ def test_what_no_stage_has_passes_by_a_word_alone() -> None:
     assert f"change word {DIGEST} -s stage" in refusal.why
 
 
+def test_a_machine_that_no_stage_can_try_passes_by_a_word() -> None:
+    grown = ServiceChange(service="machine db1", before=A, after=B)
+    (refusal,) = decide([grown], evidence([]))[1]
+    assert "has no rehearsal of it; where a stage cannot try it, your word" in refusal.why
+    assert f"change word {DIGEST} -s stage" in refusal.why
+    assert decide([grown], evidence([rehearsal()]))[0]
+    assert decide([grown], evidence([WORD]))[0]
+    assert decide([grown], evidence([WORD, rehearsal(green=False)]))[1], "it was tried, and is red"
+
+
 @given(st.data())
 def test_whatever_happened_the_log_remembers_what_was_let_through_last(data: st.DataObject) -> None:
     # A service's name is a part of what its digest covers: no two services have one digest.
@@ -182,8 +193,13 @@ def test_a_rehearsal_is_read_back() -> None:
 # -- What went round ---------------------------------------------------------------------------------------------------
 
 
-def state(services: Mapping[str, str], gate: Mapping[str, str] | None, *more: tuple[str, str, str]) -> dict[str, Any]:
-    """Return a state with each service on one machine, and these: machine, service, digest."""
+def state(
+    services: Mapping[str, str],
+    gate: Mapping[str, str] | None,
+    *more: tuple[str, str, str],
+    boots: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Return a state with each service on one machine, and these: machine, service, digest; and starts of machines."""
     every = [("lb", name, digest) for name, digest in services.items()] + list(more)
     resources: list[dict[str, Any]] = [
         {
@@ -193,6 +209,7 @@ def state(services: Mapping[str, str], gate: Mapping[str, str] | None, *more: tu
         }
         for machine, name, digest in every
     ]
+    resources += [{"urn": f"urn:pulumi:prod::understudy::{BOOT}::{name}", "type": BOOT} for name in boots]
     if gate is not None:
         resources.append({"urn": f"urn::{GATE}::gate", "type": GATE, "outputs": {"let_through": dict(gate)}})
     return {"deployment": {"resources": resources}}
@@ -234,6 +251,13 @@ def test_what_went_round(kept: dict[str, Any], words: list[str]) -> None:
     over = record_body((), after)
     assert over is not None
     assert not open_rounds(log("prod", BASELINE, ("went-round", body), ("went-round", over)))
+
+
+def test_a_machine_that_is_gone_went_round() -> None:
+    own = log("prod", ("baseline", {"services": {"machine lb": A}}))
+    assert went_round(state({}, {"machine lb": A}, boots=("lb",)), own, settled=lambda: True) == ()
+    (found,) = went_round(state({}, {"machine lb": A}), own, settled=lambda: True)
+    assert found.change.words.startswith("machine lb is taken away")
 
 
 def test_what_is_not_there_yet_did_not_go_round() -> None:

@@ -38,6 +38,11 @@ def most_connections(site: Site, stack: str) -> str:
     return found[1] if found else ""
 
 
+def memory_mib(site: Site, stack: str) -> int:
+    """Return what the machine has in use of its memory: a little less than it was given."""
+    return int(site.ssh(stack, "lb", "sed", "-n", r"s/^MemTotal: *\([0-9]*\) kB$/\1/p", "/proc/meminfo")) // 1024
+
+
 def test_the_first_up_is_a_baseline(site: Site) -> None:
     assert "baseline" in site.run("understudy", "evidence", "show", "-s", site.prod)
     assert site.pulumi("preview", site.prod, "--expect-no-changes")
@@ -47,11 +52,14 @@ def test_an_edit_is_shown_and_refused_before_anything_is_touched(site: Site) -> 
     path = site.directory / "services/haproxy/service.yaml"
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace("connections: 200", "connections: 321"), encoding="utf-8")
+    lb = site.configuration(site.prod)["machines"]["lb"]
+    site.configure(site.prod, machines={"lb": {**lb, "memory": "640MiB"}})
     shown = site.pulumi("preview", site.prod, "--diff")
     assert "maxconn 321" in shown
     assert f"understudy change rehearse -s {site.stage}" in shown
     refused = site.pulumi("up", site.prod, code=1)
     assert "this may not pass" in refused
+    assert "machine lb changes" in refused
     assert most_connections(site, site.prod) == "200"
 
 
@@ -66,6 +74,7 @@ def test_it_is_written_down(site: Site) -> None:
         "-    maxconn 200",
         "sh lb:haproxy do 1",
         "What the gate says",
+        "virsh --connect qemu:///system define /dev/stdin",
     ):
         assert told in text
     assert document.with_suffix(".html").read_text(encoding="utf-8").startswith("<!doctype html>")
@@ -74,14 +83,17 @@ def test_it_is_written_down(site: Site) -> None:
 def test_it_is_rehearsed(site: Site) -> None:
     printed = site.run("understudy", "change", "rehearse", "-s", site.stage)
     assert "rehearsal: GREEN" in printed, printed
+    assert "change " in printed
+    assert "of machine lb on lb" in printed
     assert most_connections(site, site.stage) == "321"
+    assert 560 < memory_mib(site, site.stage) < 640
     assert "rehearsal" in site.run("understudy", "evidence", "show", "-s", site.stage)
     site.run("understudy", "evidence", "verify", "-s", site.stage)
 
 
 def test_what_goes_beyond_the_document_is_refused(site: Site) -> None:
     described = site.configuration(site.prod)["machines"]
-    more = {"lb": {**described["lb"], "memory": "640MiB"}, "lb2": {**described["lb"], "address": "10.20.0.11"}}
+    more = {"lb": {**described["lb"], "memory": "768MiB"}, "lb2": {**described["lb"], "address": "10.20.0.11"}}
     site.configure(site.prod, machines=more)
     refused = site.pulumi("up", site.prod, code=1)
     assert "this update would do more than the document says" in refused
@@ -93,6 +105,7 @@ def test_what_goes_beyond_the_document_is_refused(site: Site) -> None:
 
 def test_then_prod_gets_it_and_nothing_else(site: Site) -> None:
     assert "held by changes/" in site.pulumi("up", site.prod)
+    assert 560 < memory_mib(site, site.prod) < 640
     assert most_connections(site, site.prod) == "321"
     assert site.pulumi("preview", site.prod, "--expect-no-changes")
     site.run("understudy", "evidence", "verify", "-s", site.prod)
