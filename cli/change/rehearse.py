@@ -2,7 +2,7 @@
 
 That is services, and machines: new ones, and other sizes. It begins where prod stands: what services of the stage have
 and prod's have not is taken back first. All else must be up to date. A disk with data that would be made anew cannot be
-rehearsed: it has no way back. What came of it is appended to the stage's log of evidence, signed with your SSH key; only
+rehearsed: it has no way back. What came of it is appended to the stage's log of evidence, signed with your key; only
 with such a record does prod's gate let the change through. Do not edit services/ meanwhile.
 The exit code is 0 where all went well.
 """
