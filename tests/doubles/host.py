@@ -41,7 +41,7 @@ class Host(Machine):
         name: str,
         *,
         guests: str = "",
-        tcg: str = COMES_UP.format(0.4),
+        tcg: str = COMES_UP.format(1.0),
         kvm: str = COMES_UP.format(0.1),
         recording: bool = True,
     ) -> None:

@@ -90,7 +90,7 @@ def prober(tmp_path: Path, *, seconds: float = 20.0) -> Prober:
         moment=NOON,
         kernel=lambda: kernel,
         say=lambda _: None,
-        guest_seconds=2,
+        guest_seconds=4,
         command_seconds=seconds,
         patience_seconds=1.0,
     )
@@ -133,8 +133,8 @@ def test_nothing_is_changed_and_nothing_is_left(tmp_path: Path, hosts: tuple[Hos
 @pytest.mark.parametrize(
     ("tcg", "kvm", "kind", "said"),
     [
-        (COMES_UP.format(0.4), HANGS, "tcg", "did not start under /dev/kvm"),
-        (COMES_UP.format(0.4), BREAKS, "tcg", "did not start under /dev/kvm"),
+        (COMES_UP.format(1.0), HANGS, "tcg", "did not start under /dev/kvm"),
+        (COMES_UP.format(1.0), BREAKS, "tcg", "did not start under /dev/kvm"),
         (HANGS, COMES_UP.format(0.1), "kvm", "did not start without"),
         (BREAKS, BREAKS, "tcg", "nor without"),
     ],
