@@ -8,6 +8,7 @@ from typing import Any
 
 from cli.change._machines import PATIENCE_SECONDS, There, changes_of, deployment_of
 from cli.pulumi_state import PulumiState
+from components.site import read_site
 from model.change.digest import NOTHING
 from model.change.gate import let_through
 from model.change.planned import Planned
@@ -24,14 +25,23 @@ from provisioners.shell import connect
 
 def had_by_prod(directory: Path, prod: str) -> Base:
     """Return what prod's gate let through last: as its log says, else its state; None where there is none yet."""
-    if (known := let_through(evidence_log.read(directory, prod))) is not None:
-        return known
+    known: Base = let_through(evidence_log.read(directory, prod))
+    if known is None:
+        try:
+            with PulumiState(directory, prod) as state:
+                gate = gate_of(state.exported)
+        except UnderstudyError:
+            return None  # there is no prod yet, or its state is out of reach
+        known = gate.let_through if gate else None
+    return None if known is None else {**dict.fromkeys(_asked_about(directory, prod), NOTHING), **known}
+
+
+def _asked_about(directory: Path, prod: str) -> tuple[str, ...]:
+    """Return the services that prod's gate will ask about; nothing where its files cannot be read here."""
     try:
-        with PulumiState(directory, prod) as state:
-            gate = gate_of(state.exported)
+        return tuple(read_site(directory, prod, "", None).digests)
     except UnderstudyError:
-        return None  # there is no prod yet, or its state is out of reach
-    return gate.let_through if gate else None
+        return ()  # it was not placed on this computer: what it has already is known all the same
 
 
 def ahead_of_prod(directory: Path, stack: str, there: Wanted, base: Base) -> bool:

@@ -17,7 +17,10 @@ from model.errors import UnderstudyError
 from model.evidence.rehearsal import AUTOMATIC, NO_CHECK, RehearsedChange
 
 Base = Mapping[str, str] | None
-"""The digest of each service that prod's gate let through last; None where prod has none yet."""
+"""The digest of each service that prod's gate let through last, `NOTHING` where Git has it and prod not yet.
+
+What is not in it prod's gate never asks about. None where prod has no gate yet.
+"""
 _COMING = ("same", "create", "update", "replace")
 
 
@@ -35,7 +38,7 @@ class Wanted:
 
     def changes(self, service: str, base: Base) -> bool:
         """Return whether prod is to get another one."""
-        return base is not None and base.get(service, NOTHING) != self.services.get(service, NOTHING)
+        return base is not None and service in base and base[service] != self.services.get(service, NOTHING)
 
 
 def wanted(preview: Mapping[str, Any]) -> Wanted:
@@ -92,7 +95,8 @@ def other_start(stack: str, places: Sequence[str]) -> UnderstudyError:
         where=f"stack {stack}",
         found=f"it does not have what prod has, nor copies of it: {', '.join(places)}",
         wanted="a stage that begins where prod stands: only then is what prod gets what was tried",
-        todo=f"Commit or stash your edit, then bring it there once: git checkout COMMIT -- {names} (as prod has it); "
+        todo=f"Commit or stash your edit, then bring it there once: git checkout COMMIT -- {names} (as prod has it; "
+        "prod's own file too, where a service's machines are others now); "
         f"./run pulumi up -s {stack}; git checkout HEAD -- {names}. With your edit back, rehearse.",
     )
 

@@ -9,7 +9,9 @@ import pytest
 
 from model.change.digest import NOTHING
 from model.errors import UnderstudyError
-from provisioners.changes.apply import back_out, changes_on
+from provisioners.changes.apply import back_out, changes_on, observe
+from provisioners.changes.leaving import going
+from provisioners.changes.written import service_part
 from provisioners.provider.differences import differences
 from provisioners.shell import Shell, close_all
 from tests.changes.values import (
@@ -246,6 +248,22 @@ def test_a_service_does_not_go_over_what_somebody_else_wrote_meanwhile(machine: 
         SERVICE.delete("", wanted, {}, edited)
     assert (backups(machine)[-1] / "found/etc/web/a b.conf").read_text() == "by hand\n"
     assert read(wanted).inputs == wanted
+
+
+def test_a_service_that_goes_is_written_down_as_it_is_done(machine: Machine, shell: Shell) -> None:
+    wanted = inputs(machine, digest="a" * 64)
+    SERVICE.create(wanted, quiet)
+    goes = going(wanted)
+    part = service_part(goes, observe(shell, goes))
+    assert part is not None
+    assert "/etc/web.d/old: as before us." in part.effect
+    assert f"{CONFIG}: removed." in part.effect
+    said = list[str]()
+    SERVICE.delete("", wanted, {}, said.append)
+    assert [line.partition(": ")[2].rpartition(" (")[0] for line in said] == [step.name for step in part.steps]
+    assert part.undo[0].prints == "backed out"
+    assert observe(shell, goes).digest == NOTHING
+    assert service_part(goes, observe(shell, goes)) is None
 
 
 @pytest.mark.parametrize("wrong", ["directory", "fifo"])

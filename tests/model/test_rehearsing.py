@@ -85,6 +85,14 @@ def test_what_begins_elsewhere_proves_nothing_and_says_the_way(seen: tuple[str, 
     refuse_other_start("stage", steps, wanted(looked), {"web": C})
 
 
+def test_what_prods_gate_never_asks_about_is_left_alone() -> None:
+    looked = preview(step("app1:web", "same", C, C), step("app1:new", "same", B, B))
+    there = wanted(looked)
+    assert not there.changes("web", {"cron": A}), "on a prod that exists it holds a password, and is not ours there"
+    assert there.changes("new", {"cron": A, "new": NOTHING})
+    refuse_other_start("stage", (), there, {"cron": A})
+
+
 def test_a_service_that_leaves_one_machine_is_checked_on_those_that_keep_it() -> None:
     seen = preview(step("app1:web", "delete", A, ""), step("app2:web", "update", A, B))
     there, steps = wanted(seen), tuple(each for each in planned(seen) if each.kind.endswith(":Service"))
