@@ -34,7 +34,7 @@ from model.placing import (
 from provisioners import this_computer
 from provisioners.hypervisor import accelerator
 
-_NOTHING_BUILT = Accelerator(kind="tcg", reason="no machine is built")
+_NOTHING_BUILT = Accelerator(kind="tcg", reason="no machine is built here")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -111,19 +111,25 @@ def place(
         raise UnderstudyError(where=str(network), found=f"{len(wanted)} machines", wanted="at most 245")
     machines, hosts = _hosts(directory, environment, machines, before, rebalance=rebalance)
     pins = newest_pins(directory, environment, before.seeds if before else ())
-    if before and not image_anew and (not wanted or _has_image(before, environment)):
-        _refuse_small_disks(environment, before.own_image)
-        return replace(before, machines=machines, seeds=pins, hosts=hosts)
-    image, own_image = _image(directory, environment) if wanted else ("", None)
-    chosen = before.accelerator if before and before.image else None
-    return Placement(
+    found = Placement(
         control_network=network,
-        accelerator=chosen or (accelerator.choose(_kernel, say) if wanted else _NOTHING_BUILT),
-        image=image,
-        own_image=own_image,
+        accelerator=before.accelerator if before else _NOTHING_BUILT,
+        image=before.image if before else "",
+        own_image=before.own_image if before else None,
         machines=machines,
         seeds=pins,
         hosts=hosts,
+    )
+    if before and not image_anew and (not found.needs_image or _has_image(before, environment)):
+        _refuse_small_disks(environment, before.own_image)
+        return found
+    image, own_image = _image(directory, environment) if found.needs_image else ("", None)
+    chosen = before.accelerator if before and before.image else None
+    return replace(
+        found,
+        accelerator=chosen or (accelerator.choose(_kernel, say) if found.needs_image else _NOTHING_BUILT),
+        image=image,
+        own_image=own_image,
     )
 
 

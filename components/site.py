@@ -315,7 +315,7 @@ def _placement(directory: Path, environment: Environment) -> Placement:
             wanted=f"every machine of {stack_file_name(environment.mirror_of or environment.stack)}",
             todo=todo,
         )
-    if built:
+    if placement.needs_image:
         _check_image(name, environment, placement, todo)
     return placement
 

@@ -136,6 +136,12 @@ class Placement:
         """Return the host of that name, None for this computer."""
         return next((host for host in self.hosts if host.name == name), None)
 
+    @property
+    def needs_image(self) -> bool:
+        """Return whether a machine is on a host that is no cloud: clouds have images of their own."""
+        clouds = {host.name for host in self.hosts if host.kind in CLOUDS}
+        return any(machine.host not in clouds for machine in self.machines)
+
     def machine(self, name: str) -> PlacedMachine:
         """Return where the machine of that name is; every machine that is built is placed."""
         return next(machine for machine in self.machines if machine.name == name)

@@ -271,3 +271,23 @@ def test_beyond_the_budget_nothing_is_rented(project: Path, found: Found, capsys
     assert re.search(r"t3\.\w+ costs \d+\.\d\d a month, 1\.00 of its budget are left", said)
     assert "raise its budget_per_month by" in said
     assert not (project / "Placement.stage.lock.yaml").exists()
+
+
+def test_where_all_is_rented_no_image_is_made_here(
+    project: Path, found: Found, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("nothing is built here")
+
+    monkeypatch.setattr("images.build.ensure", never)
+    monkeypatch.setattr("provisioners.hypervisor.accelerator.choose", never)
+    (project / "Capacity.yaml").write_text(
+        "hosts: {one: {kind: aws, region: eu-central-1, budget_per_month: 300},"
+        " two: {kind: aws, region: eu-west-1, budget_per_month: 300}}\n"
+    )
+    assert place(project) == 0
+    assert set(where(project).values()) <= {"one", "two"}
+    placed = lock(project)
+    assert (placed.image, placed.accelerator.reason, placed.needs_image) == ("", "no machine is built here", False)
+    assert place(project) == 0
+    assert lock(project) == placed
