@@ -11,8 +11,12 @@ fail() {
     exit 1
 }
 
-# The first 12 digits of the digest of the named files' names (relative to the repository) and contents.
-digest_of() { (cd -- "$ROOT" && sha256sum -- "$@") | sha256sum | cut -c1-12; }
+# The first 12 digits of the digest of the named files' names (relative to the repository) and contents. A name may be a
+# quoted pattern: it is of the repository's files, wherever ./run was called.
+digest_of() {
+    # shellcheck disable=SC2068
+    (cd -- "$ROOT" && sha256sum -- $@) | sha256sum | cut -c1-12
+}
 
 as_root() {
     if [ "$(id -u)" = 0 ]; then

@@ -11,7 +11,7 @@ LIBVIRT_PART=
 toolchain_directory() {
     if [ -z "$TOOLCHAIN" ]; then
         CLI_PART=$CACHE/parts/pulumi-$RECIPE-$(digest_of plugins/{pulumi,language-python}/go.{mod,sum})
-        LIBVIRT_PART=$CACHE/parts/libvirt-$RECIPE-$(digest_of plugins/libvirt/go.{mod,sum} plugins/libvirt/{,*/}*.go)
+        LIBVIRT_PART=$CACHE/parts/libvirt-$RECIPE-$(digest_of plugins/libvirt/go.{mod,sum} 'plugins/libvirt/*.go' 'plugins/libvirt/*/*.go')
         TOOLCHAIN=$CACHE/toolchain/$(printf '%s\n' "$CLI_PART" "$LIBVIRT_PART" | sha256sum | cut -c1-12)
     fi
     printf '%s\n' "$TOOLCHAIN"

@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import signal
+import subprocess
 import tarfile
 import time
 from collections.abc import Mapping
@@ -63,6 +64,15 @@ def test_second_run_builds_nothing_and_adds_less_than_a_second(clone: Clone) -> 
 def test_command_gets_its_arguments_and_its_exit_code_is_ours(clone: Clone) -> None:
     done = clone.run("sh", "-c", 'printf "%s|" "$@"; exit 7', "sh", "two words", "*", "")
     assert (done.returncode, done.stdout) == (7, "two words|*||")
+
+
+def test_it_may_be_called_from_anywhere(clone: Clone, tmp_path: Path) -> None:
+    clone.run("true")
+    before = len(clone.called())
+    argv = [str(clone.root / "run"), "pwd"]
+    done = subprocess.run(argv, env=clone.environment({}), cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{tmp_path}\n", "")
+    assert len(clone.called()) == before
 
 
 def test_a_build_that_was_cut_off_is_redone_and_what_was_finished_is_kept(clone: Clone) -> None:
