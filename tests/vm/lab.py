@@ -15,7 +15,6 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
-from images.own import OwnImagePaths
 from model import names
 from model.connection import connection_of
 from model.state import Recorded
@@ -57,8 +56,6 @@ class Lab:
     warm: bool = True
     network: str = NETWORK
     image: str
-    own_disk_mib: int = 0
-    """Of an image that is not the project's: the size of its disk."""
     domain_name: str = "test.example"
     environment: dict[str, str] = field(default_factory=dict)
 
@@ -92,7 +89,6 @@ class Lab:
             "control_network": self.control_network,
             "machines": list(self.machines),
             "image": self.image,
-            "own_disk_mib": self.own_disk_mib,
             "domain": self.domain_name,
             "warm": self.warm,
             "backend": self.backend,
@@ -162,9 +158,8 @@ def lab(
     *,
     warm: bool = True,
     network: str = NETWORK,
-    own: OwnImagePaths | None = None,
 ) -> Iterator[Lab]:
-    """Give a stack that is destroyed in the end, whatever happened to it; of the project's image, or another."""
+    """Give a stack that is destroyed in the end, whatever happened to it."""
     (directory / "state").mkdir(parents=True)
     shutil.copytree(PROGRAM, directory / "program")
     stack = f"t{os.getpid() % 65536:04x}{number:x}-stage"
@@ -175,8 +170,7 @@ def lab(
         machines=machines,
         warm=warm,
         network=network,
-        image=own.digest if own else image(),
-        own_disk_mib=own.disk_mib if own else 0,
+        image=image(),
     )
     made.pulumi("stack", "init", stack)
     try:

@@ -1,118 +1,140 @@
-"""A machine of a user's own image: cloud-init tells it who it is, and nothing of what that read is of use later."""
+"""A stage of a user's own image, named by its address: cloud-init says who each machine is, and nothing stays of it."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import replace
+from typing import Any
 
 import pytest
+import yaml
 
-from images import own
+from bench.site import Site
 from model import names
-from model.connection import connection_of
+from model.connection import Connection
 from provisioners.hypervisor.host import ROOT
 from provisioners.hypervisor.identity import throwaway_key
 from provisioners.hypervisor.virsh import Virsh
 from provisioners.shell import WrongHostKey, connect
+from tests.images.server import Served, serving
 from tests.vm import own_image
-from tests.vm.lab import Lab, lab, left_overs, machine
+from tests.vm.adopting import running
+from tests.vm.lab import left_overs
 
 pytestmark = pytest.mark.vm
 
-
-@pytest.fixture(scope="module")
-def brought() -> own.OwnImagePaths:
-    return own.bring(str(own_image.ensure()), Path("/"), 8192, print)
+MACHINE = {"address": "10.20.0.11", "vcpus": 2, "memory": "1GiB", "system_disk": "4GiB", "data_disk": "256MiB"}
 
 
 @pytest.fixture(scope="module")
-def one(tmp_path_factory: pytest.TempPathFactory, brought: own.OwnImagePaths) -> Iterator[Lab]:
-    machines = [machine("a", 11, vcpus=2, memory_mib=1024, system_disk_mib=4096, data_disk_mib=256)]
-    with lab(tmp_path_factory.mktemp("own"), 5, machines, own=brought) as made:
-        made.up()
-        yield made
-    assert left_overs(made) == []
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A project whose stage is up; where its image came from does not answer any more."""
+    site = Site(tmp_path_factory.mktemp("site"))
+    configure(site)
+    try:
+        with serving(Served(content=own_image.ensure().read_bytes())) as served:
+            site.configure(site.stage, image=served.address)
+            site.pulumi("up", site.stage)
+        assert served.asked == [""]
+        yield site
+    finally:
+        site.end(site.stage)
+    assert left_overs(site.stage) == []
     assert [path for path in (ROOT / "seeds").iterdir() if path.is_dir()] == []
 
 
-def run(made: Lab, script: str) -> str:
-    with made.shell("a") as shell:
-        return shell.run(("bash", "-c", script)).text
+def configure(site: Site, **machine: str) -> None:
+    """Let prod be one machine, and nothing on it."""
+    site.configure(site.prod, machines={"a": {**MACHINE, **machine}}, services={}, stores={}, pages={})
 
 
-def seeds_of(made: Lab) -> list[str]:
-    return [
-        line for line in Virsh().run("domblklist", made.domain("a")).splitlines() if "seed" in line or "vdy" in line
-    ]
+def told(site: Site) -> dict[str, Any]:
+    """Return what the outputs tell of the machine."""
+    found: dict[str, Any] = site.outputs(site.stage)["machines"]["a"]
+    return found
 
 
-def test_it_comes_up_as_who_it_is(one: Lab) -> None:
-    output = one.outputs()["a"]
+def run(site: Site, script: str) -> str:
+    return site.ssh(site.stage, "a", "bash", "-c", script).strip()
+
+
+def seeds_of(site: Site) -> list[str]:
+    listed = Virsh().run("domblklist", names.domain(site.stage, "a")).splitlines()
+    return [line for line in listed if "seed" in line or "vdy" in line]
+
+
+def test_it_comes_up_as_who_it_is(site: Site) -> None:
+    output = told(site)
     assert output["started"] == "cold"
-    assert "image of your own" in output["reason"]
-    assert run(one, "hostname") == "a"
-    addresses = json.loads(run(one, "ip -json -4 address show"))
+    assert "image of your own" in output["why"]
+    assert run(site, "hostname") == "a"
+    addresses = json.loads(run(site, "ip -json -4 address show"))
     found = {card["ifname"]: [each["local"] for each in card["addr_info"]] for card in addresses}
-    control = one.control_network.replace(".0/24", ".10")
-    assert (found["eth0"], found["eth1"]) == ([control], ["10.77.0.11"])
-    assert run(one, "ip route show default") == ""
-    assert "10.77.0.11 a.test.example a" in run(one, "cat /etc/hosts")
-    size = int(run(one, "df --output=size --block-size=1M / | tail -n 1"))
+    assert (found["eth0"], found["eth1"]) == ([output["control_address"]], ["10.20.0.11"])
+    assert run(site, "ip route show default") == ""
+    assert "10.20.0.11 a.shop.example a" in run(site, "cat /etc/hosts")
+    size = int(run(site, "df --output=size --block-size=1M / | tail -n 1"))
     assert size > 3500, "the file system did not grow to the disk"
-    assert run(one, "lsblk --noheadings --output NAME --nodeps").split() == ["vda", "vdb"]
+    assert run(site, "lsblk --noheadings --output NAME --nodeps").split() == ["vda", "vdb"]
 
 
-def test_what_cloud_init_read_is_good_for_nothing(one: Lab) -> None:
-    connection = connection_of(one.outputs()["a"]["connection"])
+def test_its_content_is_pinned(site: Site) -> None:
+    lock = yaml.safe_load((site.directory / f"Placement.{site.stage}.lock.yaml").read_text(encoding="utf-8"))
+    digest = subprocess.run(["sha256sum", own_image.ensure()], capture_output=True, text=True, check=True).stdout
+    assert lock["image"] == digest.split()[0]
+    assert lock["own_image"]["source"] == site.configuration(site.stage)["image"]
+
+
+def test_what_cloud_init_read_is_good_for_nothing(site: Site) -> None:
+    connection = connection_to(site)[0]
     scanned = subprocess.run(["ssh-keyscan", connection.address], capture_output=True, text=True, check=True).stdout
     keys = {line.partition(" ")[2] for line in scanned.splitlines() if not line.startswith("#")}
     assert keys == {connection.host_key}
-    assert run(one, "cat /etc/ssh/ssh_host_*_key.pub").split()[:2] == connection.host_key.split()
-    assert seeds_of(one) == []
-    assert "cidata" not in run(one, "blkid || true")
-    real = run(one, "sed -n 3p /etc/ssh/ssh_host_ed25519_key")
-    assert run(one, f"grep -rlF -- {real!r} /var/lib/cloud /run/cloud-init /var/log || true") == ""
-    assert run(one, "grep -rl 'OPENSSH PRIVATE' /var/lib/cloud /run/cloud-init /var/log || true") == ""
+    assert run(site, "cat /etc/ssh/ssh_host_*_key.pub").split()[:2] == connection.host_key.split()
+    assert seeds_of(site) == []
+    assert "cidata" not in run(site, "blkid || true")
+    real = run(site, "sed -n 3p /etc/ssh/ssh_host_ed25519_key")
+    assert run(site, f"grep -rlF -- {real!r} /var/lib/cloud /run/cloud-init /var/log || true") == ""
+    assert run(site, "grep -rl 'OPENSSH PRIVATE' /var/lib/cloud /run/cloud-init /var/log || true") == ""
 
 
-def test_another_key_is_refused(one: Lab) -> None:
-    output = one.outputs()["a"]
-    wrong = {**output["connection"], "host_key": throwaway_key()[1]}
-    with pytest.raises(WrongHostKey), connect(connection_of(wrong), output["private_key"], print, 20):
+def connection_to(site: Site) -> tuple[Connection, str]:
+    ways = running(site, site.stage)
+    return ways.connections[0], ways.private_key
+
+
+def test_another_key_is_refused(site: Site) -> None:
+    connection, key = connection_to(site)
+    with pytest.raises(WrongHostKey), connect(replace(connection, host_key=throwaway_key()[1]), key, print, 20):
         pass
 
 
-def test_a_second_update_changes_nothing(one: Lab) -> None:
-    assert one.changes_nothing()
-    one.pulumi("refresh", "--yes", "--skip-preview", "--stack", one.stack)
-    assert one.changes_nothing()
+def test_a_second_update_changes_nothing(site: Site) -> None:
+    site.pulumi("preview", site.stage, "--expect-no-changes", "--refresh")
 
 
-def test_a_new_neighbour_is_told_over_ssh_and_the_disk_stays(one: Lab) -> None:
-    run(one, "touch /root/kept; sync")
-    one.domain_name = "other.example"
-    one.up()
-    assert "10.77.0.11 a.other.example a" in run(one, "cat /etc/hosts; ls /root/kept")
-    assert one.changes_nothing()
+def test_a_new_neighbour_is_told_over_ssh_and_the_disk_stays(site: Site) -> None:
+    run(site, "touch /root/kept; sync")
+    site.configure(site.prod, domain="other.example")
+    site.pulumi("up", site.stage)
+    assert "10.20.0.11 a.other.example a" in run(site, "cat /etc/hosts; ls /root/kept")
+    site.pulumi("preview", site.stage, "--expect-no-changes")
 
 
-def test_more_memory_is_another_start_of_the_same_machine(one: Lab) -> None:
-    one.machines = [{**one.machines[0], "memory_mib": 1280}]
-    one.up()
-    assert run(one, "ls /root/kept; hostname; systemctl is-active cloud-init || true").split() == [
-        "/root/kept",
-        "a",
-        "inactive",
-    ]
-    assert seeds_of(one) == []
-    assert one.changes_nothing()
+def test_more_memory_is_another_start_of_the_same_machine(site: Site) -> None:
+    configure(site, memory="1280MiB")
+    site.pulumi("up", site.stage)
+    said = run(site, "ls /root/kept; hostname; systemctl is-active cloud-init || true")
+    assert said.split() == ["/root/kept", "a", "inactive"]
+    assert seeds_of(site) == []
+    site.pulumi("preview", site.stage, "--expect-no-changes")
 
 
-def test_another_address_is_another_system_disk(one: Lab) -> None:
-    one.machines = [{**one.machines[0], "address": "10.77.0.21"}]
-    one.up()
-    assert "10.77.0.21/24" in run(one, "ip -o -4 address show dev eth1; ls /root")
-    assert "kept" not in run(one, "ls /root")
-    assert names.domain(one.stack, "a") in Virsh().names("list")
+def test_another_address_is_another_system_disk(site: Site) -> None:
+    configure(site, memory="1280MiB", address="10.20.0.21")
+    site.pulumi("up", site.stage)
+    assert "10.20.0.21/24" in run(site, "ip -o -4 address show dev eth1; ls /root")
+    assert "kept" not in run(site, "ls /root")
+    assert names.domain(site.stage, "a") in Virsh().names("list")

@@ -14,7 +14,7 @@ from components.resources import SshKeypair
 from components.site import Site
 from model import names
 from model.environment import Environment, Settings
-from model.placement import HERE, Accelerator, OwnImage, PlacedMachine, Placement
+from model.placement import HERE, Accelerator, PlacedMachine, Placement
 from model.topology import Machine, Topology
 
 wanted = json.loads(Path(os.environ["UNDERSTUDY_TEST_MACHINES"]).read_text())
@@ -28,7 +28,6 @@ site = Site(
         control_network=control,
         accelerator=Accelerator(kind="tcg", reason="tests"),
         image=wanted["image"],
-        own_image=OwnImage(source="own", disk_mib=wanted["own_disk_mib"]) if wanted["own_disk_mib"] else None,
         machines=tuple(
             PlacedMachine(name=machine.name, host="here", control_address=control[10 + at])
             for at, machine in enumerate(machines)
