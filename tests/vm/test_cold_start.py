@@ -1,13 +1,7 @@
-"""Machines that cannot wake start cold, and say why; and what was cut off is made good by the next update."""
+"""Machines that cannot wake start cold, and say why."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,40 +9,15 @@ import pytest
 
 from images import build
 from model import names
-from model.kernel import kernel_command_line
-from model.state import Recorded
 from provisioners.hypervisor.accelerator import seconds_to_start
-from provisioners.hypervisor.host import TEMPLATES, processor
 from provisioners.hypervisor.savefile import read_head
-from provisioners.hypervisor.sweep import sweep
-from provisioners.hypervisor.template import TemplateSpec, ensure, fingerprint, found
+from provisioners.hypervisor.template import ensure, found
 from provisioners.hypervisor.virsh import Virsh
 from tests.vm.capture import escapes, listening
-from tests.vm.lab import ROOT, Lab, image, lab, left_overs, machine
+from tests.vm.lab import Lab, lab, left_overs, machine
+from tests.vm.templates import forget, name_of, odd
 
 pytestmark = pytest.mark.vm
-
-
-def odd(memory_mib: int) -> TemplateSpec:
-    """Return a size that nobody else uses: its template is a test's own."""
-    return TemplateSpec(
-        image=image(),
-        vcpus=1,
-        memory_mib=memory_mib,
-        accelerator="tcg",
-        data_disk=False,
-        system_disk_mib=8192,
-        cmdline=kernel_command_line("tcg"),
-    )
-
-
-def name_of(spec: TemplateSpec) -> str:
-    return fingerprint(spec, Virsh().run("version"), processor())
-
-
-def forget(spec: TemplateSpec) -> None:
-    for path in TEMPLATES.glob(f"{name_of(spec)}-*"):
-        shutil.rmtree(path)
 
 
 def test_a_tiny_real_guest_is_timed_and_one_whose_kernel_is_none_did_not_start(tmp_path: Path) -> None:
@@ -106,21 +75,3 @@ def test_a_memory_that_does_not_wake_is_a_cold_start_within_the_same_update(alon
         alone.pulumi("destroy", "--yes", "--skip-preview", "--stack", alone.stack)
     finally:
         forget(spec)
-
-
-def test_a_build_of_a_template_that_was_killed_leaves_nothing(alone: Lab) -> None:
-    spec, virsh = odd(464), Virsh()
-    forget(spec)
-    script = f"from provisioners.hypervisor.template import *; ensure({spec!r}, Virsh(), print)"
-    building = subprocess.Popen([sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": str(ROOT)})
-    deadline = time.monotonic() + 60
-    domain = f"understudy-template-{name_of(spec)}"
-    while domain not in virsh.names("list"):
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
-    building.send_signal(signal.SIGKILL)
-    building.wait()
-    assert domain in virsh.names("list")
-    sweep(alone.stack, alone.owner, Recorded(), print, act=True)
-    assert domain not in virsh.names("list", "--all")
-    assert not (TEMPLATES / f".building-{name_of(spec)}").exists()

@@ -1,24 +1,27 @@
-"""libvirt's daemon is restarted in the middle of an `up`: it goes on, or the next one finishes the work."""
+"""What is cut off below an `up`: libvirt's daemon, the build of a template. `./run pulumi up` finishes it by itself."""
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from model.state import recorded, without_half_made_pools
-from provisioners.hypervisor.sweep import sweep
-from tests.vm.lab import ROOT, Lab, lab, left_overs, machine, on_host
+from bench.site import Site
+from provisioners.hypervisor.host import TEMPLATES
+from provisioners.hypervisor.virsh import Virsh
+from tests.vm.lab import ROOT, left_overs, on_host
+from tests.vm.templates import forget, name_of, odd
 
 pytestmark = pytest.mark.vm
 
 PID = Path("/run/libvirtd.pid")
+NAMES = ("a", "b")
 
 
 def restart() -> None:
@@ -40,31 +43,47 @@ def wait_for(true: Callable[[], bool], seconds: float = 120) -> None:
         time.sleep(0.05)
 
 
-@pytest.fixture
-def two(tmp_path: Path) -> Iterator[Lab]:
-    with lab(tmp_path, 5, [machine("a", 11), machine("b", 12)]) as made:
-        yield made
-    assert left_overs(made) == []
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A prod, never built, of two small machines and nothing on them; and its stage."""
+    site = Site(tmp_path_factory.mktemp("site"))
+    address = site.configuration(site.prod)["machines"]["lb"]["address"].rpartition(".")[0]
+    small = {"vcpus": 1, "memory": "512MiB"}
+    machines = {name: {**small, "address": f"{address}.{11 + at}"} for at, name in enumerate(NAMES)}
+    site.configure(site.prod, machines=machines, services={}, stores={}, pages={})
+    yield site
+    site.end(site.stage)
+    assert left_overs(site.stage) == []
 
 
-def test_a_daemon_that_is_restarted_in_the_middle_does_not_spoil_an_up(two: Lab, tmp_path: Path) -> None:
-    up = two.start("up", "--yes", "--skip-preview", "--stack", two.stack)
+def test_a_daemon_that_is_restarted_in_the_middle_does_not_spoil_an_up(site: Site) -> None:
+    up = site.start("pulumi", "up", "-s", site.stage, "--yes", "--skip-preview", "--non-interactive")
     for part in ("networks", "disks", "machines"):
-        wait_for(lambda part=part: up.poll() is not None or bool(on_host(two.stack)[part]))  # type: ignore[misc]
+        wait_for(lambda part=part: up.poll() is not None or bool(on_host(site.stage)[part]))  # type: ignore[misc]
         if up.poll() is None:
             restart()
-    printed, said = up.communicate(timeout=300)
-    print(f"`up` ended with {up.returncode}:\n{printed[-2000:]}\n{said[-500:]}")
-    if up.returncode:  # what `./run` does before the next one
-        kept = tmp_path / "deployment.json"
-        kept.write_text(json.dumps(without_half_made_pools(two.state())), encoding="utf-8")
-        two.pulumi("stack", "import", "--stack", two.stack, "--file", str(kept))
-        print(sweep(two.stack, two.owner, recorded(two.state()), print, act=True))
-        two.up()
-    found = on_host(two.stack)
-    assert found["machines"] == {two.domain("a"), two.domain("b")}
+    printed, _ = up.communicate(timeout=300)
+    print(f"`up` ended with {up.returncode}:\n{printed[-2000:]}")
+    if up.returncode:
+        site.pulumi("up", site.stage)
+    found = on_host(site.stage)
+    assert found["machines"] == {f"{site.stage}-{name}" for name in NAMES}
     assert len(found["disks"]) == 2
-    for name in ("a", "b"):
-        with two.shell(name) as shell:
-            assert shell.run(("hostname",)).text == name
-    assert two.changes_nothing()
+    for name in NAMES:
+        assert site.ssh(site.stage, name, "hostname").split()[-1] == name
+    site.pulumi("preview", site.stage, "--expect-no-changes")
+
+
+def test_a_build_of_a_template_that_was_killed_leaves_nothing(site: Site) -> None:
+    spec, virsh = odd(464), Virsh()
+    forget(spec)
+    script = f"from provisioners.hypervisor.template import *; ensure({spec!r}, Virsh(), print)"
+    building = subprocess.Popen([sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": str(ROOT)})
+    domain = f"understudy-template-{name_of(spec)}"
+    wait_for(lambda: domain in virsh.names("list"))
+    building.send_signal(signal.SIGKILL)
+    building.wait()
+    assert domain in virsh.names("list")
+    site.pulumi("up", site.stage)
+    assert domain not in virsh.names("list", "--all")
+    assert not (TEMPLATES / f".building-{name_of(spec)}").exists()
