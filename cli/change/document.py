@@ -10,7 +10,7 @@ import argparse
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,13 +18,18 @@ from typing import Any
 
 from cli.arguments import add_stack, project_directory, short_stack
 from cli.change._previewed import previewed
+from cli.evidence._logs import read_with_git
+from cli.files import load_environment
 from cli.held import FOLDER
 from cli.pulumi_state import PulumiState
 from model.change import Step
+from model.change.digest import NOTHING, change_digest
 from model.change.document import Document, Part, markdown
 from model.change.planned import SERVICE, Planned, messages, planned
 from model.connection import connection_of
 from model.errors import UnderstudyError
+from model.evidence.chain import Log
+from model.evidence.rehearsal import back_out_seconds
 from model.way_in import revealed, way_in
 from provisioners.changes.apply import observe
 from provisioners.changes.by_hand import in_words, part_of
@@ -65,7 +70,9 @@ def run(arguments: argparse.Namespace) -> int:
     with TemporaryDirectory(prefix="understudy-change-") as aside:
         plan = Path(aside) / "plan.json"
         preview = previewed(directory, stack, f"--save-plan={plan}")
-        told = told_of(directory, stack, planned(preview))
+        steps = planned(preview)
+        rehearsals = _rehearsals(directory, stack)
+        told = tuple(_timed(each, steps, rehearsals) for each in told_of(directory, stack, steps))
         if not told:
             print(f"{stack}: nothing to change: what is in Git is there")
             return 1
@@ -79,6 +86,21 @@ def run(arguments: argparse.Namespace) -> int:
         print(folder / name)
     print(f"apply it: ./run pulumi up -s {stack}; until that ends well, an update that would do more is refused")
     return 0
+
+
+def _rehearsals(directory: Path, stack: str) -> Log:
+    """Return the log of the stack on which changes of this one are rehearsed."""
+    return read_with_git(directory, load_environment(directory, stack).settings.gate.evidence)
+
+
+def _timed(told: Told, steps: Sequence[Planned], rehearsals: Log) -> Told:
+    """Return what is told, with the time that its way back took when it was rehearsed."""
+    step = next((each for each in steps if told.part and each.name == told.part.name), None)
+    if told.part is None or step is None:
+        return told
+    before, after = (str(values.get("digest") or NOTHING) for values in (step.before, step.after))
+    seconds = back_out_seconds(rehearsals, change_digest(before, after))
+    return replace(told, part=replace(told.part, undo_seconds=seconds))
 
 
 def told_of(directory: Path, stack: str, steps: Sequence[Planned]) -> tuple[Told, ...]:

@@ -41,6 +41,7 @@ from model.change.rehearsing import (
 from model.drilling import fault_in
 from model.errors import UnderstudyError
 from model.evidence.rehearsal import (
+    BACK_OUT,
     NO_CHECK,
     Rehearsal,
     RehearsedSeed,
@@ -197,7 +198,7 @@ def perform(play: Play) -> None:
             stage.back_out(stage.made())
             stage.state_again()
         raise
-    with play.step("back out"):
+    with play.step(BACK_OUT):
         if play.boots:
             _up(play, play.sizes_before)
         made = stage.made()

@@ -8,10 +8,12 @@ from datetime import datetime
 from typing import Any
 
 from model.errors import UnderstudyError
-from model.evidence.chain import moment
+from model.evidence.chain import Log, moment
 from model.evidence.values import from_values, to_values
 
 AUTOMATIC, NO_CHECK = "automatic", "none"
+BACK_OUT = "back out"
+"""The step of a rehearsal in which everything is taken back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +124,21 @@ def rehearsal_from(body: Mapping[str, Any], where: str = "rehearsal") -> Rehears
         differences=tuple(str(each) for each in body.get("differences") or ()),
         mirror={key: value for key, value in mirror.items() if key != "faithful"},
     )
+
+
+def back_out_seconds(log: Log, digest: str) -> float | None:
+    """Return how long the newest green rehearsal of a change took to take it back, with all that went with it.
+
+    Args:
+        log: of the stack on which it was rehearsed.
+        digest: the change's own.
+    """
+    for record in reversed(log.records):
+        if record.kind == "rehearsal":
+            rehearsal = rehearsal_from(record.body)
+            if rehearsal.green and rehearsal.change(digest):
+                return next((step.seconds for step in rehearsal.steps if step.name == BACK_OUT), None)
+    return None
 
 
 def _part(kind: Any, key: str, name: str, values: object, where: str) -> Any:
