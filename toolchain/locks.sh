@@ -13,10 +13,10 @@ lock_files() {
 field() { tr -d '\n' <"$2" 2>/dev/null | sed -nE "s/.*\"$1\": *\"?([^\",}]*)\"?.*/\1/p"; }
 
 # The boot-relative start time of a process: with the id it names one process for good. The command's name, in brackets
-# before it, may hold spaces.
-start_of() { sed -E 's/.*\) //' 2>/dev/null <"/proc/$1/stat" | cut -d' ' -f20; }
+# before it, may hold spaces. Nothing of one that has ended and only waits for its parent to notice (state Z).
+start_of() { sed -nE 's/.*\) ([^ZX] .*)/\1/p' 2>/dev/null <"/proc/$1/stat" | cut -d' ' -f20; }
 
-is_pulumi() { [ "$(cat "/proc/$1/comm" 2>/dev/null)" = pulumi ]; }
+is_pulumi() { [ "$(cat "/proc/$1/comm" 2>/dev/null)" = pulumi ] && [ -n "$(start_of "$1")" ]; }
 
 clear_dead_locks() {
     local file pid

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
 import subprocess
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.run.conftest import Clone
 
 
@@ -139,6 +139,21 @@ def test_lock_of_a_dead_process_is_cleared(ready: Clone) -> None:
     done = ready.run("pulumi", "up", "-s", "stage")
     assert (done.returncode, file.exists()) == (0, False), done.stderr
     assert "cleared the lock of a pulumi that has ended" in done.stderr
+
+
+def test_lock_of_a_process_that_nobody_took_note_of_is_cleared(ready: Clone, tmp_path: Path) -> None:
+    """A Pulumi that was killed together with what started it: its parent is the system's first process, in no hurry."""
+    program = tmp_path / "pulumi"
+    shutil.copy("/bin/sleep", program)
+    process = subprocess.Popen([program, "60"])
+    process.kill()
+    until = time.monotonic() + 10
+    while ") Z " not in Path(f"/proc/{process.pid}/stat").read_text():
+        assert time.monotonic() < until
+    file = lock_file(ready, process.pid, socket.gethostname())
+    done = ready.run("pulumi", "up", "-s", "stage")
+    assert (done.returncode, file.exists()) == (0, False), done.stderr
+    process.wait()
 
 
 def test_lock_whose_number_is_another_program_now_is_cleared(ready: Clone) -> None:
