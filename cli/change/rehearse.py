@@ -146,7 +146,8 @@ def to_rehearse(stack: str, steps: Sequence[Planned]) -> tuple[Planned, ...]:
     Raises:
         UnderstudyError: there are none, nor of machines; or others as well, or some that cannot be taken back.
     """
-    services, machines = tuple(step for step in steps if step.kind == SERVICE), resized(steps)
+    machines = resized(steps)
+    services = tuple(step for step in steps if step.kind == SERVICE and not _only_restarted(step, machines))
     follow = {SERVICE, *_QUIET, *(_OF_MACHINES if machines else ())}
     others = [
         f"{step.kind.rpartition(':')[2]} {step.name}"
@@ -175,6 +176,13 @@ def to_rehearse(stack: str, steps: Sequence[Planned]) -> tuple[Planned, ...]:
             todo=f"Bring it up without this change first (`git stash`, `./run pulumi up -s {stack}`).",
         )
     return services
+
+
+def _only_restarted(step: Planned, machines: Sequence[Planned]) -> bool:
+    """Tell whether a preview names a service only because its machine starts anew, and nothing of it is yet known."""
+    restarted = {each.name for each in machines if each.before}
+    same = bool(step.before and step.after) and step.before.get("digest") == step.after.get("digest")
+    return same and step.name.partition(":")[0] in restarted
 
 
 def perform(play: Play) -> None:

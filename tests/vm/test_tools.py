@@ -105,7 +105,8 @@ def state(alone: Lab) -> str:
         alone,
         f"cat {MOTD}; stat -c '%a %U' {MOTD}; dpkg-query -Wf '${{db:Status-Abbrev}} ${{Package}}\\n' | grep -c ^ii;"
         " find /etc/systemd/system -not -type d | sort;"
-        " systemctl list-timers --all --no-legend | awk '{print $(NF-1)}' | sort",
+        # Without --all: of a timer whose file is gone systemd remembers the name until it next reads its units anew.
+        " systemctl list-timers --no-legend | awk '{print $(NF-1)}' | sort",
     )
 
 
