@@ -158,8 +158,9 @@ def copied_repository(door: Door, server: Server) -> bytes:
     try:
         door.run(("cp", "-a", "--", server.repository, copy))
         door.run(server.pgbackrest(*newest, "expire"))
-        door.run(("find", copy, "-name", "backup.history", "-prune", "-exec", "rm", "-r", "--", "{}", "+"))
-        door.run(("find", copy, "(", "-type", "l", "-o", "-name", "*.lock", ")", "-delete"))
+        find = ("env", "--chdir=/", "find", copy)  # from root's home another user's `find` cannot work
+        door.run((*find, "-name", "backup.history", "-prune", "-exec", "rm", "-r", "--", "{}", "+"))
+        door.run((*find, "(", "-type", "l", "-o", "-name", "*.lock", ")", "-delete"))
         plain = ("--owner=0", "--group=0", "--mode=u=rwX,go=rX", "--sort=name")
         return door.run(("tar", "--create", f"--directory={copy}", *plain, "archive", "backup"))
     finally:

@@ -51,6 +51,7 @@ def prod(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StoreMachin
     text = (project / "services/pgbackrest/pgbackrest.conf.j2").read_text()
     conf = Template(text).render(**words, stores={"shop": {"backup": {"stanza": backup.stanza}}})
     with StoreMachine("db1") as machine, connect(machine.connection, machine.private_key, print) as shell:
+        shell.run(("chmod", "0700", "/root"))  # as on a real machine; commands begin there
         shell.put(conf.encode(), "/etc/pgbackrest.conf", mode="0640", group="postgres")
         shell.run(("install", "-d", "-o", "postgres", "-g", "postgres", "-m", "0750", "/srv/pgbackrest"))
         inputs = postgres_inputs(machine, {"kind": "init"}, project, settings=settings, init_sql=rendered.init)
