@@ -1,4 +1,4 @@
-"""The real Puppet and Ansible on a real machine: installed as exact files, applied, foretold, and taken back."""
+"""The real Puppet on a real machine: installed as exact files, applied within a change, foretold, and taken back."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import pytest
 
 from components.files import read_package_lock
 from components.site import read_services
-from images import build, cache
-from provisioners.packages import archive, image_status, path_of
+from provisioners.packages import archive, path_of
 from provisioners.provider.service import Service
 from tests.vm.lab import ROOT, Lab, lab, left_overs, machine
 
@@ -18,22 +17,6 @@ pytestmark = pytest.mark.vm
 
 SERVICE = Service()
 MOTD = "/etc/motd"
-BOOK = "/etc/greet/playbook.yml"
-PLAYBOOK = """\
-- hosts: all
-  gather_facts: false
-  tasks:
-    - name: greet
-      ansible.builtin.copy:
-        dest: /etc/motd
-        content: "Ansible sees to this file.\\n"
-        mode: "0640"
-    - name: a job for the timer
-      ansible.builtin.lineinfile:
-        path: /etc/greet/names
-        line: anna
-        create: true
-"""
 
 
 def quiet(_: str) -> None:
@@ -72,26 +55,6 @@ def wanted(alone: Lab) -> dict[str, Any]:
         "units": {unit.unit: {"restart_on": list(unit.restart_on)} for unit in service.units},
         "tool": {"kind": "puppet", "path": service.tool.path, "files": list(service.tool.files)},
         "confirm_seconds": service.confirm_seconds,
-    }
-
-
-@pytest.fixture(scope="module")
-def greeting(alone: Lab) -> dict[str, Any]:
-    """A service that is a playbook; Ansible comes with it."""
-    image = cache.usable(build.IMAGES / alone.image)
-    assert isinstance(image, cache.ImagePaths)
-    packages = archive().resolve(["ansible-core"], image_status(image, quiet), quiet)
-    output = alone.outputs()["a"]
-    return {
-        **{key: output[key] for key in ("connection", "private_key", "generation")},
-        "service": "greet",
-        "packages": {
-            each.name: {"version": each.version, "sha256": each.sha256, "source": str(path_of(each.sha256))}
-            for each in packages
-        },
-        "files": {BOOK: {"content": PLAYBOOK}},
-        "tool": {"kind": "ansible", "path": BOOK, "files": [MOTD, "/etc/greet/names"]},
-        "checks": [{"name": "it greets", "command": ["grep", "-c", "Ansible", MOTD], "prints": "1"}],
     }
 
 
@@ -162,37 +125,3 @@ def test_the_machine_has_no_agent_that_would_ask_a_server(alone: Lab, wanted: di
         assert run(alone, "systemctl is-active puppet.service || true") != "active"
     finally:
         SERVICE.delete("", wanted, outputs, quiet)
-
-
-def test_a_playbook_within_a_change(alone: Lab, greeting: dict[str, Any]) -> None:
-    before = state(alone)
-    assert SERVICE.check(greeting) == ()
-    assert "ansible is not installed yet" in SERVICE.consequence({}, greeting)
-    _, outputs = SERVICE.create(greeting, print)
-    assert run(alone, f"cat {MOTD}; stat -c %a {MOTD}; cat /etc/greet/names").splitlines() == [
-        "Ansible sees to this file.",
-        "640",
-        "anna",
-    ]
-    real = SERVICE.read("", greeting, outputs, quiet)
-    assert real is not None
-    assert real.inputs == greeting
-
-    again = PLAYBOOK.replace("Ansible sees", "Ansible still sees")
-    changed = {**greeting, "files": {BOOK: {"content": again}}}
-    foretold = SERVICE.consequence(greeting, changed)
-    assert foretold.startswith("ansible would change on a:\n")
-    assert "+Ansible still sees to this file." in foretold
-    run(alone, "echo berta >>/etc/greet/names; echo by hand >>/etc/motd")
-    drifted = SERVICE.read("", greeting, outputs, quiet)
-    assert drifted is not None
-    assert "-by hand" in drifted.inputs["tool"]["would_change"]
-
-    later = SERVICE.update("", greeting, changed, outputs, quiet)
-    assert run(alone, f"cat {MOTD} /etc/greet/names").splitlines() == [
-        "Ansible still sees to this file.",
-        "anna",
-        "berta",
-    ]
-    SERVICE.delete("", changed, later, quiet)
-    assert state(alone) == before
