@@ -41,8 +41,6 @@ def refuse_others(directory: Path, environment: Environment, deployment: Mapping
     Raises:
         UnderstudyError: a service is other, or its machine does not answer.
     """
-    if not any(machine.existing and machine.services for machine in environment.topology.machines):
-        return
     site = read_site(directory, environment.stack, backend_url(os.environ), None)
     new = _new(site, directory, deployment)
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:

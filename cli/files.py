@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from components import files
@@ -17,6 +18,17 @@ _HEADER = """\
 # `understudy seed --newest -s {stack}` moves the snapshots, `understudy place --image -s {stack}` the machine image;
 # `understudy place --again -s {stack}` chooses all anew.
 """
+
+
+def state_directory() -> Path:
+    """Return where this user's part of what is remembered of stacks lies."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "understudy"
+
+
+def is_mirror(directory: Path, stack: str) -> bool:
+    """Tell from a stack's file alone whether it mirrors another: the file may have faults."""
+    file = files.stack_files(directory).get(stack)
+    return file is not None and "mirror" in file.config
 
 
 def load_environment(directory: Path, stack: str) -> Environment:

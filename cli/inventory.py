@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.arguments import add_stack, project_directory, short_stack
-from cli.files import load_environment
+from cli.files import load_environment, state_directory
 from cli.ways import Way, ways
 from components.files import backend_url
 from components.site import read_services
@@ -70,8 +70,7 @@ def _inventory(directory: Path, stack: str) -> dict[str, Any]:
 def _place(owner: str) -> Path:
     """Return the directory for one stack's keys, which this user alone may enter."""
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    base = Path(runtime if runtime and Path(runtime).is_dir() else state) / "understudy" / "inventory"
+    base = (Path(runtime) / "understudy" if runtime and Path(runtime).is_dir() else state_directory()) / "inventory"
     place = base / owner.replace("/", "-")
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     base.chmod(0o700)

@@ -11,16 +11,14 @@ import sys
 from collections.abc import Collection
 from pathlib import Path
 
-from cli.adopted import refuse_others
 from cli.arguments import add_stack, project_directory, short_stack
-from cli.change._rollout import failed_of, read_note, take_back_all, take_note
-from cli.files import load_environment, read_lock, write_lock
+from cli.change._note import failed_of, read_note, take_note
+from cli.files import is_mirror, load_environment, read_lock, write_lock
 from cli.held import hold
 from cli.place import lines, place
 from cli.pulumi_state import PulumiState
 from cli.went_round import has_log, look_round
-from components.files import backend_url, read_package_lock, stack_files
-from components.site import read_described
+from components.files import backend_url, read_package_lock
 from model import names
 from model.capacity import HERE
 from model.change.gate import has_become_mirror
@@ -59,21 +57,21 @@ def run(arguments: argparse.Namespace) -> int:
     """Prepare a stack for one command of Pulumi."""
     directory, stack = project_directory(arguments.cwd), short_stack(arguments.stack)
     if not arguments.verb:
+        from components.site import read_described
+
         read_described(directory, stack, None)
         print(f"no faults in what describes stack {stack}")
         return 0
-    mirrored = _is_mirror(directory, stack)
+    mirrored = is_mirror(directory, stack)
     gated = not mirrored and has_log(directory, stack)
-    if arguments.verb != "up" and failed_of(read_note(stack)):
-        say(f"a change that failed is not taken back on all machines yet: ./run understudy change resume -s {stack}")
+    if not _may_go_on(directory, stack, arguments.verb):
+        return 1
     if arguments.verb not in CLEARED:
         _prepare(directory, stack, arguments.verb, None)
         if gated:
             with PulumiState(directory, stack) as state:
                 look_round(directory, state, say, act=False)
         return 0
-    if arguments.verb == "up" and not take_back_all(directory, stack, say):
-        return 1
     with PulumiState(directory, stack) as state:  # Pulumi writes it out while the files are read
         if mirrored and arguments.verb in CHECKED and gate_of(state.exported):
             raise has_become_mirror(stack, "its state has it")
@@ -86,6 +84,18 @@ def run(arguments: argparse.Namespace) -> int:
                 hold(directory, stack, say, os.environ.get(HELD_BY, ""))
             take_note(stack, state.exported)
     return 0
+
+
+def _may_go_on(directory: Path, stack: str, verb: str) -> bool:
+    """Take back, before an update, what failed in an earlier one; return whether all of it is back, or need not be."""
+    if not failed_of(read_note(stack)):
+        return True
+    if verb != "up":
+        say(f"a change that failed is not taken back on all machines yet: ./run understudy change resume -s {stack}")
+        return True
+    from cli.change._rollout import take_back_all  # with what it needs to reach machines: a moment to import
+
+    return take_back_all(directory, stack, say)
 
 
 def say(line: str) -> None:
@@ -111,7 +121,9 @@ def _prepare(directory: Path, stack: str, verb: str, state: PulumiState | None) 
         from cli.clouds import refuse_unfit_clouds
 
         refuse_unfit_clouds(directory, environment, placement, say, account=verb == "up")
-    if state is not None:
+    if state is not None and any(machine.existing and machine.services for machine in environment.topology.machines):
+        from cli.adopted import refuse_others
+
         refuse_others(directory, environment, state.exported)
     if verb == "up" and any(machine.host == HERE for machine in placement.machines):
         _refuse_foreign_network(placement, stack)
@@ -134,12 +146,6 @@ def refuse_second(environment: Environment, existing: Collection[str]) -> None:
             wanted="`existing`, or no such machine: a second one of its name and address would be built",
             todo="If a new one is to take its place: take it out of the file, run `up`, put it back, run `up` again.",
         )
-
-
-def _is_mirror(directory: Path, stack: str) -> bool:
-    """Tell it from the file alone: it may have faults."""
-    file = stack_files(directory).get(stack)
-    return file is not None and "mirror" in file.config
 
 
 def ensure_placed(directory: Path, environment: Environment) -> Placement:

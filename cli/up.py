@@ -61,14 +61,14 @@ def run(arguments: argparse.Namespace) -> int:
         ended = follow([*command, "--yes", "--skip-preview", *without])
     if ended.stopped:
         return ended.code or 1
-    from cli.change import _rollout
+    from cli.change import _note, _rollout
 
     if ended.failed:
         _rollout.take_back_all(directory, stack, say, (*left_out, *ended.failed))
     elif left_out:
         _rollout.went_on(directory, stack, say, left_out)
     else:
-        _rollout.forget_note(stack)
+        _note.forget_note(stack)
     return ended.code or (1 if left_out else 0)
 
 

@@ -1,23 +1,18 @@
-"""What is noted before an update, and what is done with it where the change of a service failed on a machine.
-
-The note lies on this computer. It is there while an update runs, and as long as what failed in it is not taken back on
-all machines: whatever is killed meanwhile, the next run goes on from there.
-"""
+"""What is done where the change of a service failed on a machine, by the note that was taken before the update."""
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cli.change._machines import PATIENCE_SECONDS, deployment_of
+from cli.change._note import failed_of, forget_note, note_path, read_note
+from cli.files import is_mirror
 from cli.pulumi_state import PulumiState
 from cli.went_round import has_log
-from components.files import backend_url, stack_files
-from model import names
-from model.change.stopped import Failed, Reached, noted, reached, untouched, with_noted
+from model.change.stopped import Failed, Reached, reached, untouched, with_noted
 from model.connection import connection_of
 from model.errors import UnderstudyError
 from model.evidence.chain import Log, file_name
@@ -31,44 +26,6 @@ from provisioners.shell import connect
 from provisioners.signing import find_signer
 
 OLD = "has the old"
-
-
-def note_path(stack: str) -> Path:
-    """Return where the note of a stack's update lies."""
-    state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    owner = names.owner(stack, backend_url(os.environ))
-    return Path(state) / "understudy" / "rollouts" / f"{owner.replace('/', '-')}.json"
-
-
-def read_note(stack: str) -> dict[str, Any] | None:
-    """Return the note of an update that has not ended well yet; None for none."""
-    try:
-        note: dict[str, Any] = json.loads(note_path(stack).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    return note
-
-
-def take_note(stack: str, deployment: Mapping[str, Any]) -> None:
-    """Note what is there before an update.
-
-    Args:
-        stack: the stack's name.
-        deployment: its state; secrets are encrypted, and stay so.
-    """
-    note = noted(deployment, read_note(stack))
-    if note["machines"]:  # what is made on new machines has nothing to be taken back to
-        write_whole(note_path(stack), json.dumps(note))
-
-
-def forget_note(stack: str) -> None:
-    """Forget the note: nothing is to be taken back any more."""
-    note_path(stack).unlink(missing_ok=True)
-
-
-def failed_of(note: Mapping[str, Any] | None) -> tuple[Failed, ...]:
-    """Return what failed in an update and is to be taken back; nothing where it was only cut off."""
-    return tuple(Failed(**each) for each in (note or {}).get("failed") or ())
 
 
 def take_back_all(directory: Path, stack: str, say: Say, failed: Sequence[Failed] = ()) -> bool:
@@ -159,8 +116,7 @@ def went_on(directory: Path, stack: str, say: Say, failed: Sequence[Failed]) -> 
 
 def record(directory: Path, stack: str, say: Say, body: Mapping[str, Any], failed: Sequence[Failed]) -> None:
     """Record in the evidence of a gated stack how a rollout stopped, once; where nobody can sign, say so."""
-    file = stack_files(directory).get(stack)
-    if (file is not None and "mirror" in file.config) or not has_log(directory, stack):
+    if is_mirror(directory, stack) or not has_log(directory, stack):
         return
     why = "; ".join(f"{each.service} failed on {each.machine}: {each.why}" for each in failed)
     whole = {**body, "why": why}

@@ -8,7 +8,8 @@ from __future__ import annotations
 import argparse
 
 from cli.arguments import add_stack, project_directory, short_stack
-from cli.change._rollout import failed_of, forget_note, read_note, take_back_all
+from cli.change._note import failed_of, forget_note, read_note
+from cli.change._rollout import take_back_all
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from cli.change._rollout import note_path, take_note
+from cli.change._note import note_path, take_note
 from cli.pulumi_state import PulumiState
 from cli.up import refuse_both
 from model.errors import UnderstudyError
