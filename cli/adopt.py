@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from cli.arguments import add_directory, project_directory
@@ -18,7 +19,7 @@ from components.files import service_names
 from components.site import read_services
 from model import rules
 from model.adoption import Adoption, Remark, adopt, file_text
-from model.connection import Connection
+from model.connection import way_by
 from model.errors import UnderstudyError
 from model.facts import HostFacts
 from model.service import Service
@@ -124,7 +125,7 @@ def _read_or_error(access: Access, paths: tuple[str, ...]) -> HostFacts | Unders
 
 def _read(access: Access, paths: tuple[str, ...]) -> HostFacts:
     # Commands run as who logs in: the questions themselves say which of them need sudo.
-    connection = Connection(name=access.host, address=access.host, port=access.port, user=access.user, jump=access.jump)
+    connection = replace(way_by(access.host, access), sudo=False)
     print(f"{access.host}: reading ...", file=sys.stderr)
     with connect(connection, "", lambda _: None, _PATIENCE_SECONDS) as shell:
         facts = read_host(access, lambda argv: run_there(shell, argv), paths)

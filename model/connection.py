@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from model.errors import UnderstudyError
-from model.topology import Machine
+from model.topology import Access, Machine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +48,20 @@ class Connection:
 
 def existing_way(machine: Machine) -> Connection:
     """Return how a machine that was there before us is reached to change it; commands run as root there."""
-    access = machine.existing
-    assert access is not None, "it is built"
+    assert machine.existing is not None, "it is built"
+    return way_by(machine.name, machine.existing)
+
+
+def way_by(name: str, access: Access, host_key: str = "") -> Connection:
+    """Return how something of that name is reached by what a file says of it."""
     return Connection(
-        name=machine.name, address=access.host, port=access.port, user=access.user, sudo=access.sudo, jump=access.jump
+        name=name,
+        address=access.host,
+        port=access.port,
+        user=access.user,
+        sudo=access.sudo,
+        jump=access.jump,
+        host_key=host_key,
     )
 
 

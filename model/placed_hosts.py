@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from model import rules
 from model.capacity import ARCHITECTURES, CLOUDS, LIBVIRT
 from model.capacity_reader import read_access
-from model.connection import Connection
+from model.connection import Connection, way_by
 from model.readers import Place, read_choice, read_keys, read_mapping, read_name, read_text
 from model.topology import Access
 
@@ -51,16 +51,7 @@ class PlacedHost:
     def connection(self) -> Connection:
         """Return how it is reached; a cloud is not reached over SSH."""
         assert self.access is not None
-        access = self.access
-        return Connection(
-            name=self.name,
-            address=access.host,
-            port=access.port,
-            user=access.user,
-            sudo=access.sudo,
-            jump=access.jump,
-            host_key=self.host_key,
-        )
+        return way_by(self.name, self.access, self.host_key)
 
 
 def hosts_as_values(hosts: Sequence[PlacedHost]) -> dict[str, object]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from model.capacity import ARCHITECTURES, CapacityHost
-from model.connection import Connection
+from model.connection import Connection, way_by
 from model.errors import UnderstudyError
 from model.facts import Unread
 from model.names import ROOT
@@ -215,8 +215,7 @@ def connection_of(host: CapacityHost, directory: Path) -> Connection:
         UnderstudyError: the file of its host key cannot be read, or has none for it.
     """
     assert host.access is not None
-    access = host.access
-    plain = Connection(name=host.name, address=access.host, port=access.port, user=access.user, jump=access.jump)
+    plain = replace(way_by(host.name, host.access), sudo=False)
     return replace(plain, host_key=known_key(directory / host.known_hosts, plain)) if host.known_hosts else plain
 
 

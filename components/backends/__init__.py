@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import pulumi
 
@@ -47,6 +48,30 @@ class Built:
     reason: pulumi.Output[str]
     boot_seconds: pulumi.Output[float]
     data_device: pulumi.Input[str]
+
+
+def identity_of(
+    site: Site, machine: Machine, authorized_key: pulumi.Input[str], cards: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return who a machine is, as it is told.
+
+    Args:
+        site: the stack.
+        machine: which of its machines.
+        authorized_key: the controller's.
+        cards: each network card's ``address`` and ``prefix``, and ``mac`` where that is ours to choose.
+    """
+    topology = site.environment.topology
+    return {
+        "hostname": machine.name,
+        "domain": topology.domain,
+        "hosts": [
+            {"address": str(peer.address), "names": [f"{peer.name}.{topology.domain}", peer.name]}
+            for peer in topology.machines
+        ],
+        "authorized_keys": [authorized_key],
+        "cards": cards,
+    }
 
 
 class Backend(Protocol[Ground]):

@@ -103,18 +103,18 @@ def build_machine(site: Site, ground: AwsGround, machine: Machine, keys: Keys, p
     made = build_hardware(site, ground, machine, keys, parent)
     disks: list[pulumi.Resource] = [made.data[1]] if made.data else []
     disk_ids = [made.data[0].id] if made.data else []
-    address = made.instance.public_ip
-    reached, contact = reach(site, machine, keys, made.first, made.instance, address, disks, disk_ids, parent)
-    return Built(
-        reached=reached,
+    return reach(
+        site,
+        machine,
+        keys,
+        made.first,
+        made.instance,
+        made.instance.public_ip,
+        disks,
+        disk_ids,
+        parent,
         backend="aws",
         host=f"AWS, {ground.region}",
-        control_address=address,
-        domain="",
-        host_uri="",
-        started=contact.started,
-        reason=contact.reason,
-        boot_seconds=contact.boot_seconds,
         data_device=made.data[0].id.apply(data_device) if made.data else "",
     )
 

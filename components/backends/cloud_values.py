@@ -7,7 +7,7 @@ from typing import Any
 
 import pulumi
 
-from components.backends import Keys
+from components.backends import Built, Keys, identity_of
 from components.resources import FirstContact, Reached, SshKeypair
 from components.site import Site
 from model.connection import Connection
@@ -72,18 +72,8 @@ def identity(
         authorized_key: the controller's.
         prefix: of the card's network, as the cloud says it there; None for prod's own.
     """
-    topology = site.environment.topology
-    card = {"address": str(machine.address), "prefix": prefix or topology.network.prefixlen}
-    return {
-        "hostname": machine.name,
-        "domain": topology.domain,
-        "hosts": [
-            {"address": str(peer.address), "names": [f"{peer.name}.{topology.domain}", peer.name]}
-            for peer in topology.machines
-        ],
-        "authorized_keys": [authorized_key],
-        "cards": {"mirror": card},
-    }
+    card = {"address": str(machine.address), "prefix": prefix or site.environment.topology.network.prefixlen}
+    return identity_of(site, machine, authorized_key, {"mirror": card})
 
 
 def connection(machine: Machine, address: pulumi.Output[str], host_key: pulumi.Output[str]) -> pulumi.Output[Any]:
@@ -106,9 +96,12 @@ def reach(
     disk_ids: list[pulumi.Output[str]],
     parent: pulumi.Resource,
     *,
+    backend: str,
+    host: str,
+    data_device: pulumi.Input[str],
     prefix: int | None = None,
     identifier: pulumi.Output[str] | None = None,
-) -> tuple[Reached, FirstContact]:
+) -> Built:
     """Reach a machine for the first time, and give it the host key that no record of the cloud has.
 
     Args:
@@ -121,6 +114,9 @@ def reach(
         disks: what has to be there before.
         disk_ids: the disks that make it the machine that it is, beside its system's.
         parent: what it all belongs to.
+        backend: the module that builds it, such as ``aws``.
+        host: where it runs, in words.
+        data_device: the machine's own name of its data disk, where it has one.
         prefix: of the card's network, as the cloud says it there; None for prod's own.
         identifier: what names this very machine; None where its resource's id does.
     """
@@ -147,4 +143,15 @@ def reach(
         generation=contact.generation,
         anchor=instance,
     )
-    return reached, contact
+    return Built(
+        reached=reached,
+        backend=backend,
+        host=host,
+        control_address=address,
+        domain="",
+        host_uri="",
+        started=contact.started,
+        reason=contact.reason,
+        boot_seconds=contact.boot_seconds,
+        data_device=data_device,
+    )

@@ -95,7 +95,7 @@ def build_machine(site: Site, ground: GcpGround, machine: Machine, keys: Keys, p
     data = _build_data(site, ground, machine, instance, opts)
     disks: list[pulumi.Resource] = [data[1]] if data else []
     ids = [data[0].disk_id] if data else []
-    reached, contact = reach(
+    return reach(
         site,
         machine,
         keys,
@@ -105,20 +105,11 @@ def build_machine(site: Site, ground: GcpGround, machine: Machine, keys: Keys, p
         disks,
         ids,
         parent,
-        prefix=_HOST_PREFIX,
-        identifier=instance.instance_id,
-    )
-    return Built(
-        reached=reached,
         backend="gcp",
         host=f"Google, {ground.region}",
-        control_address=address,
-        domain="",
-        host_uri="",
-        started=contact.started,
-        reason=contact.reason,
-        boot_seconds=contact.boot_seconds,
         data_device=_DEVICE if data else "",
+        prefix=_HOST_PREFIX,
+        identifier=instance.instance_id,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pulumi
 
+from components.backends import identity_of
 from components.site import Site
 from model import names
 from model.kernel import kernel_command_line
@@ -77,17 +78,7 @@ def _system(site: Site, machine: Machine) -> str:
 
 def identity(site: Site, machine: Machine, authorized_key: pulumi.Input[str]) -> dict[str, Any]:
     """Return who a machine is: what it is told over its channel, before its network is up."""
-    topology = site.environment.topology
-    return {
-        "hostname": machine.name,
-        "domain": topology.domain,
-        "hosts": [
-            {"address": str(peer.address), "names": [f"{peer.name}.{topology.domain}", peer.name]}
-            for peer in topology.machines
-        ],
-        "authorized_keys": [authorized_key],
-        "cards": _cards(site, machine),
-    }
+    return identity_of(site, machine, authorized_key, _cards(site, machine))
 
 
 def _cards(site: Site, machine: Machine) -> dict[str, dict[str, Any]]:

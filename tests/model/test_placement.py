@@ -198,9 +198,9 @@ WRONG: list[tuple[tuple[str, ...], Any, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("path", "value", "key", "allowed"), WRONG)
-def test_wrong_lock_files(path: tuple[str, ...], value: Any, key: str, allowed: str) -> None:
-    values: Any = copy.deepcopy(as_values(EXAMPLE))
+def is_refused(example: Placement, path: tuple[str, ...], value: Any, key: str, allowed: str) -> None:
+    """Put a value into an example's lock file, and see that it is refused there, and how."""
+    values: Any = copy.deepcopy(as_values(example))
     inner = values
     for step in path[:-1]:
         inner = inner[step]
@@ -209,6 +209,11 @@ def test_wrong_lock_files(path: tuple[str, ...], value: Any, key: str, allowed: 
         read_placement(FILE, values)
     assert [(fault.file, fault.key) for fault in raised.value.faults] == [(FILE, key)]
     assert allowed in raised.value.faults[0].allowed
+
+
+@pytest.mark.parametrize(("path", "value", "key", "allowed"), WRONG)
+def test_wrong_lock_files(path: tuple[str, ...], value: Any, key: str, allowed: str) -> None:
+    is_refused(EXAMPLE, path, value, key, allowed)
 
 
 WRONG_HOSTS: list[tuple[tuple[str, ...], Any, str, str]] = [
@@ -230,15 +235,7 @@ WRONG_HOSTS: list[tuple[tuple[str, ...], Any, str, str]] = [
 
 @pytest.mark.parametrize(("path", "value", "key", "allowed"), WRONG_HOSTS)
 def test_wrong_hosts(path: tuple[str, ...], value: Any, key: str, allowed: str) -> None:
-    values: Any = copy.deepcopy(as_values(WITH_HOSTS))
-    inner = values
-    for step in path[:-1]:
-        inner = inner[step]
-    inner[path[-1]] = value
-    with pytest.raises(ConfigurationError) as raised:
-        read_placement(FILE, values)
-    assert [(fault.file, fault.key) for fault in raised.value.faults] == [(FILE, key)]
-    assert allowed in raised.value.faults[0].allowed
+    is_refused(WITH_HOSTS, path, value, key, allowed)
 
 
 @pytest.mark.parametrize("values", [None, [], "text", 5, {}, {"version": None}])
