@@ -60,12 +60,18 @@ def guest_script(script: str) -> str:
     return (_GUEST / f"{script}.sh").read_text(encoding="utf-8")
 
 
-def scripted(script: str, *arguments: str) -> Argv:
+def scripted(script: str, *arguments: str, sharing: str = "") -> Argv:
     """Return the command that runs one of our fixed scripts in ``provisioners/guest`` with these arguments.
 
     Values are arguments or standard input, never part of the script.
+
+    Args:
+        script: its name.
+        arguments: what it is given.
+        sharing: another of them with functions that it uses; empty for none.
     """
-    return ("bash", "-c", guest_script(script), f"understudy-{script}", *arguments)
+    text = guest_script(sharing) + guest_script(script) if sharing else guest_script(script)
+    return ("bash", "-c", text, f"understudy-{script}", *arguments)
 
 
 def typed_with(argv: Sequence[str], content: str, then: str = "") -> str:

@@ -4,7 +4,6 @@ set -euo pipefail
 umask 022
 export LC_ALL=C
 cd "$PLACE"
-phase() { printf '@phase\t%s\t%s\n' "$1" "$EPOCHREALTIME"; }
 
 phase clean
 rm -rf -- data

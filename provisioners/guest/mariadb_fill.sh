@@ -9,12 +9,6 @@ data=$PLACE/data private=$PLACE/private repository=$PLACE/repository
 socket=$private/socket
 cd /
 
-phase() { printf '@phase\t%s\t%s\n' "$1" "$EPOCHREALTIME"; }
-fact() { printf '@fact\t%s\t%s\n' "$1" "$2"; }
-die() {
-    echo "$1" >&2
-    exit 1
-}
 # A statement in which an error is may have megabytes; older clients do not show it, and do not know the option.
 sql() { mariadb --no-defaults --socket="$socket" --user=root --batch --skip-column-names --binary-mode \
     --loose-skip-print-query-on-error "$@"; }
@@ -67,21 +61,6 @@ stop() {
 
 fill_init() {
     sql "$DATABASE" <<<"$INIT_SQL"
-}
-# Shows how much of a file a command has read from its standard input.
-reading() {
-    local file=$1 size at
-    shift
-    size=$(stat -Lc %s -- "$file")
-    "$@" <"$file" &
-    local reader=$!
-    while kill -0 "$reader" 2>/dev/null; do
-        at=$(sed -n 's/^pos:[[:space:]]*//p' "/proc/$reader/fdinfo/0" 2>/dev/null || true)
-        if [ -n "$at" ] && [ "$size" -gt 0 ]; then printf '@percent\t%s\n' "$((at * 100 / size))" >&3; fi
-        sleep 0.2
-    done
-    wait "$reader"
-    printf '@percent\t100\n' >&3
 }
 fill_mysqldump() {
     case $DUMP in

@@ -10,12 +10,6 @@ data=$PLACE/data private=$PLACE/private repository=$PLACE/repository
 cd /
 
 as() { setpriv --reuid=postgres --regid=postgres --init-groups -- "$@"; }
-phase() { printf '@phase\t%s\t%s\n' "$1" "$EPOCHREALTIME"; }
-fact() { printf '@fact\t%s\t%s\n' "$1" "$2"; }
-die() {
-    echo "$1" >&2
-    exit 1
-}
 psql() { as "$BIN/psql" --no-psqlrc --quiet --no-align --tuples-only --set=ON_ERROR_STOP=1 "$@"; }
 # A check's detail is the first line of what it prints.
 check() {
@@ -113,21 +107,6 @@ missing_roles() {
         psql --file=-
 }
 plain() { case $DUMP in *.gz) gzip -dc -- "$repository/$DUMP" ;; *) cat -- "$repository/$DUMP" ;; esac; }
-# Shows how much of a file a command has read from its standard input.
-reading() {
-    local file=$1 size at
-    shift
-    size=$(stat -Lc %s -- "$file")
-    "$@" <"$file" &
-    local reader=$!
-    while kill -0 "$reader" 2>/dev/null; do
-        at=$(sed -n 's/^pos:[[:space:]]*//p' "/proc/$reader/fdinfo/0" 2>/dev/null || true)
-        if [ -n "$at" ] && [ "$size" -gt 0 ]; then printf '@percent\t%s\n' "$((at * 100 / size))" >&3; fi
-        sleep 0.2
-    done
-    wait "$reader"
-    printf '@percent\t100\n' >&3
-}
 fill_pg_dump() {
     phase restore
     new_cluster

@@ -178,7 +178,8 @@ def _told(shell: Shell, engine: Engine, inputs: Values, filling: Filling, say: S
             story.bring_seconds = time.monotonic() - began
     variables = engine.variables(inputs, filling)
     try:
-        run_job(shell, _job(engine), key, scripted(engine.SCRIPT), on_line=story.heard, environment=variables)
+        script = scripted(engine.SCRIPT, sharing="filling")
+        run_job(shell, _job(engine), key, script, on_line=story.heard, environment=variables)
     except CommandFailed as error:
         unknown = seeding.Age(seconds=None, check=None)
         seeding.note_attempt(seeding.seed_record(seed, filling.name, story, snapshot, unknown, None))
