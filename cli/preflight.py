@@ -14,7 +14,6 @@ from pathlib import Path
 from cli.arguments import add_stack, project_directory, short_stack
 from cli.change._note import failed_of, read_note, take_note
 from cli.files import is_mirror, load_environment, read_lock, write_lock
-from cli.held import hold
 from cli.place import lines, place
 from cli.pulumi_state import PulumiState
 from cli.went_round import has_log, look_round
@@ -81,6 +80,8 @@ def run(arguments: argparse.Namespace) -> int:
         clear(state, names.owner(stack, backend_url(os.environ)), mirrored=mirrored)
         if arguments.verb == "up":
             if not mirrored:
+                from cli.held import hold
+
                 hold(directory, stack, say, os.environ.get(HELD_BY, ""))
             take_note(stack, state.exported)
     return 0
