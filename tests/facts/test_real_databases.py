@@ -253,7 +253,9 @@ def test_a_session_of_mariadb_cannot_write(socket: str) -> None:
 
 def painted() -> dict[tuple[str, str], Reading]:
     portrait = paint("here", IPv4Address("10.0.0.1"), Asking(HERE, run).answer)
-    assert not [each for each in portrait.unread if "database" in each.fact]
+    # A server of another test, in that test's own mount namespace, is among this host's processes, too.
+    elsewhere = "/var/run/postgresql"
+    assert not [each for each in portrait.unread if "database" in each.fact and elsewhere not in each.reason]
     return {(reading.area, reading.key): reading for reading in portrait.readings}
 
 
