@@ -110,7 +110,8 @@ def test_killed_and_stopped_ups_are_finished_by_the_next(tmp_path: Path) -> None
 
         # The CLI is killed while a file is being validated: its provider ends with it, and the lock is free.
         machine.start()
-        slow = service(machine, "slow", {"/etc/slow": {"content": "x\n"}}, validate={"/etc/slow": ["sh", "-c", "sleep 3", "{}"]})
+        takes_long = {"/etc/slow": ["sh", "-c", "sleep 3", "{}"]}
+        slow = service(machine, "slow", {"/etc/slow": {"content": "x\n"}}, validate=takes_long)
         project.resources({"slow": slow})
         cli = project.start("up", "--yes", "--skip-preview")
         wait_until((machine.root / "etc/.understudy-slow/slow").exists)
