@@ -13,10 +13,8 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from cli.arguments import add_stack, project_directory, short_stack
 from model.change.stopped import Failed, failed_in
@@ -99,13 +97,13 @@ def refuse_both(words: Sequence[str]) -> None:
 
 def follow(command: Sequence[str]) -> Ended:
     """Run Pulumi to its end, as if it were this process: what is sent to this one reaches it, and it dies with it."""
-    with tempfile.TemporaryDirectory(prefix="understudy-up-") as aside:
-        events = Path(aside) / "events"
-        argv = ("setpriv", "--pdeathsig", "KILL", "--", *command, "--event-log", str(events))
+    with os.fdopen(os.memfd_create("events"), "rb") as events:  # in memory: nothing stays behind where this is killed
+        argv = ("setpriv", "--pdeathsig", "KILL", "--", *command, "--event-log", f"/proc/self/fd/{events.fileno()}")
         # Without it Pulumi has no --event-log. Its own Automation API does the same.
-        process = subprocess.Popen(argv, env={**os.environ, "PULUMI_DEBUG_COMMANDS": "true"})
+        environment = {**os.environ, "PULUMI_DEBUG_COMMANDS": "true"}
+        process = subprocess.Popen(argv, env=environment, pass_fds=(events.fileno(),))
         stopped = _wait(process)
-        lines = events.read_text(encoding="utf-8", errors="replace").splitlines() if events.exists() else []
+        lines = events.read().decode(errors="replace").splitlines()
     return Ended(code=process.returncode, stopped=stopped, failed=failed_in(lines) if process.returncode else ())
 
 
