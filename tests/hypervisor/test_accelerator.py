@@ -84,6 +84,10 @@ def test_it_is_asked_once_a_boot(qemu: Path) -> None:
 
 
 def test_without_the_device_nothing_is_tried(qemu: Path) -> None:
+    """Without KVM there is no machine at all: ``could not find capabilities for domaintype=kvm``.
+
+    https://github.com/dmacvicar/terraform-provider-libvirt/issues/11, https://github.com/dmacvicar/terraform-provider-libvirt/issues/442
+    """
     (qemu / "kvm").unlink()
     assert choose(lambda: Path("/kernel"), lambda _: None).kind == "tcg"
     assert not (qemu / "log").exists()

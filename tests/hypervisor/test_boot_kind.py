@@ -208,6 +208,10 @@ def test_a_preview_knows_what_a_restart_does_not_change(inputs: dict[str, Any]) 
 
 
 def test_it_is_shut_down_and_not_switched_off(virsh: FakeVirsh) -> None:
+    """A changed memory cuts a machine's power before it is made anew, and its disks may suffer.
+
+    https://github.com/dmacvicar/terraform-provider-libvirt/issues/1060
+    """
     virsh.answer({"domstate a": ["running", "running", "shut off"], "shutdown a": ""})
     shut_down(Virsh(), "a", quiet)
     assert "destroy a" not in virsh.asked()

@@ -72,6 +72,10 @@ def test_what_carries_another_mark_is_not_touched(host: Path, virsh: FakeVirsh) 
 
 
 def test_a_left_over_is_taken_away_in_order(host: Path, virsh: FakeVirsh) -> None:
+    """What a stopped run left stops the next one: ``domain 'a' already exists with uuid``.
+
+    https://github.com/dmacvicar/terraform-provider-libvirt/issues/423, https://github.com/dmacvicar/terraform-provider-libvirt/issues/921
+    """
     disk = host / "stacks" / "stage" / "a.qcow2"
     disk.parent.mkdir()
     disk.write_bytes(b"")
