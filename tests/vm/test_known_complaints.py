@@ -1,8 +1,9 @@
 """What people who use libvirt through Terraform or Pulumi complain about, where it could hit us.
 
 Each test names the complaint with its address. Nothing boots: real qemus stand still before their first instruction.
-What takes a machine that runs is in its own place: a leftover that stops the next ``up`` in ``tests/hypervisor/test_sweep``
-and ``test_killed``; a power cut of a shutdown in ``tests/hypervisor/test_boot_kind``; no way without KVM in ``tests/hypervisor/test_accelerator``.
+What takes a machine that runs is in its own place: a leftover that stops the next ``up`` in
+``tests/hypervisor/test_sweep`` and ``test_killed``; a power cut in place of a shutdown in
+``tests/hypervisor/test_boot_kind``; no way without KVM in ``tests/hypervisor/test_accelerator``.
 """
 
 from __future__ import annotations
