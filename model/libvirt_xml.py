@@ -14,6 +14,12 @@ from xml.etree import ElementTree as ET
 OWNER_NAMESPACE = "https://understudy.invalid/owner"
 COLD_NAMESPACE = "https://understudy.invalid/cold"
 """Where the libvirt plugin (``provider/wake.go`` says the same) notes beside a domain why it did not wake."""
+TRANSLATED_MIB = 128
+"""Memory for the translated code of an emulated machine, which qemu else lets grow to 1 GiB beside the machine's own.
+
+Source: qemu 7.2, ``tcg/region.c``. Measured: a machine of 512 MiB took 1650 MiB; with this limit, work that translates
+much took 5 percent more processor time, and a boot none.
+"""
 IDENTITY_PORT = "understudy.identity.0"
 _XSL = "http://www.w3.org/1999/XSL/Transform"
 _MIB = 1024 * 1024
@@ -84,6 +90,8 @@ def domain_xml(spec: DomainSpec) -> str:
     features = _add(root, "features")
     _add(features, "acpi")
     _add(features, "apic")
+    if spec.accelerator == "tcg":
+        _add(_add(features, "tcg"), "tb-cache", str(TRANSLATED_MIB), unit="MiB")
     _add_processor(root, spec.accelerator)
     _add(root, "clock", offset="utc")
     _add(root, "on_poweroff", "destroy")

@@ -14,8 +14,8 @@ from model.topology import Machine
 # Source: RFC 2544 and RFC 6890: 198.18.0.0/15 is for benchmarks, routed nowhere; so no prod has it.
 CONTROL_NETWORKS = IPv4Network("198.18.0.0/15")
 
-MACHINE_OVERHEAD_MIB = 192
-"""Memory that a running machine takes beside its own: the emulator and its translated code."""
+MACHINE_OVERHEAD_MIB = 256
+"""Memory that a running machine takes beside its own: the emulator, and its translated code, which has a limit."""
 SYSTEM_GROWTH_MIB = 1024
 """Disk that a machine's system disk, a linked clone, is expected to take in the end."""
 IMAGE_MIB = 4096

@@ -83,14 +83,14 @@ def test_what_is_short_is_said() -> None:
     assert decide_shortages(machines, host) == ()
     short = decide_shortages(machines, replace(host, free_memory_mib=2000, free_disk_mib=12_000))
     assert [text.partition(":")[0] for text in short] == ["memory", "disk"]
-    assert "1920 MiB for 2 machines" in short[0]
+    assert "2048 MiB for 2 machines" in short[0]
     assert "2000 MiB are free" in short[0]
 
 
 def test_the_owners_share_is_left() -> None:
-    host = Host(memory_mib=20_000, free_memory_mib=2704, disk_mib=1000, free_disk_mib=100_000)
+    host = Host(memory_mib=20_000, free_memory_mib=2768, disk_mib=1000, free_disk_mib=100_000)
     assert decide_shortages([machine("lb")], host) == ()
-    assert len(decide_shortages([machine("lb")], replace(host, free_memory_mib=2703))) == 1
+    assert len(decide_shortages([machine("lb")], replace(host, free_memory_mib=2767))) == 1
 
 
 def test_existing_machines_are_not_built() -> None:
