@@ -204,11 +204,16 @@ def words(texts: Iterable[str]) -> str:
     return " ".join(word(text) for text in texts)
 
 
-def written(path: str, content: bytes) -> tuple[str, ...]:
+def written(path: str, content: bytes, whole: str = "") -> tuple[str, ...]:
     """Return texts for a shell that, one after the other, write exactly these bytes to a file.
 
     What a terminal passes on unharmed is shown as it is, in a quoted here-document; everything else in base64. Each
     text is short enough to be an argument, quoted once more.
+
+    Args:
+        path: where.
+        content: what.
+        whole: a command that writes its standard input there, and does it where one text is enough; empty for none.
 
     Source: Linux, include/uapi/linux/binfmts.h, MAX_ARG_STRLEN: 128 KiB for one argument.
 
@@ -218,6 +223,10 @@ def written(path: str, content: bytes) -> tuple[str, ...]:
     END
     >>> print(written("a", b"no end of line")[0])
     base64 -d >a <<'END'
+    bm8gZW5kIG9mIGxpbmU=
+    END
+    >>> print(written("a", b"no end of line", "install -T /dev/stdin a")[0])
+    base64 -d <<'END' | install -T /dev/stdin a
     bm8gZW5kIG9mIGxpbmU=
     END
     """
@@ -230,6 +239,9 @@ def written(path: str, content: bytes) -> tuple[str, ...]:
         ]
     ends = (f"END{count or ''}" for count in itertools.count())
     end = next(end for end in ends if f"\n{end}\n".encode() not in b"\n" + content)
+    if whole and len(pieces) == 1:
+        here = f"{whole} <<'{end}'" if program == "cat" else f"{program} <<'{end}' | {whole}"
+        return (f"{here}\n{pieces[0]}{end}",)
     return tuple(
         f"{program} {'>>' if count else '>'}{word(path)} <<'{end}'\n{piece}{end}" for count, piece in enumerate(pieces)
     )

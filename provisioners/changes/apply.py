@@ -60,13 +60,14 @@ def apply(
         UnderstudyError: a step failed; what was there before is back, or the text says that it is not.
         ConnectionLost: the connection ended; the machine takes the change back by itself.
     """
-    if found.open:
-        _end_left_over(shell, inputs["service"])
-        found = observe(shell, inputs)
-    steps = steps_of(inputs, found)
-    if not steps:
-        return None
-    backup = _Run(shell, inputs, before).all(steps)
+    with shell.steady() as through:
+        if found.open:
+            _end_left_over(through, inputs["service"])
+            found = observe(through, inputs)
+        steps = steps_of(inputs, found)
+        if not steps:
+            return None
+        backup = _Run(through, inputs, before).all(steps)
     return Applied(backup=backup, steps_done=len(steps))
 
 

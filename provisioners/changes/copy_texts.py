@@ -9,14 +9,16 @@ from provisioners.commands import word, words
 _FIRST = """\
 # What was there before the first change of all is remembered once.
 mkdir -p ../original/files; cp back-out.sh ../original/; echo open >../original/state
+touch {../original/,first-}{manifest,units,packages}
 for list in manifest units packages; do
-    touch ../original/$list
+    [ -s $list ] || continue
     awk -F'\\t' 'FILENAME == ARGV[1] { had[$1]; next } !($1 in had)' ../original/$list $list >first-$list
 done
 while IFS=$'\\t' read -r path kind _; do
     case $kind in file | link) (cd files; cp -a --parents -- ".$path" ../../original/files/) ;; esac
 done <first-manifest
 for list in manifest units packages; do
+    [ -s first-$list ] || continue
     cat ../original/$list first-$list >../original/new; mv -T ../original/new ../original/$list
 done
 rm first-*"""
@@ -27,8 +29,8 @@ _COPY = """\
         printf '%s\\tlink\\t-\\t-\\t-\\t%q\\n' "$path" "$(readlink -- "$path")"
     elif [ -f "$path" ]; then
         (cd /; cp -a --parents -- "$path" "$OLDPWD/files/")
-        printf '%s\\tfile\\t%s\\t%s\\n' "$path" "$(stat --printf='%a\\t%U:%G' -- "$path")" \\
-            "$(sha256sum <"$path" | cut -c1-64)"
+        sum=$(sha256sum <"$path")
+        printf '%s\\tfile\\t%s\\t%s\\n' "$path" "$(stat --printf='%a\\t%U:%G' -- "$path")" "${sum%% *}"
     elif [ -e "$path" ]; then
         echo "$path is neither a file nor a link" >&2; exit 1
     else

@@ -142,20 +142,19 @@ def _arm(change: Change, seconds: int) -> Step:
 def _lay(change: Change, path: str, file: Mapping[str, Any], secrets: Mapping[str, str]) -> tuple[Step, ...]:
     name, new = f"lay {path} beside", change.beside(path)
     owner, group, mode = file.get("owner") or "root", file.get("group") or "root", file.get("mode") or "0644"
-    pieces = written(new, file["content"].encode("utf-8", "surrogatepass"))
-    begin = texts.making(change, path)
     asked = marked(file["content"], secrets)
+    whole = "" if asked else texts.whole_file(new, owner, group, mode)
+    pieces = written(new, file["content"].encode("utf-8", "surrogatepass"), whole)
+    by_parts = bool(asked) or len(pieces) > 1
+    begin = texts.making(change, path)
     fill = (
         "LC_ALL=C",
         f"IFS= read -rd '' text <{word(new)} || true",
         *(f'text=${{text//{word(f"@@{secret}@@")}/"$secret{count}"}}' for count, secret in enumerate(asked, start=1)),
         f'printf %s "$text" >{word(new)}',
     )
-    end = (
-        *(fill if asked else ()),
-        f"chown {word(f'{owner}:{group}')} {word(new)}; chmod {word(mode)} {word(new)}; sync {word(new)}",
-        *_ours(path, new),
-    )
+    owned = f"chown {word(f'{owner}:{group}')} {word(new)}; chmod {word(mode)} {word(new)}"
+    end = (*(fill if asked else ()), *((owned,) if by_parts else ()), f"sync {word(new)}", *_ours(path, new))
     steps = []
     for at, text in enumerate(pieces, start=1):
         last = at == len(pieces)
@@ -168,8 +167,8 @@ def _lay(change: Change, path: str, file: Mapping[str, Any], secrets: Mapping[st
 
 
 def _ours(path: str, new: str) -> tuple[str, ...]:
-    sum_ = f'echo "$(sha256sum <{word(new)} | cut -c1-64)" {word(path)}'
-    return (f"{sum_} | tee -a ../original/ours >>ours",)
+    ours = f'echo "${{sum%% *}}" {word(path)}'
+    return (f"sum=$(sha256sum <{word(new)}); {ours} >>../original/ours; {ours} >>ours",)
 
 
 def _lay_first(change: Change, path: str) -> Step:

@@ -85,7 +85,8 @@ def fenced(change: Change, lines: Iterable[str], says: str, *, secrets: Sequence
         f"exec 9<{change.open}/lock; flock 9; cd -P {change.open}",
         f"[[ $PWD == *-{change.identifier} ]] || {{ echo 'another change is open' >&2; exit 1; }}",
     )
-    beat = () if last else ("cat /proc/sys/kernel/random/boot_id /proc/uptime >beat",)
+    now = "read -r boot </proc/sys/kernel/random/boot_id; read -r up </proc/uptime"
+    beat = () if last else (f'{now}; printf \'%s\\n\' "$boot" "$up" >beat',)
     return block((*asked, *fence, *lines, *beat), says, reads=bool(secrets))
 
 
@@ -139,8 +140,17 @@ def making(change: Change, path: str) -> tuple[str, ...]:
     return (
         f"if [ ! -d {above} ]; then (umask 022; mkdir -p {above}); fi",
         f"[ ! -L {folder} ] || {{ echo {folder} 'is a link' >&2; exit 1; }}",
-        f"mkdir -p {folder}; chmod 0711 {folder}; rm -f {word(change.beside(path))}",
+        f"install -d -m 0711 {folder}; rm -f {word(change.beside(path))}",
     )
+
+
+def whole_file(path: str, owner: str, group: str, mode: str) -> str:
+    """Return the command that writes its standard input to a file with its owner and mode, in place of what is there.
+
+    >>> whole_file("/etc/a b", "root", "adm", "0640")
+    "install -T -o root -g adm -m 0640 /dev/stdin '/etc/a b'"
+    """
+    return f"install -T -o {word(owner)} -g {word(group)} -m {word(mode)} /dev/stdin {word(path)}"
 
 
 _SAME = """\
@@ -266,7 +276,7 @@ def keeping(
         if gone
     )
     return (
-        "[ \"$(cat state)\" = open ] || { echo 'it was taken back meanwhile' >&2; exit 1; }",
+        "[ \"$(<state)\" = open ] || { echo 'it was taken back meanwhile' >&2; exit 1; }",
         *(("[ -e original ] || mv -T ../original original",) if goes else ()),
         *((f"echo {word(digest)} >digest; sync digest",) if digest else ()),
         "echo kept >state.new; sync state.new; mv -T state.new state; sync .",

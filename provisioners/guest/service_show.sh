@@ -84,12 +84,17 @@ for list in manifest units packages; do
 done
 printf 'puppet\n'
 # Notes of a Puppet that has run within two days: its agent's list, and the report that each run leaves.
+states=()
 for state in /var/cache/puppet/state /var/lib/puppet/state /opt/puppetlabs/puppet/cache/state; do
-    [ -d "$state" ] || continue
-    find "$state" -maxdepth 1 -name resources.txt -mmin -2880 -exec sed -n 's|^file\[\(/.*\)\]$|\1|p' {} +
-    find "$state" -maxdepth 1 -name last_run_report.yaml -mmin -2880 \
-        -exec sed -nE 's,^  "?File\[(/.*)\]"?:$,\1,p' {} +
-done | sort -u
+    if [ -d "$state" ]; then states+=("$state"); fi
+done
+if [ ${#states[@]} -gt 0 ]; then
+    {
+        find "${states[@]}" -maxdepth 1 -name resources.txt -mmin -2880 -exec sed -n 's|^file\[\(/.*\)\]$|\1|p' {} +
+        find "${states[@]}" -maxdepth 1 -name last_run_report.yaml -mmin -2880 \
+            -exec sed -nE 's,^  "?File\[(/.*)\]"?:$,\1,p' {} +
+    } | sort -u
+fi
 printf 'left\n'
 if [ -n "$kept" ] && [ -r "$kept/tool" ]; then
     printf 'ran\n'

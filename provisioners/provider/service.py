@@ -160,13 +160,13 @@ class Service:
             found = observe(shell, inputs)
             if not found.open and not parts(inputs, found):
                 return _outputs(inputs, found, outputs)
-            with machine_lock(shell, f"changing {inputs['service']}"):
-                found = observe(shell, inputs)  # whoever had the lock before may have changed it
+            with machine_lock(shell, f"changing {inputs['service']}"), shell.steady() as through:
+                found = observe(through, inputs)  # whoever had the lock before may have changed it
                 if found.open:
-                    end_open(shell, inputs["service"])
-                    found = observe(shell, inputs)
+                    end_open(through, inputs["service"])
+                    found = observe(through, inputs)
                 require_words(inputs, parts(inputs, found))
-                done = apply(shell, inputs, found)
+                done = apply(through, inputs, found)
         if done is None:
             return _outputs(inputs, found, outputs)
         return {

@@ -133,6 +133,27 @@ class Session:
                 return
             take(data)
 
+    def hear(self, take: Callable[[bytes], None], take_errors: Callable[[bytes], None]) -> bool:
+        """Hand on what has come from both outputs, after a moment at most; return whether more may come."""
+        data = self._next(self._channel.recv)
+        while self._channel.recv_stderr_ready():
+            take_errors(self._channel.recv_stderr(65536))
+        take(data or b"")
+        return data != b""
+
+    def hear_errors(self, take: Callable[[bytes], None]) -> bool:
+        """Hand on what has come from standard error, after a moment at most; return whether more may come."""
+        data = self._next(self._channel.recv_stderr)
+        take(data or b"")
+        return data != b""
+
+    @staticmethod
+    def _next(receive: Callable[[int], bytes]) -> bytes | None:
+        try:
+            return receive(65536)
+        except TimeoutError:
+            return None
+
     def code(self, tick: Callable[[], None]) -> int:
         """Return the code with which it ended; -1 for a signal.
 

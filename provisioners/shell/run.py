@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from model.connection import Connection
 from provisioners import commands
@@ -12,6 +13,7 @@ from provisioners.commands import command_line, limited, privileged, scripted
 from provisioners.outcome import CommandFailed, Deadline, Result, Say, Stopped, stopping
 from provisioners.shell.link import Session
 from provisioners.shell.pool import Line
+from provisioners.shell.talk import Talk, can_be_told
 
 Stdin = bytes | Iterable[bytes] | None
 
@@ -23,8 +25,8 @@ _ERRORS_KEPT = 65536
 class Shell:
     """A machine over SSH, as root. Made by `provisioners.shell.connect`; may be used by several threads."""
 
-    def __init__(self, way: Line, say: Say) -> None:
-        self._way, self.say = way, say
+    def __init__(self, way: Line, say: Say, talk: Talk | None = None) -> None:
+        self._way, self.say, self._talk = way, say, talk
 
     @property
     def connection(self) -> Connection:
@@ -44,6 +46,15 @@ class Shell:
         """End the connection for everybody who shares it; their commands raise `ConnectionLost`."""
         self._way.close()
 
+    @contextmanager
+    def steady(self) -> Iterator[Shell]:
+        """Give a shell for one thread, with one session for all that it runs, and none while it does anything else."""
+        talk = self._talk or Talk(self._way)
+        try:
+            yield Shell(self._way, self.say, talk)
+        finally:
+            talk.end()
+
     def run(
         self, argv: Sequence[str], *, stdin: Stdin = None, check: bool = True, timeout_seconds: float = 300.0
     ) -> Result:
@@ -60,8 +71,13 @@ class Shell:
             ConnectionLost: the connection ended first.
             Stopped: the user asked to stop, and it did not end within seconds.
         """
-        output = bytearray()
         limit = Deadline(timeout_seconds)
+        if self._talk is not None and can_be_told(argv, stdin):
+            leave = _Leave(self.connection.name, argv, limit, _GRACE_SECONDS)
+            given = stdin if isinstance(stdin, bytes) else b""
+            told = self._talk.ask(argv, given, timeout_seconds, leave.tick, self.say)
+            return self._checked(told, check, limit)
+        output = bytearray()
         ended = self._run(limited(argv, seconds=timeout_seconds), output.extend, stdin, limit, _GRACE_SECONDS)
         result = Result(argv=tuple(argv), stdout=bytes(output), stderr=ended.stderr, code=ended.code)
         return self._checked(result, check, limit)
@@ -179,6 +195,8 @@ class Shell:
         limit: Deadline | None,
         grace_seconds: float,
     ) -> Result:
+        if self._talk is not None:
+            self._talk.end()  # else all who work on the machine could wait for a second session
         line = privileged(argv, sudo=self.connection.sudo)
         errors = bytearray()
         leave = _Leave(self.connection.name, line, limit, grace_seconds)

@@ -5,8 +5,9 @@
 # Where there is /etc/fake-strict, a unit without a file in /etc/systemd/system that was never told anything is not found.
 # A timer with OnActiveSec= really runs its service's command after that time, and again as OnUnitInactiveSec= says.
 state=/run/fake-systemd
-mkdir -p "$state"
-printf '%s %s\n' "${0##*/}" "$(printf '%s ' "$@" | tr '\n' ' ')" >>"$state/calls"
+[ -d "$state" ] || mkdir -p "$state"
+call="${0##*/} $* "
+printf '%s\n' "${call//$'\n'/ }" >>"$state/calls" # without other processes: systemctl is one
 case ${0##*/} in
 journalctl)
     echo "the last words of the service"
@@ -34,11 +35,14 @@ known() {
     return 1
 }
 
-seconds() { sed -n "s/^$2=\([0-9]*\)s$/\1/p" "/etc/systemd/system/$1"; }
-
 run_timer() {
-    local first again token=$$
-    first=$(seconds "$1" OnActiveSec) again=$(seconds "$1" OnUnitInactiveSec)
+    local first='' again='' token=$$ line
+    while read -r line; do
+        case $line in
+        OnActiveSec=*s) first=${line#*=} ;;
+        OnUnitInactiveSec=*s) again=${line#*=} ;;
+        esac
+    done <"/etc/systemd/system/$1"
     echo "$token" >"$state/$1.token"
     (
         exec 9>&- </dev/null >/dev/null 2>&1
@@ -117,12 +121,12 @@ for unit in "${units[@]}"; do
         [ ! -e "$state/$unit.enabled" ] || enabled=enabled
         reloads=yes
         [ ! -e "/etc/fake-unreloadable/$unit" ] || reloads=no
-        printf 'LoadState=%s\nActiveState=%s\nSubState=%s\nUnitFileState=%s\nResult=%s\nType=%s\nNeedDaemonReload=no\nCanReload=%s\n%s' \
-            "$load" "$active" "$sub" "$enabled" "$result" "$type" "$reloads" \
-            $'InactiveExitTimestampMonotonic=1000000\nActiveEnterTimestampMonotonic=1400000\n' |
-            while IFS='=' read -r key is; do
-                case ,${shown:-$key}, in *,$key,*) [ $value = 1 ] && echo "$is" || echo "$key=$is" ;; esac
-            done
+        for line in "LoadState=$load" "ActiveState=$active" "SubState=$sub" "UnitFileState=$enabled" "Result=$result" \
+            "Type=$type" NeedDaemonReload=no "CanReload=$reloads" InactiveExitTimestampMonotonic=1000000 \
+            ActiveEnterTimestampMonotonic=1400000; do
+            key=${line%%=*} is=${line#*=}
+            case ,${shown:-$key}, in *,$key,*) [ $value = 1 ] && echo "$is" || echo "$line" ;; esac
+        done
         ;;
     esac
 done
