@@ -12,6 +12,9 @@ from uuid import uuid4
 
 import yaml
 
+from provisioners.hypervisor.host import FENCES, STACKS
+from provisioners.hypervisor.virsh import Virsh
+
 ROOT = Path(__file__).parents[1]
 _SHARED = ("PATH", "HOME", "LANG", "XDG_CACHE_HOME", "UNDERSTUDY_CACHE", "TERM", "TMPDIR", "GOPROXY", "GOFLAGS")
 
@@ -117,6 +120,16 @@ class Site:
     def end(self, *stacks: str) -> None:
         """Destroy these stacks, whatever state they are in."""
         for stack in stacks:
-            self.pulumi("destroy", stack, code=None)
-            self.run("understudy", "preflight", "-s", stack, "up", code=None)
-            self.pulumi("destroy", stack)
+            if not is_gone(stack):
+                self.pulumi("destroy", stack, code=None)
+            if not is_gone(stack):
+                self.run("understudy", "preflight", "-s", stack, "up", code=None)
+                self.pulumi("destroy", stack)
+
+
+def is_gone(stack: str) -> bool:
+    """Return whether this computer has nothing of a stack."""
+    kinds = (("list", "--all"), ("net-list", "--all"), ("pool-list", "--all"))
+    listed = [name for kind in kinds for name in Virsh().names(*kind)]
+    files = (*STACKS.glob(stack), *FENCES.glob(f"{stack}.*"))
+    return not files and not [name for name in listed if name == stack or name.startswith(f"{stack}-")]

@@ -5,12 +5,11 @@ from __future__ import annotations
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from model import names
-from tests.vm.lab import Lab
 
 
 @dataclass(kw_only=True)
@@ -61,14 +60,14 @@ def is_ssh(frame: bytes) -> bool:
     return frame[12:14] == b"\x08\x00" and frame[23] == 6 and 22 in struct.unpack("!HH", frame[34:38])
 
 
-def escapes(made: Lab, capture: Capture) -> list[str]:
+def escapes(stack: str, machines: Iterable[str], capture: Capture) -> list[str]:
     """Return every frame of a stack's machines that was heard where it should not be, in words."""
     owners = {
-        bytes.fromhex(names.mac(made.stack, each["name"], card).replace(":", "")): (each["name"], card)
-        for each in made.machines
+        bytes.fromhex(names.mac(stack, name, card).replace(":", "")): (name, card)
+        for name in machines
         for card in ("control", "mirror")
     }
-    taps = {names.tap(made.stack, name, card): (name, card) for name, card in owners.values()}
+    taps = {names.tap(stack, name, card): (name, card) for name, card in owners.values()}
     found = []
     for device, way, frame in capture.frames:
         sender = owners.get(frame[6:12])
@@ -80,7 +79,7 @@ def escapes(made: Lab, capture: Capture) -> list[str]:
             continue  # its own cable
         if device in taps and taps[device][1] == "mirror" == sender[1]:
             continue  # the others on the mirror
-        if device == names.bridge(made.stack, "control") and sender[1] == "control" and is_ssh(frame):
+        if device == names.bridge(stack, "control") and sender[1] == "control" and is_ssh(frame):
             continue  # what the controller asked for
         found.append(f"{sender} is heard on {device}: {frame.hex()}")
     return found

@@ -39,10 +39,10 @@ def image() -> str:
 NETWORK = "10.77.0.0/24"
 
 
-def machine(name: str, at: int, network: str = NETWORK, **sizes: int) -> dict[str, Any]:
+def machine(name: str, at: int, **sizes: int) -> dict[str, Any]:
     """Return a small machine as the program reads it."""
     usual = {"vcpus": 1, "memory_mib": 512, "system_disk_mib": 8192, "data_disk_mib": 0}
-    return {"name": name, "address": str(IPv4Network(network)[at]), **usual, **sizes}
+    return {"name": name, "address": str(IPv4Network(NETWORK)[at]), **usual, **sizes}
 
 
 @dataclass(kw_only=True)
@@ -133,6 +133,11 @@ class Lab:
         with connect(connection_of(output["connection"]), output["private_key"], print, patience_seconds) as shell:
             yield shell
 
+    @property
+    def machine_names(self) -> tuple[str, ...]:
+        """Return its machines' names."""
+        return tuple(machine["name"] for machine in self.machines)
+
     def domain(self, name: str) -> str:
         """Return a machine's name on the host."""
         return names.domain(self.stack, name)
@@ -157,7 +162,6 @@ def lab(
     machines: Sequence[dict[str, Any]],
     *,
     warm: bool = True,
-    network: str = NETWORK,
 ) -> Iterator[Lab]:
     """Give a stack that is destroyed in the end, whatever happened to it."""
     (directory / "state").mkdir(parents=True)
@@ -169,7 +173,6 @@ def lab(
         control_network=f"198.19.{os.getpid() % 200}.0/24" if number == 0 else f"198.19.{200 + number}.0/24",
         machines=machines,
         warm=warm,
-        network=network,
         image=image(),
     )
     made.pulumi("stack", "init", stack)

@@ -46,7 +46,7 @@ def test_without_warmth_it_starts_cold_and_keeps_its_disk_when_warmth_comes(alon
     output = alone.outputs()["a"]
     assert (output["started"], output["reason"]) == ("cold", "cold: there is no template for it")
     assert names.tap(alone.stack, "a", "control") in {device for device, _, _ in capture.frames}
-    assert escapes(alone, capture) == []
+    assert escapes(alone.stack, alone.machine_names, capture) == []
     assert run(alone, "hostname; touch /root/kept; sync") == "a"
     alone.warm = True
     alone.up()

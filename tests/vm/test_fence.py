@@ -55,7 +55,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory, capture: Capture) -> Iterato
 
 def test_from_the_first_boot_nothing_is_heard_outside(stage: Lab, capture: Capture) -> None:
     assert [frame for _, _, frame in capture.frames if frame[12:14] == b"\x08\x00"], "nothing was captured at all"
-    assert escapes(stage, capture) == []
+    assert escapes(stage.stack, stage.machine_names, capture) == []
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def test_whatever_a_machine_sends_stays_inside(stage: Lab, capture: Capture, pro
     assert prod.reached_from_a_neighbour()
     sent = {frame for device, _, frame in capture.frames if device == names.tap(stage.stack, "a", "control")}
     assert any(frame[12:14] == b"\x88\xb5" for frame in sent), "the attack was not even sent"
-    assert escapes(stage, capture) == []
+    assert escapes(stage.stack, stage.machine_names, capture) == []
 
 
 def test_a_machine_started_by_hand_is_fenced_too(stage: Lab, capture: Capture) -> None:
@@ -106,4 +106,4 @@ def test_a_machine_started_by_hand_is_fenced_too(stage: Lab, capture: Capture) -
     Virsh().run("start", stage.domain("b"))
     with stage.shell("b", patience_seconds=180) as shell:
         shell.run(("true",))
-    assert escapes(stage, capture) == []
+    assert escapes(stage.stack, stage.machine_names, capture) == []

@@ -1,4 +1,7 @@
-"""One stage, from nothing to nothing: what a user does with it, in the order in which it is done."""
+"""The sample company's stage, until nothing is left: what a user does with it, in the order in which it is done.
+
+Beside its prod, if `test_prod.py` ran; otherwise from the sample that lies in Git.
+"""
 
 from __future__ import annotations
 
@@ -26,22 +29,14 @@ QUERY = ("runuser", "-u", "postgres", "--", "psql", "-XAtc")
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    site = Site(tmp_path_factory.mktemp("site"))
-    yield site
-    site.end(site.stage)
+def site(company: Site) -> Site:
+    return company
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
     with headless(tmp_path_factory.mktemp("browser")) as chrome:
         yield chrome
-
-
-@pytest.fixture(scope="module")
-def first(site: Site) -> str:
-    """Make the stage; return what `up` printed."""
-    return site.pulumi("up", site.stage)
 
 
 @pytest.fixture(scope="module")
