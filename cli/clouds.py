@@ -16,7 +16,7 @@ from model.configuration import stack_file_name
 from model.environment import Environment
 from model.errors import UnderstudyError
 from model.placement import PlacedHost, Placement
-from model.rented import DEBIAN, IMAGE_NAMES, mark
+from model.rented import AWS_IMAGE, mark
 
 BUILT = ("aws", "gcp")
 """The clouds that machines can be built in."""
@@ -93,4 +93,5 @@ def _examine(
         if place.host == host.name:
             wanted[place.instance_type] = wanted.get(place.instance_type, 0) + sizes[place.instance_type].vcpus
     owner = mark(names.owner(environment.stack, backend_url(os.environ)))
-    aws.examine(host.region, DEBIAN, IMAGE_NAMES, wanted, owner, say)
+    image = host.image or AWS_IMAGE
+    aws.examine(host.region, image.owner, image.name, wanted, owner, say)

@@ -118,6 +118,7 @@ def rehearse(directory: Path, environment: Environment, began: datetime) -> Dril
     """
     started = time.monotonic()
     before = ensure_placed(directory, environment)
+    environment = environment.at_copy(before.offsite)
     drills = read_history(directory, environment.stack)
     pins = tuple(newest_pin(directory, store, began, before.seeds, drills) for store in filled(environment))
     for line in pin_lines(before.seeds, pins):

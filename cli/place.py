@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.explain:
         from cli.spread import explain
 
-        whole, reasons = explain(directory, environment, kept)
+        whole, reasons = explain(directory, environment.at_copy(kept.offsite if kept else ""), kept)
         print("\n".join(reasons))
         return 0 if whole else 1
     placement = place(directory, environment, kept, image_anew=arguments.image, rebalance=arguments.rebalance)
@@ -109,8 +109,16 @@ def place(
     machines = decide_machines(wanted, network, before.machines if before else ())
     if machines is None:
         raise UnderstudyError(where=str(network), found=f"{len(wanted)} machines", wanted="at most 245")
-    machines, hosts = _hosts(directory, environment, machines, before, rebalance=rebalance)
-    pins = newest_pins(directory, environment, before.seeds if before else ())
+    offsite = before.offsite if before else ""
+    if environment.settings.offsite and not offsite:
+        from cli.offsite import take_copy  # with what it needs to ask clouds, which takes a moment to import
+
+        taken = take_copy(directory, environment, machines, say)
+        offsite, machines, hosts, pins = taken.host, taken.machines, taken.hosts, taken.seeds
+    else:
+        environment = environment.at_copy(offsite)
+        machines, hosts = _hosts(directory, environment, machines, before, rebalance=rebalance)
+        pins = newest_pins(directory, environment, before.seeds if before else ())
     found = Placement(
         control_network=network,
         accelerator=before.accelerator if before else _NOTHING_BUILT,
@@ -119,6 +127,7 @@ def place(
         machines=machines,
         seeds=pins,
         hosts=hosts,
+        offsite=offsite,
     )
     if before and not image_anew and (not found.needs_image or _has_image(before, environment)):
         _refuse_small_disks(environment, before.own_image)

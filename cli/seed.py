@@ -33,9 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Move the pins and say from where to where."""
     directory, stack = project_directory(arguments.cwd), short_stack(arguments.stack)
-    environment = load_environment(directory, stack)
-    stores = _stores(environment, arguments.store)
     before = read_lock(directory, stack)
+    environment = load_environment(directory, stack).at_copy(before.offsite if before else "")
+    stores = _stores(environment, arguments.store)
     if arguments.list:
         _print_snapshots(directory, stores, before)
         return 0

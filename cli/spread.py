@@ -77,6 +77,8 @@ def usable_hosts(directory: Path, environment: Environment) -> tuple[CapacityHos
         )
     stack = environment.stack
     found = tuple(host for host in load_capacity(directory) if not host.stacks or stack in host.stacks)
+    if environment.copy:  # the machines are where their data is
+        found = tuple(host for host in found if host.name == environment.copy.host)
     if not found:
         raise UnderstudyError(where=FILE, found=f"no host for stack {stack}", wanted=f"one whose `stacks` has {stack}")
     return found

@@ -148,6 +148,8 @@ def seed_inputs(store: Store, pinned: PinnedSeed | None, directory: Path) -> dic
     if pinned and backup:
         seed = {"kind": backup.kind, "location": backup.location, "endpoint": backup.endpoint, "region": backup.region}
         seed |= {"stanza": backup.stanza} if backup.kind == "pgbackrest" else {}
+        seed |= {"profile": backup.profile} if backup.profile else {}
+        seed |= {"fetched_by": backup.fetched_by} if backup.fetched_by else {}
     drilled_at = getattr(pinned, "drilled_at", None)
     return {
         "store": store.name,

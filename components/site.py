@@ -85,9 +85,10 @@ def read_site(
         UnderstudyError: the stack was not placed yet.
     """
     described = read_described(directory, stack, config, before)
+    placement = _placement(directory, described.environment)
     return Site(
-        environment=described.environment,
-        placement=_placement(directory, described.environment),
+        environment=described.environment.at_copy(placement.offsite),
+        placement=placement,
         owner=names.owner(stack, backend_url),
         services=described.services,
         engines=described.engines,
@@ -315,6 +316,8 @@ def _placement(directory: Path, environment: Environment) -> Placement:
             wanted=f"every machine of {stack_file_name(environment.mirror_of or environment.stack)}",
             todo=todo,
         )
+    if environment.settings.offsite and not placement.offsite:
+        raise UnderstudyError(where=f"{name}: offsite", found="nothing", wanted="the copy that was taken", todo=todo)
     if placement.needs_image:
         _check_image(name, environment, placement, todo)
     return placement

@@ -75,6 +75,19 @@ class Hours:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CloudImage:
+    """A machine image in a cloud, found by whose it is and how it is called.
+
+    Args:
+        owner: an AWS account, or a Google project.
+        name: AWS's name of it, in which ``*`` stands for anything: the newest is taken; Google's family.
+    """
+
+    owner: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CapacityHost:
     """One place where machines may run, as the user describes it.
 
@@ -90,6 +103,7 @@ class CapacityHost:
         region: a cloud's; empty for the others.
         budget_per_month: what machines in this cloud may cost a month, in the currency of the price table; None for
             the others.
+        image: a cloud's machine image; None for Debian's own, and for the others.
     """
 
     name: str
@@ -102,6 +116,7 @@ class CapacityHost:
     stacks: tuple[str, ...] = ()
     region: str = ""
     budget_per_month: float | None = None
+    image: CloudImage | None = None
 
     @property
     def is_cloud(self) -> bool:

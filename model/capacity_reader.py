@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import time
 from zoneinfo import ZoneInfo
 
 from model import rules
-from model.capacity import CLOUDS, HERE, LIBVIRT, MOST_VCPUS_PER_CORE, CapacityHost, Headroom, Hours
+from model.capacity import CLOUDS, HERE, LIBVIRT, MOST_VCPUS_PER_CORE, CapacityHost, CloudImage, Headroom, Hours
 from model.errors import ConfigurationError, Fault
 from model.readers import (
     Place,
@@ -28,6 +29,9 @@ FILE = "Capacity.yaml"
 COMMON_KEYS = ("headroom", "vcpus_per_core", "only_at_night", "stacks")
 SSH_KEYS = ("kind", "host", "port", "user", "sudo", "jump", "known_hosts")
 CLOUD_KEYS = ("kind", "region", "budget_per_month")
+# Source: AWS, "Account identifiers" and CreateImage; Google, "Creating and managing projects" and "Image families".
+_OWNER = re.compile(r"[0-9]{12}|[a-z][a-z0-9-]{4,28}[a-z0-9]")
+_IMAGE = re.compile(r"[A-Za-z0-9()\[\] ./'@_*-]{3,128}")
 _MOST_BUDGET = 1_000_000
 
 
@@ -76,7 +80,7 @@ def _read_host(place: Place, name: object, value: object, usual: Headroom) -> Ca
     required: tuple[str, ...] = ()
     optional: tuple[str, ...] = COMMON_KEYS
     if kind in CLOUDS and known != HERE:
-        required, optional = CLOUD_KEYS, COMMON_KEYS[2:]
+        required, optional = CLOUD_KEYS, ("image", *COMMON_KEYS[2:])
     elif known != HERE:
         required, optional = ("host",), (*(key for key in SSH_KEYS if key != "host"), *COMMON_KEYS)
     section = read_keys(place, value, required=required, optional=optional)
@@ -96,7 +100,16 @@ def _read_host(place: Place, name: object, value: object, usual: Headroom) -> Ca
         stacks=section.read("stacks", read_list, _read_stack) or (),
         region=region or "",
         budget_per_month=budget,
+        image=section.read("image", read_cloud_image),
     )
+
+
+def read_cloud_image(place: Place, value: object) -> CloudImage | None:
+    """Return which image machines in a cloud are made of."""
+    section = read_keys(place, value, required=("owner", "name"))
+    owner = section.read("owner", read_text, _OWNER, "an AWS account of 12 digits in quotes, or a Google project")
+    name = section.read("name", read_text, _IMAGE, "AWS's name of the image, with * for anything, or Google's family")
+    return CloudImage(owner=owner, name=name) if owner is not None and name is not None else None
 
 
 def read_access(place: Place, values: Mapping[object, object]) -> Access | None:

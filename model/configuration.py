@@ -12,6 +12,7 @@ from model.cloud import CloudSettings, read_cloud
 from model.environment import Environment, Settings
 from model.errors import ConfigurationError, Fault
 from model.limits import Sizes, as_before, limited, read_limits
+from model.offsite import check_offsite, read_offsite
 from model.readers import (
     MISSING,
     Place,
@@ -29,10 +30,10 @@ from model.topology import Machine, Topology
 from model.topology_reader import OPTIONAL, REQUIRED, read_topology
 
 TOPOLOGY_KEYS = (*REQUIRED, *OPTIONAL)
-SETTING_KEYS = ("mirror", "seed", "capacity", "at_most", "image", "warm_start", "protect", "gate", "cloud")
+SETTING_KEYS = ("mirror", "seed", "capacity", "at_most", "image", "warm_start", "protect", "gate", "cloud", "offsite")
 KEYS = (*TOPOLOGY_KEYS, *SETTING_KEYS)
 """All keys of a stack's configuration, without their prefix; the program reads each from Pulumi."""
-_OBJECT_KEYS = ("machines", "services", "stores", "pages", "at_most", "gate", "cloud")
+_OBJECT_KEYS = ("machines", "services", "stores", "pages", "at_most", "gate", "cloud", "offsite")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +110,8 @@ def read_environment(
         topology = as_before(topology, before or {}) if len(sections) > 1 else topology
         machines, topology = topology.machines, limited(topology, limits)
         _check_seed(described, topology, settings[0].seed)
+        mine = settings[0]
+        check_offsite(sections[0].place, mine.offsite, topology, mine.capacity, mine.seed)
         _check_gate(described, settings[-1])
         _check_image(described.place / "stores", topology)
     if faults or topology is None:
@@ -164,6 +167,9 @@ def _section(file: StackFile, faults: list[Fault]) -> Section:
     if mirrors and "gate" in file.config:
         wanted = "nothing: only a stack that mirrors nothing has a gate"
         (section.place / "gate").fault(file.config["gate"], wanted)
+    if not mirrors and "offsite" in file.config:
+        wanted = "nothing: only a mirror is filled from an off-site copy"
+        (section.place / "offsite").note("copies", wanted)
     if not mirrors and "at_most" in file.config:
         wanted = "nothing: only a mirror is smaller than it is described"
         (section.place / "at_most").fault(file.config["at_most"], wanted)
@@ -181,6 +187,7 @@ def _read_settings(section: Section) -> Settings:
         protect="mirror" not in section.values if protect is None else protect,
         gate=section.read("gate", read_gate) or GateRules(),
         cloud=section.read("cloud", read_cloud) or CloudSettings(),
+        offsite=section.read("offsite", read_offsite) or (),
     )
 
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from model import rules
-from model.capacity import ARCHITECTURES, CLOUDS, LIBVIRT
-from model.capacity_reader import read_access
+from model.capacity import ARCHITECTURES, CLOUDS, LIBVIRT, CloudImage
+from model.capacity_reader import read_access, read_cloud_image
 from model.connection import Connection, way_by
 from model.readers import Place, read_choice, read_keys, read_mapping, read_name, read_text
 from model.topology import Access
@@ -37,6 +37,7 @@ class PlacedHost:
         accelerator: how its processors are run; None for a cloud.
         architecture: as ``uname -m`` says it.
         region: a cloud's.
+        image: what a cloud's machines are made of; None for Debian's own image.
     """
 
     name: str
@@ -46,6 +47,7 @@ class PlacedHost:
     accelerator: Accelerator | None = None
     architecture: str = ARCHITECTURES[0]
     region: str = ""
+    image: CloudImage | None = None
 
     @property
     def connection(self) -> Connection:
@@ -68,6 +70,8 @@ def _as_values(host: PlacedHost) -> dict[str, object]:
     if host.accelerator is not None:
         values["accelerator"] = accelerator_as_values(host.accelerator)
     values["architecture"] = host.architecture
+    if host.image is not None:
+        values["image"] = {"owner": host.image.owner, "name": host.image.name}
     return values | ({"region": host.region} if host.region else {})
 
 
@@ -88,7 +92,7 @@ def _read_host(place: Place, name: object, value: object) -> PlacedHost | None:
     if read_choice(place / "kind", kind, (LIBVIRT, *CLOUDS)) is None:
         return None
     required = ("kind", "architecture", *(("region",) if kind in CLOUDS else ("host", "accelerator")))
-    optional = () if kind in CLOUDS else ("port", "user", "sudo", "jump", "host_key")
+    optional: tuple[str, ...] = ("image",) if kind in CLOUDS else ("port", "user", "sudo", "jump", "host_key")
     section = read_keys(place, value, required=required, optional=optional)
     architecture = section.read("architecture", read_choice, ARCHITECTURES)
     region = section.read("region", read_text, rules.REGION, rules.REGION_ALLOWED)
@@ -105,6 +109,7 @@ def _read_host(place: Place, name: object, value: object) -> PlacedHost | None:
         accelerator=accelerator,
         architecture=architecture,
         region=region or "",
+        image=section.read("image", read_cloud_image),
     )
 
 

@@ -122,6 +122,7 @@ class Placement:
         hosts: sorted by name; those other than this computer on which machines are.
         machines: sorted by name; those that exist already are not among them.
         seeds: sorted by the store's name; none for stores that begin empty.
+        offsite: the host beside whose off-site copy the stores are filled from; empty where there is no such choice.
     """
 
     control_network: IPv4Network
@@ -131,6 +132,7 @@ class Placement:
     seeds: tuple[PinnedSeed, ...] = ()
     own_image: OwnImage | None = None
     hosts: tuple[PlacedHost, ...] = ()
+    offsite: str = ""
 
     def host(self, name: str) -> PlacedHost | None:
         """Return the host of that name, None for this computer."""
@@ -169,6 +171,7 @@ def as_values(placement: Placement) -> dict[str, object]:
         "image": placement.image,
         **({"own_image": asdict(placement.own_image)} if placement.own_image else {}),
         **({"hosts": hosts_as_values(placement.hosts)} if placement.hosts else {}),
+        **({"offsite": placement.offsite} if placement.offsite else {}),
         "machines": {
             machine.name: {
                 "host": machine.host,
@@ -218,7 +221,7 @@ def read_placement(file: str, values: object) -> Placement:
     if version not in (VERSION, VERSION_WITH_HOSTS) and isinstance(values, Mapping):
         required = ("version",)  # the other keys are another version's: nothing true can be said of them
         values = {"version": version}
-    optional = ("own_image", "seeds", *(("hosts",) if version == VERSION_WITH_HOSTS else ()))
+    optional = ("own_image", "seeds", *(("hosts", "offsite") if version == VERSION_WITH_HOSTS else ()))
     placement = _read(read_keys(place, values, required=required, optional=optional))
     if place.faults or placement is None:
         raise ConfigurationError(tuple(place.faults))
@@ -235,6 +238,7 @@ def _read(section: Section) -> Placement | None:
     hosts = section.read("hosts", read_hosts) or ()
     machines = section.read("machines", _read_machines, network, _kinds(section.values.get("hosts"))) or []
     seeds = section.read("seeds", _read_seeds) or []
+    offsite = section.read("offsite", read_choice, [host.name for host in hosts])
     if network is None or accelerator is None or image is None:
         return None
     return Placement(
@@ -245,6 +249,7 @@ def _read(section: Section) -> Placement | None:
         seeds=tuple(sorted(seeds, key=lambda seed: seed.store)),
         own_image=own_image,
         hosts=hosts,
+        offsite=offsite or "",
     )
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 
+from model.capacity import CloudImage
 from model.topology import Machine
 
 # Source: wiki.debian.org/Cloud/AmazonEC2Image/Bookworm: Debian's own account there, and how its images are called.
 DEBIAN = "136693071363"
 IMAGE_NAMES = "debian-12-amd64-*"
+AWS_IMAGE = CloudImage(owner=DEBIAN, name=IMAGE_NAMES)
+GOOGLE_IMAGE = CloudImage(owner="debian-cloud", name="debian-12")
 LEAST_SYSTEM_DISK_GIB = 10
 """Debian's images for clouds are of 3 to 10 GiB, and Google's never start on less than theirs."""
 

@@ -115,4 +115,5 @@ def _placed_host(probed: ProbedHost) -> PlacedHost:
         accelerator=probed.accelerator,
         architecture=probed.architecture,
         region=host.region,
+        image=host.image,
     )

@@ -49,6 +49,8 @@ class Backup:
         stanza: pgBackRest's name of the cluster; empty for the other kinds.
         endpoint: address of an S3-compatible service; empty for AWS or a path.
         region: region of the bucket; empty for a path.
+        profile: name of the credentials in ``~/.aws``; empty for the usual ones.
+        fetched_by: ``machine`` where the machine itself fetches from the bucket; empty where the controller brings it.
     """
 
     kind: str
@@ -56,6 +58,8 @@ class Backup:
     stanza: str = ""
     endpoint: str = ""
     region: str = ""
+    profile: str = ""
+    fetched_by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

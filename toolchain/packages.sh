@@ -63,13 +63,14 @@ quietly() {
 }
 
 # The tests start their own servers; the user's machine gets none. While their packages are installed, nothing may start
-# (Debian's policy-rc.d), PostgreSQL makes no cluster, and an SSH server that was not there before stays off afterwards.
+# (Debian's policy-rc.d), PostgreSQL makes no cluster, and an SSH server or an HAProxy that was not there before stays off afterwards.
 NO_START=/usr/sbin/policy-rc.d
 NO_CLUSTER=/etc/postgresql-common/createcluster.d/understudy-no-cluster.conf
 
 install_quiet_packages() {
-    local had_sshd=0
+    local had_sshd=0 had_haproxy=0
     is_there sshd && had_sshd=1
+    is_there haproxy && had_haproxy=1
     can_be_root || { install_packages "$@" && return; }
     trap allow_services EXIT
     forbid_services
@@ -78,6 +79,9 @@ install_quiet_packages() {
     trap - EXIT
     if [ $had_sshd = 0 ] && [ -d /run/systemd/system ]; then
         quietly as_root systemctl disable ssh.service ssh.socket || true
+    fi
+    if [ $had_haproxy = 0 ] && [ -d /run/systemd/system ]; then
+        quietly as_root systemctl disable haproxy.service || true
     fi
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import pulumi
@@ -16,14 +17,16 @@ from components.backends.aws_values import (
     SSH,
     credits_of,
     data_device,
+    reading_policy,
 )
-from components.backends.cloud_values import identity, machines_of, reach, region_of, sources, tags
+from components.backends.cloud_values import identity, image_of, machines_of, reach, region_of, sources, tags
 from components.resources import SshKeypair
 from components.site import Site
 from model.cloud import refuse_plan
 from model.cloud_init import user_data
 from model.configuration import stack_file_name
-from model.rented import DEBIAN, IMAGE_NAMES, gib, system_disk_gib
+from model.offsite import HTTPS
+from model.rented import AWS_IMAGE, gib, system_disk_gib
 from model.topology import Machine
 
 
@@ -86,11 +89,12 @@ def build_ground(site: Site, host: str, parent: pulumi.Resource) -> AwsGround:
     )
     _build_way_in(site, host, vpc, inside)
     group, rules = _build_fence(site, host, vpc, inside)
+    wanted = image_of(site, host, AWS_IMAGE)
     image = aws.ec2.get_ami_output(
         most_recent=True,
-        owners=[DEBIAN],
+        owners=[wanted.owner],
         filters=[
-            {"name": "name", "values": [IMAGE_NAMES]},
+            {"name": "name", "values": [wanted.name]},
             {"name": "virtualization-type", "values": ["hvm"]},
         ],
         opts=pulumi.InvokeOutputOptions(provider=provider),
@@ -211,7 +215,37 @@ def _build_fence(
     ]
     into = aws.ec2.SecurityGroupRule(f"into-{host}", type="ingress", **among, **everything, opts=inside)
     out = aws.ec2.SecurityGroupRule(f"out-{host}", type="egress", **among, **everything, opts=inside)
-    return group, (*ways_in, into, out)
+    return group, (*ways_in, into, out, *_build_way_to_copy(site, host, vpc, group, inside))
+
+
+def _build_way_to_copy(
+    site: Site, host: str, vpc: aws.ec2.Vpc, group: aws.ec2.SecurityGroup, inside: ResourceOptions
+) -> tuple[pulumi.Resource, ...]:
+    """Build the one way out, to the off-site copy that fills the stack; within AWS it is for reading alone."""
+    copy = site.environment.copy
+    if copy is None:
+        return ()
+    common = {"type": "egress", "security_group_id": group.id, "protocol": "tcp"}
+    if copy.networks:
+        where = {"cidr_blocks": [str(network) for network in copy.networks]}
+        return tuple(
+            aws.ec2.SecurityGroupRule(
+                f"copy-{host}-{port}", **common, **where, from_port=port, to_port=port, opts=inside
+            )
+            for port in copy.ports
+        )
+    endpoint = aws.ec2.VpcEndpoint(
+        f"copy-{host}",
+        vpc_id=vpc.id,
+        vpc_endpoint_type="Gateway",
+        service_name=f"com.amazonaws.{region_of(site, host)}.s3",
+        route_table_ids=[vpc.main_route_table_id],
+        policy=json.dumps(reading_policy([store.bucket for store in copy.stores])),
+        tags=_tags(site, "copy"),
+        opts=inside,
+    )
+    ports = {"from_port": HTTPS, "to_port": HTTPS, "prefix_list_ids": [endpoint.prefix_list_id]}
+    return endpoint, aws.ec2.SecurityGroupRule(f"copy-{host}", **common, **ports, opts=inside)
 
 
 def _build_data(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 # Source: AWS, "Device names for volumes on Amazon EC2 instances": f to p are for data; a Nitro machine ignores it.
 DATA_DEVICE_NAME = "/dev/sdf"
 EVERYWHERE = "0.0.0.0/0"
@@ -29,3 +32,23 @@ def credits_of(instance_type: str) -> dict[str, str] | None:
     ({'cpu_credits': 'standard'}, None)
     """
     return {"cpu_credits": "standard"} if instance_type.startswith("t") else None
+
+
+def reading_policy(buckets: Sequence[str]) -> dict[str, Any]:
+    """Return what may go through a network's own way to S3: reading these buckets, whoever asks.
+
+    Args:
+        buckets: each as ``s3://name/prefix``.
+
+    Source: AWS, "Gateway endpoints for Amazon S3", endpoint policies.
+
+    >>> reading_policy(["s3://b/prod"])["Statement"][0]["Resource"]
+    ['arn:aws:s3:::b', 'arn:aws:s3:::b/prod/*']
+    """
+    resources = []
+    for address in buckets:
+        name, _, prefix = address.removeprefix("s3://").partition("/")
+        below = f"{prefix.strip('/')}/*" if prefix.strip("/") else "*"
+        resources += [f"arn:aws:s3:::{name}", f"arn:aws:s3:::{name}/{below}"]
+    allowed = {"Effect": "Allow", "Principal": "*", "Action": ["s3:GetObject", "s3:ListBucket", "s3:GetBucketLocation"]}
+    return {"Version": "2012-10-17", "Statement": [{**allowed, "Resource": resources}]}

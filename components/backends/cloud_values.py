@@ -10,6 +10,7 @@ import pulumi
 from components.backends import Built, Keys, identity_of
 from components.resources import FirstContact, Reached, SshKeypair
 from components.site import Site
+from model.capacity import CloudImage
 from model.connection import Connection
 from model.errors import UnderstudyError
 from model.rented import mark
@@ -29,6 +30,12 @@ def tags(site: Site, name: str) -> dict[str, str]:
         "stack": mark(site.environment.stack),
         "cost-centre": site.environment.settings.cloud.cost_centre,
     }
+
+
+def image_of(site: Site, host: str, usual: CloudImage) -> CloudImage:
+    """Return what machines in a cloud are made of: the user's own image, or the usual one."""
+    placed = site.placement.host(host)
+    return placed.image or usual if placed else usual
 
 
 def region_of(site: Site, host: str) -> str:

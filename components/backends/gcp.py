@@ -11,17 +11,16 @@ import pulumi_gcp as gcp
 from pulumi import ResourceOptions
 
 from components.backends import Built, Keys
-from components.backends.cloud_values import machines_of, reach, region_of, sources, tags
+from components.backends.cloud_values import image_of, machines_of, reach, region_of, sources, tags
 from components.resources import SshKeypair
 from components.site import Site
 from model.cloud import refuse_plan
 from model.configuration import stack_file_name
 from model.errors import UnderstudyError
-from model.rented import gib, system_disk_gib
+from model.rented import GOOGLE_IMAGE, gib, system_disk_gib
 from model.topology import Machine
 
 # Source: Google, "Operating system details": Debian's images are of the project debian-cloud.
-_PUBLISHER, _FAMILY = "debian-cloud", "debian-12"
 _DISK = "data"
 # Source: Google, "Symlinks for disks": /dev/disk/by-id/google-NAME.
 _DEVICE = f"/dev/disk/by-id/google-{_DISK}"
@@ -75,7 +74,8 @@ def build_ground(site: Site, host: str, parent: pulumi.Resource) -> GcpGround:
         opts=inside,
     )
     zones = gcp.compute.get_zones_output(region=region, status="UP", opts=asked)
-    image = gcp.compute.get_image_output(project=_PUBLISHER, family=_FAMILY, opts=asked)
+    wanted = image_of(site, host, GOOGLE_IMAGE)
+    image = gcp.compute.get_image_output(project=wanted.owner, family=wanted.name, opts=asked)
     return GcpGround(
         region=region,
         zone=zones.names.apply(min),
@@ -182,6 +182,12 @@ def _build_fence(
             "priority": _LAST,
         },
     }
+    if copy := site.environment.copy:
+        rules["copy"] = {
+            "direction": "EGRESS",
+            "destination_ranges": [str(network) for network in copy.networks],
+            "allows": [{"protocol": "tcp", "ports": [str(port) for port in copy.ports]}],
+        }
     return tuple(
         gcp.compute.Firewall(f"{name}-{host}", name=_name(site, f"fence-{name}"), **common, **rule, opts=inside)
         for name, rule in rules.items()

@@ -1,12 +1,13 @@
 # Fills a place with data, starts a server on it that only this machine's user postgres can reach, checks it, and ends it.
 # What to do stands in the environment: KIND PLACE BIN PROCESSORS PRIVATE_CONF DATABASE OWNER ROLES_SQL INIT_SQL CHECKS_SQL
-# and, by kind, STANZA LABEL SEGMENTS, or DUMP FORMAT. It may be begun anew at any time.
+# and, by kind, STANZA LABEL SEGMENTS, or DUMP FORMAT. Where pgBackRest fetches the backup itself: REPOSITORY, its path in a
+# bucket, HOSTS, lines of /etc/hosts that lead there, and PGBACKREST_*. It may be begun anew at any time.
 # Prints with tabs between: `@phase NAME TIME`, `@percent NUMBER`, `@fact NAME VALUE`, `@doing NAME` before a check and
 # `@check NAME ok|bad SECONDS DETAIL` after it, `@done`; other lines are the programs' own.
 set -euo pipefail
 umask 022
 export LC_ALL=C HOME=/var/lib/postgresql PGHOST=$PLACE/private PGPORT=5432 PGUSER=postgres PGDATABASE=postgres
-data=$PLACE/data private=$PLACE/private repository=$PLACE/repository
+data=$PLACE/data private=$PLACE/private repository=${REPOSITORY:-$PLACE/repository}
 cd /
 
 as() { setpriv --reuid=postgres --regid=postgres --init-groups -- "$@"; }
@@ -62,9 +63,20 @@ fill_init() {
     psql --dbname="$DATABASE" --file=- <<<"$INIT_SQL"
 }
 
+# Runs a command that knows these hosts too. No other process sees them, and nothing of them stays.
+with_hosts() {
+    if [ -z "${HOSTS:-}" ]; then
+        "$@"
+        return
+    fi
+    { cat /etc/hosts && printf '%s' "$HOSTS"; } >"$private/hosts"
+    # shellcheck disable=SC2016  # the inner shell's own
+    unshare --mount -- bash -c 'mount --bind -- "$0" /etc/hosts && exec "$@"' "$private/hosts" "$@"
+}
+
 # Restores as root, because the repository's files may be anybody's.
 backrest() {
-    pgbackrest --config=/dev/null --stanza="$STANZA" --repo1-path="$repository" --pg1-path="$data" \
+    with_hosts pgbackrest --config=/dev/null --stanza="$STANZA" --repo1-path="$repository" --pg1-path="$data" \
         --lock-path="$private/lock" --log-level-file=off --log-level-stderr=off "$@"
 }
 fill_pgbackrest() {

@@ -27,17 +27,17 @@ class Bucket:
         endpoint: address of an S3-compatible service; empty for AWS.
         region: the bucket's region.
         cache: a directory of this machine for what is fetched; only the newest fetch is kept.
+        profile: name of the credentials in ``~/.aws``; empty for the usual ones.
     """
 
-    def __init__(self, address: str, endpoint: str, region: str, cache: Path) -> None:
-        import boto3  # takes a third of a second, and only buckets need it
-        from botocore.config import Config
+    def __init__(self, address: str, endpoint: str, region: str, cache: Path, profile: str = "") -> None:
+        from botocore.config import Config  # with boto3 it takes a third of a second, and only buckets need it
 
         self.where = address
         self._bucket, _, prefix = address.removeprefix("s3://").partition("/")
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         retries = Config(retries={"max_attempts": 5, "mode": "standard"}, connect_timeout=10, read_timeout=60)
-        self._client: Any = boto3.session.Session().client(
+        self._client: Any = aws_session(profile).client(
             "s3", endpoint_url=endpoint or None, region_name=region or None, config=retries
         )
         self._cache = cache / hashlib.sha256(f"{endpoint} {address}".encode()).hexdigest()[:12]
@@ -84,6 +84,35 @@ class Bucket:
 
         found: bytes | None = self._asked(get)
         return found
+
+    def refuse_writing(self) -> None:
+        """See that the credentials cannot write: a part is sent for an upload that is not there.
+
+        With the right to write, the service says that there is no such upload; nothing is written in any case.
+
+        Raises:
+            UnderstudyError: they can, or the service does not say that they cannot.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        key, code = self._key("understudy-may-not-write-this"), "nothing"
+
+        def send() -> None:
+            self._client.upload_part(Bucket=self._bucket, Key=key, PartNumber=1, UploadId="none-of-this-name", Body=b"")
+
+        try:
+            send()
+        except ClientError as error:
+            code = error.response.get("Error", {}).get("Code", "")
+        except BotoCoreError:
+            self._asked(send)
+        if code not in ("AccessDenied", "403"):
+            raise UnderstudyError(
+                where=self.where,
+                found=f"credentials that are not refused to write there (the service says {code})",
+                wanted="credentials that can only read: machines in a cloud are given them",
+                todo="Allow them s3:GetObject and s3:ListBucket, and nothing else.",
+            )
 
     def tree(self, names: Iterable[str], say: Say) -> Tree:
         """Fetch the objects, going on where an earlier fetch was cut off."""
@@ -180,6 +209,22 @@ class Bucket:
             raise UnderstudyError(
                 where=self.where, found=str(error), todo="Look at the bucket's address, region, and AWS_* credentials."
             ) from error
+
+
+def aws_session(profile: str) -> Any:
+    """Return boto3's session with the credentials of a profile; with the usual ones where that is empty.
+
+    Raises:
+        UnderstudyError: there is no such profile.
+    """
+    import boto3
+    from botocore.exceptions import ProfileNotFound
+
+    try:
+        return boto3.session.Session(profile_name=profile or None)
+    except ProfileNotFound as error:
+        todo = f"Run `aws configure --profile {profile}`; `aws configure list-profiles` names those that are there."
+        raise UnderstudyError(where="credentials", found=str(error), todo=todo) from None
 
 
 class _Interrupted(Exception):

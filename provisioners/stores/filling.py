@@ -168,7 +168,10 @@ def _told(shell: Shell, engine: Engine, inputs: Values, filling: Filling, say: S
     if known.key != key or known.state == "died":
         if known.state != "absent":
             end_job(shell, _job(engine))
-        if filling.repository is not None and snapshot is not None:
+        if snapshot is not None and seed.by_machine:
+            seeding.check_space(shell, snapshot, 0, filling.lie, engine.ground(inputs).root)
+            say("the machine fetches the backup itself")
+        elif filling.repository is not None and snapshot is not None:
             tree = filling.repository.fetch(snapshot.label, say)
             seeding.check_space(shell, snapshot, tree.size_bytes, filling.lie, engine.ground(inputs).root)
             seed.way.take_away(shell, filling.brought)

@@ -10,7 +10,7 @@ from provisioners.outcome import Say
 from provisioners.provider.inputs import TEXT, WORDS, Rule, optional
 from provisioners.provider.kinds import Failure, Values
 from provisioners.shell import Shell
-from provisioners.stores import postgresql_server, seeding
+from provisioners.stores import own_fetch, postgresql_server, seeding
 from provisioners.stores.dump_repository import Dumps
 from provisioners.stores.filling import Filling
 from provisioners.stores.landing import BORN_EMPTY, Ground
@@ -105,7 +105,8 @@ def variables(inputs: Values, filling: Filling) -> Mapping[str, str]:
 def _of_backup(filling: Filling) -> Mapping[str, str]:
     seed, repository, snapshot = filling.seed, filling.repository, filling.snapshot
     if isinstance(repository, PgBackRest) and snapshot is not None and seed.backup is not None:
-        return environment(stanza=seed.backup.stanza, label=snapshot.label, segments=repository.wal(snapshot.label))
+        told = environment(stanza=seed.backup.stanza, label=snapshot.label, segments=repository.wal(snapshot.label))
+        return {**told, **own_fetch.variables(seed.backup)} if seed.by_machine else told
     if isinstance(repository, Dumps):
         return environment(dump=repository.path(seed.snapshot), format=repository.format(seed.snapshot))
     return {}

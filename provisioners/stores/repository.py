@@ -46,7 +46,7 @@ def open_repository(backup: Backup, project_directory: Path) -> Repository:
     """
     if backup.kind == "files" and not backup.location.startswith("s3://"):
         return Files(Directory(project_directory / backup.location, keep_links=True))
-    storage = open_storage(backup.location, backup.endpoint, backup.region, project_directory)
+    storage = open_storage(backup.location, backup.endpoint, backup.region, project_directory, backup.profile)
     if backup.kind == "pgbackrest":
         return PgBackRest(storage, backup.stanza)
     if backup.kind == "files":
@@ -54,7 +54,7 @@ def open_repository(backup: Backup, project_directory: Path) -> Repository:
     return Dumps(storage, dumps.read_pg_dump if backup.kind == "pg_dump" else dumps.read_mysqldump)
 
 
-def open_storage(location: str, endpoint: str, region: str, project_directory: Path) -> Storage:
+def open_storage(location: str, endpoint: str, region: str, project_directory: Path, profile: str = "") -> Storage:
     """Return the storage at a location.
 
     Args:
@@ -62,10 +62,11 @@ def open_storage(location: str, endpoint: str, region: str, project_directory: P
         endpoint: address of an S3-compatible service; empty for AWS or a path.
         region: the bucket's region; empty for a path.
         project_directory: where the project is.
+        profile: name of the credentials in ``~/.aws``; empty for the usual ones.
 
     Raises:
         BadBackup: nothing is there.
     """
     if location.startswith("s3://"):
-        return Bucket(location, endpoint, region, cache_directory())
+        return Bucket(location, endpoint, region, cache_directory(), profile)
     return Directory(project_directory / location)

@@ -109,6 +109,11 @@ class Seed:
         words = (self.kind, self.version, self.snapshot, self.digest, self.drilled_at)
         return hashlib.sha256("\0".join(words).encode()).hexdigest()[:24]
 
+    @property
+    def by_machine(self) -> bool:
+        """Return whether the machine itself fetches the backup."""
+        return self.backup is not None and self.backup.fetched_by == "machine"
+
     def is_in(self, lie: Lie) -> bool:
         """Return whether the data that serves is what is wanted."""
         return lie.current is not None and lie.current.has_data and lie.current.seed.get("key") == self.key
@@ -119,7 +124,9 @@ def seed_of(inputs: Mapping[str, Any]) -> Seed:
     given = inputs["seed"]
     backup = None
     if given["kind"] != BORN_EMPTY:
-        words = {name: given.get(name, "") for name in ("location", "stanza", "endpoint", "region")}
+        words = {
+            name: given.get(name, "") for name in ("location", "stanza", "endpoint", "region", "profile", "fetched_by")
+        }
         backup = Backup(kind=given["kind"], **words)
     return Seed(
         store=inputs["store"],

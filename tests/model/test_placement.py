@@ -227,7 +227,7 @@ WRONG_HOSTS: list[tuple[tuple[str, ...], Any, str, str]] = [
     (("hosts", "desk", "accelerator", "kind"), "xen", "hosts.desk.accelerator.kind", "one of kvm, tcg"),
     (("hosts", "desk", "architecture"), "sparc", "hosts.desk.architecture", "one of aarch64, x86_64"),
     (("hosts", "desk", "region"), "eu", "hosts.desk.region", "one of accelerator"),
-    (("hosts", "rented", "host"), "x", "hosts.rented.host", "one of architecture, kind, region"),
+    (("hosts", "rented", "host"), "x", "hosts.rented.host", "one of architecture, image, kind, region"),
     (("hosts", "rented", "region"), "", "hosts.rented.region", "region"),
     (("hosts", "here"), {"kind": "aws", "architecture": "x86_64", "region": "eu"}, "hosts.here", "another name"),
 ]
