@@ -52,6 +52,7 @@ def build_report(
             "pages": Output.all(*checks.results).apply(check_lines),
         },
         "report": report.path,
+        **({"names": _names(site, machines)} if site.environment.copy else {}),
     }
 
 
@@ -105,6 +106,12 @@ def _machines(site: Site, machines: Mapping[str, Machine]) -> dict[str, Any]:
         }
         for machine in site.environment.topology.machines
     }
+
+
+def _names(site: Site, machines: Mapping[str, Machine]) -> dict[str, Any]:
+    """Return where prod's names are to lead from now on: what is typed into the DNS of whoever serves the domain."""
+    domain = site.environment.topology.domain
+    return {f"{name}.{domain}": machine.built.control_address for name, machine in machines.items()}
 
 
 def _existing(site: Site, machine: topology.Machine) -> dict[str, str]:

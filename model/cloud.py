@@ -9,7 +9,7 @@ from ipaddress import IPv4Network
 
 from model.capacity import CLOUDS
 from model.errors import UnderstudyError
-from model.readers import Place, read_keys, read_list, read_text
+from model.readers import Place, read_count, read_keys, read_list, read_mapping, read_text
 from model.topology import Machine
 
 # Source: AWS "VPC basics" (/16 to /28); Google "Subnets" (/29 at least); Azure "Virtual Network FAQ" (/29).
@@ -20,6 +20,7 @@ _KEPT = {"aws": (4, 1), "gcp": (2, 2), "azure": (4, 1)}
 _COST_CENTRE = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _PROJECT = re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9]")
 _WIDEST = 8
+_SSH = 22
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,16 +31,18 @@ class CloudSettings:
         ssh_from: the networks that may reach the machines' SSH: where the controllers are. Nothing else gets in.
         cost_centre: whom the bill is for; a tag on everything that costs.
         project: Google's name of the project that pays; empty where no machine is there.
+        open: by a machine's name, the TCP ports at which everybody reaches it: what prod's users come to.
     """
 
     ssh_from: tuple[IPv4Network, ...] = ()
     cost_centre: str = "understudy"
     project: str = ""
+    open: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
 
 def read_cloud(place: Place, value: object) -> CloudSettings:
     """Return what a stack's file says of clouds."""
-    section = read_keys(place, value, required=("ssh_from",), optional=("cost_centre", "project"))
+    section = read_keys(place, value, required=("ssh_from",), optional=("cost_centre", "project", "open"))
     found = section.read("ssh_from", read_list, _read_source) or ()
     allowed = "1 to 63 of a-z, 0-9, _ and -, as all clouds can have it in a tag"
     cost_centre = section.read("cost_centre", read_text, _COST_CENTRE, allowed)
@@ -48,7 +51,23 @@ def read_cloud(place: Place, value: object) -> CloudSettings:
         ssh_from=tuple(IPv4Network(text) for text in found),
         cost_centre=cost_centre or CloudSettings().cost_centre,
         project=project or "",
+        open=section.read("open", _read_open) or (),
     )
+
+
+def _read_open(place: Place, value: object) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    entries = read_mapping(place, value).items()
+    return tuple(sorted((str(name), _read_ports(place / name, ports)) for name, ports in entries))
+
+
+def _read_ports(place: Place, value: object) -> tuple[int, ...]:
+    if not isinstance(value, list) or not value:
+        place.fault(value, "a list of TCP ports, such as [80, 443]")
+        return ()
+    found = [read_count(place / index, port, least=1, most=65535) for index, port in enumerate(value)]
+    if _SSH in found:
+        place.fault(_SSH, "other ports: SSH is for those in `ssh_from`")
+    return tuple(sorted({port for port in found if port}))
 
 
 def _read_source(place: Place, value: object) -> str | None:

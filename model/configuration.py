@@ -112,6 +112,7 @@ def read_environment(
         _check_seed(described, topology, settings[0].seed)
         mine = settings[0]
         check_offsite(sections[0].place, mine.offsite, topology, mine.capacity, mine.seed)
+        _check_open(sections[0].place / "cloud" / "open", mine.cloud, topology)
         _check_gate(described, settings[-1])
         _check_image(described.place / "stores", topology)
     if faults or topology is None:
@@ -204,6 +205,13 @@ def _check_seed(section: Section, topology: Topology, seed: str) -> None:
         if seed == "newest" and not has_key(section.values["stores"], store.name, "backup"):
             wanted = "where its backups are, since `seed: newest` fills it from them"
             (section.place / "stores" / store.name / "backup").fault(MISSING, wanted)
+
+
+def _check_open(place: Place, cloud: CloudSettings, topology: Topology) -> None:
+    known = [machine.name for machine in topology.machines]
+    for name, _ in cloud.open:
+        if name not in known:
+            (place / name).note("no machine of that name", f"{one_of(known)}{meant(name, known)}")
 
 
 def _check_gate(section: Section, settings: Settings) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pulumi
@@ -19,7 +20,7 @@ from components.backends.aws_values import (
     data_device,
     reading_policy,
 )
-from components.backends.cloud_values import identity, image_of, machines_of, reach, region_of, sources, tags
+from components.backends.cloud_values import identity, image_of, machines_of, opened, reach, region_of, sources, tags
 from components.resources import SshKeypair
 from components.site import Site
 from model.cloud import refuse_plan
@@ -37,6 +38,7 @@ class AwsGround:
     Args:
         region: AWS's name of where that is.
         fence: what a machine needs before it starts: all rules of who may speak with it.
+        opened: the groups of those machines that everybody reaches at some ports, by the machine's name.
         image_id: Debian's newest image there.
     """
 
@@ -45,6 +47,7 @@ class AwsGround:
     subnet: aws.ec2.Subnet
     group: aws.ec2.SecurityGroup
     fence: tuple[pulumi.Resource, ...]
+    opened: Mapping[str, aws.ec2.SecurityGroup]
     image_id: pulumi.Output[str]
 
 
@@ -99,7 +102,15 @@ def build_ground(site: Site, host: str, parent: pulumi.Resource) -> AwsGround:
         ],
         opts=pulumi.InvokeOutputOptions(provider=provider),
     )
-    return AwsGround(region=region, provider=provider, subnet=subnet, group=group, fence=rules, image_id=image.id)
+    return AwsGround(
+        region=region,
+        provider=provider,
+        subnet=subnet,
+        group=group,
+        fence=rules,
+        opened=_build_opened(site, host, vpc, inside),
+        image_id=image.id,
+    )
 
 
 def build_machine(site: Site, ground: AwsGround, machine: Machine, keys: Keys, parent: pulumi.Resource) -> Built:
@@ -141,7 +152,7 @@ def build_hardware(site: Site, ground: AwsGround, machine: Machine, keys: Keys, 
         subnet_id=ground.subnet.id,
         private_ip=str(machine.address),
         associate_public_ip_address=True,
-        vpc_security_group_ids=[ground.group.id],
+        vpc_security_group_ids=[ground.group.id, *([more.id] if (more := ground.opened.get(machine.name)) else [])],
         key_name=login.key_name,
         user_data=_user_data(site, machine, keys, first),
         user_data_replace_on_change=True,
@@ -246,6 +257,32 @@ def _build_way_to_copy(
     )
     ports = {"from_port": HTTPS, "to_port": HTTPS, "prefix_list_ids": [endpoint.prefix_list_id]}
     return endpoint, aws.ec2.SecurityGroupRule(f"copy-{host}", **common, **ports, opts=inside)
+
+
+def _build_opened(site: Site, host: str, vpc: aws.ec2.Vpc, inside: ResourceOptions) -> dict[str, aws.ec2.SecurityGroup]:
+    """Build a group for each machine that everybody reaches at some ports."""
+    groups = {}
+    for name, ports in opened(site, host).items():
+        groups[name] = aws.ec2.SecurityGroup(
+            f"open-{host}-{name}",
+            description=f"understudy, stack {site.environment.stack}: what everybody reaches of {name}",
+            vpc_id=vpc.id,
+            revoke_rules_on_delete=True,
+            tags=_tags(site, f"open-{name}"),
+            opts=inside,
+        )
+        for port in ports:
+            aws.ec2.SecurityGroupRule(
+                f"open-{host}-{name}-{port}",
+                type="ingress",
+                security_group_id=groups[name].id,
+                protocol="tcp",
+                from_port=port,
+                to_port=port,
+                cidr_blocks=[EVERYWHERE],
+                opts=inside,
+            )
+    return groups
 
 
 def _build_data(

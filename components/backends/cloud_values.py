@@ -68,6 +68,12 @@ def sources(site: Site) -> tuple[str, ...]:
     return found
 
 
+def opened(site: Site, host: str) -> dict[str, tuple[int, ...]]:
+    """Return the ports at which everybody reaches a machine, of those machines in a cloud that have any."""
+    there = {machine.name for machine in machines_of(site, host)}
+    return {name: ports for name, ports in site.environment.settings.cloud.open if name in there}
+
+
 def identity(
     site: Site, machine: Machine, authorized_key: pulumi.Input[str], prefix: int | None = None
 ) -> dict[str, Any]:

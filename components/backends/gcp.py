@@ -11,7 +11,7 @@ import pulumi_gcp as gcp
 from pulumi import ResourceOptions
 
 from components.backends import Built, Keys
-from components.backends.cloud_values import image_of, machines_of, reach, region_of, sources, tags
+from components.backends.cloud_values import image_of, machines_of, opened, reach, region_of, sources, tags
 from components.resources import SshKeypair
 from components.site import Site
 from model.cloud import refuse_plan
@@ -145,7 +145,7 @@ def _build_instance(
         },
         metadata_startup_script=_FIRST_BOOT.read_text(encoding="utf-8"),
         shielded_instance_config={"enable_secure_boot": True, "enable_vtpm": True, "enable_integrity_monitoring": True},
-        tags=[_name(site, "fenced")],
+        tags=[_name(site, "fenced"), _name(site, f"open-{machine.name}")],
         labels=labels,
         allow_stopping_for_update=True,
         opts=ResourceOptions.merge(
@@ -188,8 +188,15 @@ def _build_fence(
             "destination_ranges": [str(network) for network in copy.networks],
             "allows": [{"protocol": "tcp", "ports": [str(port) for port in copy.ports]}],
         }
+    for name, ports in opened(site, host).items():
+        rules[f"open-{name}"] = {
+            "direction": "INGRESS",
+            "source_ranges": ["0.0.0.0/0"],
+            "allows": [{"protocol": "tcp", "ports": [str(port) for port in ports]}],
+            "target_tags": [_name(site, f"open-{name}")],
+        }
     return tuple(
-        gcp.compute.Firewall(f"{name}-{host}", name=_name(site, f"fence-{name}"), **common, **rule, opts=inside)
+        gcp.compute.Firewall(f"{name}-{host}", name=_name(site, f"fence-{name}"), **{**common, **rule}, opts=inside)
         for name, rule in rules.items()
     )
 

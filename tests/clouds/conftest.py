@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
@@ -79,11 +80,18 @@ def aws_plugin(aws_provider: str) -> Path:
 @pytest.fixture
 def ec2(tmp_path: Path) -> Iterator[str]:
     """Return the address of an AWS on loopback whose only images are Debian's and one of somebody else's."""
-    (tmp_path / "images.json").write_text(json.dumps([FOREIGN, IMAGE]))
-    address = tmp_path / "address"
-    environment = {**os.environ, "MOTO_AMIS_PATH": str(tmp_path / "images.json")}
+    with serve_ec2(tmp_path) as address:
+        yield address
+
+
+@contextmanager
+def serve_ec2(directory: Path, *public: str) -> Iterator[str]:
+    """Give such an AWS; where a network is given, its machines have public addresses in that."""
+    (directory / "images.json").write_text(json.dumps([FOREIGN, IMAGE]))
+    address = directory / "address"
+    environment = {**os.environ, "MOTO_AMIS_PATH": str(directory / "images.json")}
     server = subprocess.Popen(
-        [sys.executable, str(Path(__file__).parent / "cloud.py"), str(address)],
+        [sys.executable, str(Path(__file__).parent / "cloud.py"), str(address), *public],
         env=environment,
         stderr=subprocess.DEVNULL,
     )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from cli.files import load_environment, read_lock, write_lock
 from cli.place import place
@@ -18,7 +18,7 @@ from tests.doubles.s3 import BUCKET, REGION, OffsiteService, offsite_service
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "samples" / "pgbackrest"
 NAME = "s3.offsite.example"
-REGIONS = {"paris": "eu-west-3", "ireland": "eu-west-1", "stockholm": "eu-north-1", "frankfurt": REGION}
+REGIONS = {"paris": "us-east-1", "ireland": "eu-west-1", "stockholm": "eu-north-1", "frankfurt": REGION}
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def project(tmp_path: Path, offsite: OffsiteService, ec2: str, monkeypatch: pyte
         name: {"kind": "aws", "region": region, "budget_per_month": 1 if name == "paris" else 500}
         for name, region in REGIONS.items()
     }
-    (directory / "Capacity.yaml").write_text(yaml.safe_dump({"hosts": clouds}))
+    (directory / "Capacity.yaml").write_text(json.dumps({"hosts": clouds}))
     return directory
 
 
@@ -73,7 +73,7 @@ def describe(project: Path, offsite: OffsiteService, *copies: dict[str, Any]) ->
         "understudy:cloud": {"ssh_from": ["203.0.113.7/32"]},
         "understudy:offsite": listed,
     }
-    (project / "Pulumi.dr.yaml").write_text(yaml.safe_dump({"config": config}))
+    (project / "Pulumi.dr.yaml").write_text(json.dumps({"config": config}))
 
 
 def test_the_first_whole_copy_is_taken_and_stays(
@@ -121,6 +121,6 @@ def test_without_a_whole_copy_each_says_what_it_lacks(project: Path, offsite: Of
         place(project, load_environment(project, "dr"), None)
     told = str(caught.value)
     assert "paris: not taken: capacity: " in told
-    assert "tokyo: not taken: capacity: host tokyo: found Capacity.yaml has no host tokyo" in told
-    assert "credentials: credentials: found The config profile (nobody) could not be found" in told
+    assert "tokyo: not taken: capacity: host tokyo: Capacity.yaml has no host tokyo" in told
+    assert "credentials: credentials: The config profile (nobody) could not be found" in told
     assert not (project / "Placement.dr.lock.yaml").exists()

@@ -42,12 +42,14 @@ class OffsiteService:
     """The service, with the bucket ``shop-offsite`` in it.
 
     Args:
-        endpoint: its address.
+        endpoint: its address, by its name.
+        direct: its address, for who does not know the name.
         certificate: path of the certificate that it shows.
         credentials: a file as ``~/.aws/credentials``, with the profiles ``reader`` and ``writer``.
     """
 
     endpoint: str
+    direct: str
     certificate: Path
     credentials: Path
 
@@ -56,7 +58,7 @@ class OffsiteService:
         key, secret = _keys(self.credentials, profile)
         return boto3.client(
             "s3",
-            endpoint_url=self.endpoint,
+            endpoint_url=self.direct,
             region_name=REGION,
             verify=str(self.certificate),
             aws_access_key_id=key,
@@ -109,7 +111,8 @@ def offsite_service(directory: Path, name: str, address: str = "127.0.0.1") -> I
             assert time.monotonic() < until
             time.sleep(0.05)
         port = told.read_text()
-        made = _populate(f"https://{address}:{port}", certificate)
+        direct = f"https://{address}:{port}"
+        made = _populate(direct, certificate)
         credentials = directory / "credentials"
         credentials.write_text(
             "".join(
@@ -117,7 +120,8 @@ def offsite_service(directory: Path, name: str, address: str = "127.0.0.1") -> I
                 for profile, (key, secret) in made.items()
             )
         )
-        yield OffsiteService(endpoint=f"https://{name}:{port}", certificate=certificate, credentials=credentials)
+        named = f"https://{name}:{port}"
+        yield OffsiteService(endpoint=named, direct=direct, certificate=certificate, credentials=credentials)
     finally:
         server.terminate()
         server.wait(30)

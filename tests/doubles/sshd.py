@@ -52,10 +52,15 @@ def free_port() -> int:
 class Machine:
     """A machine with sshd, a fake systemd and a user ``admin`` who may use a fake sudo.
 
+    A kind of its own may have more namespaces of its own, and be plugged into a network.
+
     Args:
         name: its name in errors.
         more: further lines of sshd's configuration.
     """
+
+    _namespaces: tuple[str, ...] = ("--mount", "--pid")
+    _address = "127.0.0.1"
 
     def __init__(self, name: str = "m1", more: str = "") -> None:
         self.name, self._more = name, more
@@ -84,7 +89,7 @@ class Machine:
     @property
     def connection(self) -> Connection:
         """Return how it is reached."""
-        return Connection(name=self.name, address="127.0.0.1", port=self.port, host_key=self.host_key)
+        return Connection(name=self.name, address=self._address, port=self.port, host_key=self.host_key)
 
     @property
     def root(self) -> Path:
@@ -111,15 +116,19 @@ class Machine:
         box.mkdir(exist_ok=True)
         self._seed(seed)
         script = ("bash", str(_HERE / "machine.sh"), str(box), str(seed))
-        namespaces = ("unshare", "--mount", "--pid", "--fork", "--kill-child=KILL")
+        namespaces = ("unshare", *self._namespaces, "--fork", "--kill-child=KILL")
         self._process = subprocess.Popen((*namespaces, *script), stdin=subprocess.DEVNULL, start_new_session=True)
+        self._plug_in(self._process)
         deadline = time.monotonic() + 10
         while True:
-            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+            with suppress(OSError), socket.create_connection((self._address, self.port), timeout=1):
                 return
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"{self.name} does not start: code {self._process.poll()}")
             time.sleep(0.02)
+
+    def _plug_in(self, process: subprocess.Popen[bytes]) -> None:
+        """Plug it into its network; it has this computer's."""
 
     def stop(self) -> None:
         """Cut its power."""
@@ -152,8 +161,7 @@ class Machine:
         enter = (
             "nsenter",
             f"--target={self._server()}",
-            "--mount",
-            "--pid",
+            *self._namespaces,
             f"--root={self.root}",
             f"--wd={self.root}",
         )

@@ -36,6 +36,9 @@ def test_all_of_it() -> None:
         ({"ssh_from": [], "cost_centre": "Über"}, "cloud.cost_centre"),
         ({"ssh_from": [], "project": "x"}, "cloud.project"),
         ({"ssh_from": [], "region": "eu"}, "cloud.region"),
+        ({"ssh_from": [], "open": {"lb": 80}}, "cloud.open.lb"),
+        ({"ssh_from": [], "open": {"lb": [0]}}, "cloud.open.lb.0"),
+        ({"ssh_from": [], "open": {"lb": [22, 80]}}, "cloud.open.lb"),
     ],
 )
 def test_faults(value: object, key: str) -> None:

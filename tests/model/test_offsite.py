@@ -91,6 +91,13 @@ def test_wrong_copies(offsite: object, more: dict[str, str], faults: list[str]) 
         assert caught.match(fault)
 
 
+def test_only_machines_can_be_open() -> None:
+    config = {"mirror": "prod", "cloud": {"ssh_from": [], "open": {"lbs": [80], "lb": [80, 443]}}}
+    files = stack_files(ROOT) | {"dr": StackFile(name="Pulumi.dr.yaml", config=config)}
+    with pytest.raises(ConfigurationError, match=r"^Pulumi\.dr\.yaml: cloud\.open\.lbs: .*did you mean \"lb\"\?$"):
+        read_environment(files, "dr", services=service_names(ROOT))
+
+
 def test_only_a_mirror_has_copies() -> None:
     text = (ROOT / "Pulumi.prod.yaml").read_text() + "  understudy:offsite: [{host: x, stores: {}}]\n"
     files = {"prod": stack_file("Pulumi.prod.yaml", text)}

@@ -16,6 +16,7 @@ from model.cloud import CloudSettings
 from model.environment import Environment, Settings
 from model.placement import Accelerator, PlacedHost, PlacedMachine, Placement
 from model.topology import Machine, Topology
+from tests.clouds import wrapped
 
 wanted = json.loads(Path(os.environ["UNDERSTUDY_TEST_MACHINES"]).read_text())
 host, control = wanted["host"], IPv4Network("198.18.7.0/24")
@@ -47,22 +48,7 @@ site = Site(
     services={},
     engines={},
 )
-# What the plugin that wraps Terraform's provider cannot do: options that leave changes out, and sets whose members only
-# AWS knows. AWS's official plugin needs none of this.
-ONLY_AWS_KNOWS = {
-    "aws:ec2/instance:Instance": ("ipv6Addresses", "secondaryPrivateIps", "securityGroups"),
-    "aws:ec2/securityGroup:SecurityGroup": ("ingress", "egress"),
-}
-
-
-def wrapped(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult:
-    """Return the same resource, as that plugin can have it."""
-    known: dict[str, list[str]] = {key: [] for key in ONLY_AWS_KNOWS.get(args.type_, ())}
-    args.opts.ignore_changes = None
-    return pulumi.ResourceTransformationResult(props={**args.props, **known}, opts=args.opts)
-
-
-pulumi.runtime.register_stack_transformation(wrapped)
+wrapped.register()
 parent = pulumi.ComponentResource("understudy:components:Network", "network")
 ground = aws.build_ground(site, host, parent)
 controller = SshKeypair("controller", comment="test", opts=ResourceOptions())

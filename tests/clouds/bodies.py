@@ -1,0 +1,214 @@
+"""Bodies for the machines of an EC2 on loopback: each that it says is running runs here, at the address that it says.
+
+A body is a machine of `tests.doubles.sshd` with a network of its own. It is told what cloud-init would be told, has the
+disks that are attached to it, and lets in and out what its security groups say.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import threading
+import time
+from base64 import b64decode
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from components.backends.aws_values import data_device
+from tests.doubles.sshd import Machine
+
+_HERE = Path(__file__).parent
+_SSH_PORT = 22
+
+
+class Body(Machine):
+    """The body of one machine.
+
+    Args:
+        told: its user data.
+        private: its address in its own network, with the network's prefix.
+        public: the address at which it is reached, with the prefix of the bridge's network.
+        bridge: the switch that it is plugged into.
+        rules: what its security groups let in and out, in nft's words.
+        certificate: of a certificate authority that its programs trust.
+    """
+
+    _namespaces = ("--mount", "--pid", "--net", "--uts")
+
+    def __init__(
+        self, told: dict[str, Any], private: str, public: str, bridge: str, rules: str, certificate: Path
+    ) -> None:
+        super().__init__(told["hostname"])
+        self.port, self._address = _SSH_PORT, public.partition("/")[0]
+        self._told, self._addresses, self._bridge, self._rules = told, (private, public), bridge, rules
+        self._certificate = certificate
+
+    def _plug_in(self, process: subprocess.Popen[bytes]) -> None:
+        own, here = Path(f"/proc/{process.pid}/ns/uts"), Path("/proc/self/ns/uts").readlink()
+        while own.readlink() == here:
+            time.sleep(0.005)
+        card, inside = (
+            f"{self._bridge}{self._address.rpartition('.')[2]}",
+            ("nsenter", f"--target={process.pid}", "--net"),
+        )
+        run("ip", "link", "add", card, "type", "veth", "peer", "name", "eth0", "netns", str(process.pid))
+        run("ip", "link", "set", card, "master", self._bridge, "up")
+        run("nsenter", f"--target={process.pid}", "--uts", "hostname", self.name)
+        run(*inside, "nft", "-f", "-", told=self._rules)
+        run(*inside, "ip", "link", "set", "lo", "up")
+        for address in self._addresses:
+            run(*inside, "ip", "address", "add", address, "dev", "eth0")
+        run(*inside, "ip", "link", "set", "eth0", "up")
+
+    def _seed(self, seed: Path) -> None:
+        super()._seed(seed)
+        told, ssh, programs = self._told, seed / "etc" / "ssh", seed / "usr" / "bin"
+        config = (ssh / "sshd_config.double").read_text()
+        config = config.replace("double_host_key", "ssh_host_ed25519_key").replace("127.0.0.1", "0.0.0.0")
+        config = config.replace("/etc/ssh/double_authorized_keys", "/root/.ssh/authorized_keys")
+        (ssh / "sshd_config.double").write_text(config)
+        (ssh / "double_host_key").unlink()
+        (ssh / "ssh_host_ed25519_key").write_text(told["ssh_keys"]["ed25519_private"])
+        (ssh / "ssh_host_ed25519_key").chmod(0o600)
+        (seed / "root" / ".ssh").mkdir()
+        (seed / "root" / ".ssh" / "authorized_keys").write_text("\n".join(told["ssh_authorized_keys"]))
+        (programs / "systemctl").rename(programs / "systemctl-told")
+        shutil.copy(_HERE / "systemctl.sh", programs / "systemctl")
+        (programs / "systemctl").chmod(0o755)
+        words = ("openssl", "x509", "-hash", "-noout", "-in", str(self._certificate))
+        trusted = seed / "etc" / "ssl" / "certs"
+        trusted.mkdir(parents=True)
+        shutil.copy(self._certificate, trusted / f"{run(*words).strip()}.0")
+
+    def let(self, rules: str) -> None:
+        """Let in and out what the security groups say by now."""
+        if rules != self._rules and self._process:
+            inside = ("nsenter", f"--target={self._process.pid}", "--net")
+            run(*inside, "nft", "-f", "-", told=f"delete table inet groups\n{rules}")
+            self._rules = rules
+
+    def attach(self, device: str, disk: str) -> None:
+        """Plug a disk in, by that name."""
+        own = "mkdir -p /dev/disk; mountpoint -q /dev/disk || mount -t tmpfs none /dev/disk"
+        self.inside("bash", "-c", f'{own}; mkdir -p "${{1%/*}}"; ln -sf "$2" "$1"', "attach", device, disk)
+
+
+class Bodies:
+    """All bodies of an EC2.
+
+    Args:
+        ec2: a client of it.
+        network: where public addresses are, such as ``198.19.231``: this computer is the first in it.
+        directory: for disks.
+        certificate: what the machines trust.
+    """
+
+    def __init__(self, ec2: Any, network: str, directory: Path, certificate: Path) -> None:
+        self._ec2, self._network, self._directory, self._certificate = ec2, network, directory, certificate
+        self.bridge = f"udr{os.getpid() % 100000}"
+        self.by_name: dict[str, Body] = {}
+        self.user_data: dict[str, str] = {}
+        self._by_id: dict[str, Body] = {}
+        self._disks: dict[str, str] = {}
+        self._over = threading.Event()
+        self.fault: BaseException | None = None
+        self._thread = threading.Thread(target=self._follow)
+
+    def _follow(self) -> None:
+        while not self._over.wait(0.3):
+            try:
+                self._embody()
+                self._attach()
+            except BaseException as error:
+                self.fault = error
+                raise
+
+    def _embody(self) -> None:
+        found = self._ec2.describe_instances()["Reservations"]
+        every = {one["InstanceId"]: one for group in found for one in group["Instances"]}
+        running = {name for name, one in every.items() if one["State"]["Name"] == "running"}
+        for name in self._by_id.keys() - running:
+            self._by_id.pop(name).remove()
+        for name in sorted(running - self._by_id.keys()):
+            one = every[name]
+            text = self._ec2.describe_instance_attribute(InstanceId=name, Attribute="userData")["UserData"]["Value"]
+            told = b64decode(text).decode()
+            rules = self._rules_of(one)
+            private, public = f"{one['PrivateIpAddress']}/24", f"{one['PublicIpAddress']}/24"
+            body = Body(json.loads(told.partition("\n")[2]), private, public, self.bridge, rules, self._certificate)
+            body.start()
+            self.user_data[body.name] = told
+            self._by_id[name] = self.by_name[body.name] = body
+
+        for name, body in self._by_id.items():
+            body.let(self._rules_of(every[name]))
+
+    def _rules_of(self, one: dict[str, Any]) -> str:
+        return self._rules([group["GroupId"] for group in one["SecurityGroups"]], one["SubnetId"])
+
+    def _attach(self) -> None:
+        for volume in self._ec2.describe_volumes()["Volumes"]:
+            for at in volume["Attachments"]:
+                name, body = volume["VolumeId"], self._by_id.get(at["InstanceId"])
+                if body and name not in self._disks and at["Device"] != "/dev/sda1":
+                    file = self._directory / name
+                    with file.open("wb") as content:
+                        content.truncate(volume["Size"] << 30)
+                    self._disks[name] = run("losetup", "--find", "--show", str(file)).strip()
+                    body.attach(data_device(name), self._disks[name])
+
+    def _rules(self, groups: Sequence[str], subnet: str) -> str:
+        """Return what security groups let in and out, in nft's words: answers, and what a rule names; nothing else."""
+        plan = self._ec2.describe_subnets(SubnetIds=[subnet])["Subnets"][0]["CidrBlock"]
+        lines = {"input": [], "output": []}  # type: dict[str, list[str]]
+        for group in self._ec2.describe_security_groups(GroupIds=list(groups))["SecurityGroups"]:
+            for hook, key, end in (("input", "IpPermissions", "saddr"), ("output", "IpPermissionsEgress", "daddr")):
+                for rule in group[key]:
+                    far = [each["CidrIp"] for each in rule["IpRanges"]] + [plan for _ in rule["UserIdGroupPairs"]]
+                    ports = f"tcp dport {rule['FromPort']}-{rule['ToPort']}" if rule["IpProtocol"] == "tcp" else ""
+                    assert ports or rule["IpProtocol"] == "-1"
+                    lines[hook] += [f"ip {end} {network} {ports} accept" for network in far]
+        chains = "".join(
+            f"chain {hook} {{ type filter hook {hook} priority 0; policy drop; ct state established,related accept; "
+            f"{card} lo accept; {'; '.join(lines[hook])}; }}\n"
+            for hook, card in (("input", "iif"), ("output", "oif"))
+        )
+        return f"table inet groups {{ {chains} }}\n"
+
+    def start(self) -> None:
+        """Make the switch, and begin to follow what the cloud says."""
+        run("ip", "link", "add", self.bridge, "type", "bridge")
+        run("ip", "address", "add", f"{self._network}.1/24", "dev", self.bridge)
+        run("ip", "link", "set", self.bridge, "up")
+        self._thread.start()
+
+    def remove(self) -> None:
+        """End all bodies, and forget their disks and their switch."""
+        self._over.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        for body in self._by_id.values():
+            body.remove()
+        for disk in self._disks.values():
+            with suppress(subprocess.CalledProcessError):
+                run("losetup", "--detach", disk)
+        with suppress(subprocess.CalledProcessError):
+            run("ip", "link", "delete", self.bridge)
+
+
+@contextmanager
+def switched(bodies: Bodies) -> Iterator[Bodies]:
+    """Give bodies to the machines of a cloud, and take them away in the end."""
+    try:
+        bodies.start()
+        yield bodies
+    finally:
+        bodies.remove()
+
+
+def run(*argv: str, told: str = "") -> str:
+    return subprocess.run(argv, input=told, capture_output=True, text=True, check=True).stdout

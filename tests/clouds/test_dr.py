@@ -1,0 +1,199 @@
+"""Prod is gone: prod's copy is built in an EC2 on loopback whose machines have bodies, and filled from a bucket.
+
+What is real: Pulumi, the project's program, Terraform's AWS provider, SSH and the change of host keys, pgBackRest's
+restore from a bucket with TLS and rights, PostgreSQL with its replica, the application, HAProxy, and the rules of the
+security groups, as packet filters. What is not: AWS itself, cloud-init, systemd, and whole machines.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from cli.files import read_lock
+from model.connection import Connection
+from provisioners.outcome import WrongHostKey
+from provisioners.shell import close_all, connect
+from tests.clouds.bodies import Bodies, switched
+from tests.clouds.conftest import serve_ec2
+from tests.doubles.pulumi import ROOT, Project, wait_until
+from tests.doubles.s3 import BUCKET, REGION, OffsiteService, offsite_service
+
+HERE = Path(__file__).parent
+NETWORK = "198.19.231"
+NAME = "s3.offsite.example"
+_LEFT_OUT = ("cron:", "sshd:", "sysctl:")
+"""Services of the sample that would change this computer's kernel, or need packages of their own."""
+_PROJECT = f"""
+name: understudy
+runtime: python
+plugins:
+  providers:
+    - name: understudy
+      path: {ROOT}/provisioners/provider
+"""
+
+
+class Dr(Project):
+    """The stack dr on a computer that has the project's folder, two keys, and nothing else."""
+
+    def __init__(self, directory: Path, plugin: Path, provider: str, endpoint: str, offsite: OffsiteService) -> None:
+        super().__init__(directory)
+        describe(directory, offsite)
+        self._hosts = directory / "hosts"
+        self._hosts.write_text(f"127.0.0.1 localhost\n{NETWORK}.1 {NAME}\n")
+        self.environment |= {
+            "PATH": f"{plugin}:{self.environment['PATH']}",
+            "PYTHONPATH": str(ROOT),
+            "TF_AWS_PROVIDER": provider,
+            "AWS_ENDPOINT_URL": endpoint,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CA_BUNDLE": str(offsite.certificate),
+            "AWS_SHARED_CREDENTIALS_FILE": str(offsite.credentials),
+            "XDG_CACHE_HOME": str(directory / "cache"),
+        }
+        self.pulumi("stack", "init", "dr")
+
+    def pulumi(self, *arguments: str) -> str:
+        """Run Pulumi to its end, and return what it printed."""
+        return self.command("pulumi", *arguments, "--non-interactive", "--color=never")
+
+    def command(self, *argv: str) -> str:
+        """Run a command that knows where the bucket is."""
+        own = ("unshare", "--mount", "bash", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', str(self._hosts))
+        done = subprocess.run(
+            (*own, *argv),
+            cwd=self.directory,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=230,
+            check=False,
+        )
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+        return done.stdout + done.stderr
+
+
+def describe(directory: Path, offsite: OffsiteService) -> None:
+    """Write the project: the sample's prod with its own services, and a stack dr with two copies of its backups."""
+    (directory / "Pulumi.yaml").write_text(_PROJECT)
+    shutil.copy(ROOT / "__main__.py", directory / "program.py")
+    shutil.copy(HERE / "dr" / "__main__.py", directory / "__main__.py")
+    for name in ("services", "prices"):
+        shutil.copytree(ROOT / name, directory / name)
+    lines = (ROOT / "Pulumi.prod.yaml").read_text().splitlines(keepends=True)
+    kept = (line for line in lines if not line.strip().startswith(_LEFT_OUT))
+    (directory / "Pulumi.prod.yaml").write_text("".join(kept))
+    shop = {"region": REGION, "endpoint": offsite.endpoint}
+    networks = [f"{NETWORK}.1/32"]
+    copies = [
+        {
+            "host": host,
+            "profile": "reader",
+            "networks": list(networks),
+            "stores": {"shop": {**shop, "bucket": f"s3://{BUCKET}/{prefix}"}},
+        }
+        for host, prefix in (("ireland", "gone"), ("frankfurt", "prod"))
+    ]
+    config = {
+        "mirror": "prod",
+        "capacity": "hosts",
+        "cloud": {"ssh_from": list(networks)},
+        "offsite": copies,
+    }
+    values = {"config": {f"understudy:{key}": value for key, value in config.items()}}
+    (directory / "Pulumi.dr.yaml").write_text(json.dumps(values))
+    clouds = {
+        host: {"kind": "aws", "region": region, "budget_per_month": 200, "stacks": ["dr"]}
+        for host, region in (("ireland", "eu-west-1"), ("frankfurt", REGION))
+    }
+    (directory / "Capacity.yaml").write_text(json.dumps({"hosts": clouds}))
+
+
+@pytest.fixture
+def dr(tmp_path: Path, aws_plugin: Path, aws_provider: str) -> Iterator[tuple[Dr, Bodies]]:
+    for name in ("ec2", "offsite", "project", "disks"):
+        (tmp_path / name).mkdir()
+    with serve_ec2(tmp_path / "ec2", f"{NETWORK}.0/24") as endpoint:
+        keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+        ec2 = boto3.client("ec2", endpoint_url=endpoint, region_name=REGION, **keys)
+        made = Bodies(ec2, NETWORK, tmp_path / "disks", tmp_path / "offsite" / "ca.pem")
+        with switched(made) as bodies, offsite_service(tmp_path / "offsite", NAME, f"{NETWORK}.1") as offsite:
+            offsite.store(ROOT / "samples" / "pgbackrest", "prod")
+            yield Dr(tmp_path / "project", aws_plugin, aws_provider, endpoint, offsite), bodies
+    close_all()
+
+
+def test_from_nothing_but_a_bucket_to_the_page_behind_the_load_balancer(dr: tuple[Dr, Bodies]) -> None:
+    stack, bodies = dr
+    said = stack.command(
+        sys.executable, "-m", "cli", "preflight", "--stack", "dr", "preview", "--cwd", str(stack.directory)
+    )
+    assert "ireland: not taken: data: " in said
+    assert "frankfurt: taken: the first of 2 with capacity, credentials and data; cost: " in said
+    lock = read_lock(stack.directory, "dr")
+    assert lock
+    assert lock.offsite == "frankfurt"
+
+    stack.pulumi("up", "--yes", "--skip-preview", "--stack", "dr")
+    assert bodies.fault is None
+    assert sorted(bodies.by_name) == ["app1", "app2", "db1", "db2", "lb"]
+    told: dict[str, Any] = json.loads(stack.pulumi("stack", "output", "--json", "--stack", "dr"))
+    check_pages(told, bodies)
+    check_host_keys(bodies)
+    check_fence(bodies)
+    assert stack.pulumi("preview", "--stack", "dr", "--expect-no-changes")
+
+    front = told["names"]["lb.shop.example"]
+    assert not asked_by_anybody(front)
+    stack.pulumi("config", "set", "--stack", "dr", "--path", "understudy:cloud.open.lb[0]", "80")
+    stack.pulumi("up", "--yes", "--skip-preview", "--stack", "dr")
+    wait_until(lambda: "Brass lantern" in asked_by_anybody(front))
+    assert bodies.fault is None
+
+    stack.pulumi("destroy", "--yes", "--skip-preview", "--stack", "dr")
+
+
+def asked_by_anybody(address: str) -> str:
+    """Return the page as this computer sees it, which is nobody special to the machines at that port."""
+    words = ("curl", "--silent", "--max-time", "2", "--noproxy", "*", f"http://{address}/")
+    return subprocess.run(words, capture_output=True, text=True, check=False).stdout
+
+
+def check_pages(told: dict[str, Any], bodies: Bodies) -> None:
+    """The page with what is in the database alone comes out of the load balancer, of the newest backup's data."""
+    assert all(line.startswith("ok") for lines in told["checks"].values() for line in lines.values()), told["checks"]
+    assert told["seeds"]["shop"]["snapshot"] == "20261124-032202F_20261124-032209I"
+    page = bodies.by_name["lb"].inside("curl", "--silent", "--max-time", "10", "http://lb.shop.example/")
+    assert "Brass lantern" in page
+    assert "Read only" not in page
+    assert told["names"]["lb.shop.example"] == told["machines"]["lb"]["control_address"]
+
+
+def check_host_keys(bodies: Bodies) -> None:
+    """What anybody reads in the cloud's records opens no machine, and is no machine's key any more."""
+    for name, body in bodies.by_name.items():
+        first = json.loads(bodies.user_data[name].partition("\n")[2])["ssh_keys"]["ed25519_public"]
+        way = Connection(name=name, address=body.connection.address, host_key=" ".join(first.split()[:2]))
+        with pytest.raises(WrongHostKey), connect(way, body.private_key, lambda _: None, 5):
+            pass
+
+
+def check_fence(bodies: Bodies) -> None:
+    """A machine reaches the bucket's service at its port, and nothing else of the same computer."""
+    with socket.create_server((f"{NETWORK}.1", 0)) as other:
+        port = other.getsockname()[1]
+        asked = f"timeout 2 bash -c '</dev/tcp/{NETWORK}.1/{port}'"
+        assert bodies.by_name["db1"].inside("bash", "-c", f"{asked}; echo $?", code=None).strip().endswith("124")
