@@ -145,7 +145,7 @@ def _build_instance(
         },
         metadata_startup_script=_FIRST_BOOT.read_text(encoding="utf-8"),
         shielded_instance_config={"enable_secure_boot": True, "enable_vtpm": True, "enable_integrity_monitoring": True},
-        tags=[_name(site, "fenced"), _name(site, f"open-{machine.name}")],
+        tags=[_name(site, "fenced"), *_open_tags(site, machine.name)],
         labels=labels,
         allow_stopping_for_update=True,
         opts=ResourceOptions.merge(
@@ -193,7 +193,7 @@ def _build_fence(
             "direction": "INGRESS",
             "source_ranges": ["0.0.0.0/0"],
             "allows": [{"protocol": "tcp", "ports": [str(port) for port in ports]}],
-            "target_tags": [_name(site, f"open-{name}")],
+            "target_tags": _open_tags(site, name),
         }
     return tuple(
         gcp.compute.Firewall(f"{name}-{host}", name=_name(site, f"fence-{name}"), **{**common, **rule}, opts=inside)
@@ -226,6 +226,11 @@ def _build_data(
         opts=ResourceOptions.merge(opts, ResourceOptions(delete_before_replace=True, deleted_with=instance)),
     )
     return disk, plugged
+
+
+def _open_tags(site: Site, machine: str) -> list[str]:
+    known = [name for name, _ in site.environment.settings.cloud.open]
+    return [_name(site, f"open-{machine}")] if machine in known else []
 
 
 def _name(site: Site, what: str) -> str:

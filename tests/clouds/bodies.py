@@ -148,7 +148,8 @@ class Bodies:
             body.let(self._rules_of(every[name]))
 
     def _rules_of(self, one: dict[str, Any]) -> str:
-        return self._rules([group["GroupId"] for group in one["SecurityGroups"]], one["SubnetId"])
+        (card,) = one["NetworkInterfaces"]  # moto does not always tell the machine's own groups
+        return self._rules([group["GroupId"] for group in card["Groups"]], one["SubnetId"])
 
     def _attach(self) -> None:
         for volume in self._ec2.describe_volumes()["Volumes"]:
@@ -163,6 +164,7 @@ class Bodies:
 
     def _rules(self, groups: Sequence[str], subnet: str) -> str:
         """Return what security groups let in and out, in nft's words: answers, and what a rule names; nothing else."""
+        assert groups
         plan = self._ec2.describe_subnets(SubnetIds=[subnet])["Subnets"][0]["CidrBlock"]
         lines = {"input": [], "output": []}  # type: dict[str, list[str]]
         for group in self._ec2.describe_security_groups(GroupIds=list(groups))["SecurityGroups"]:

@@ -17,7 +17,7 @@ from moto.server import ThreadedMotoServer
 def serve(address: Path, *public: str) -> None:
     if public:
         addresses = map(str, list(IPv4Network(public[0]))[10:])
-        elastic_network_interfaces.random_public_ip = lambda: next(addresses)
+        vars(elastic_network_interfaces)["random_public_ip"] = lambda: next(addresses)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

@@ -148,6 +148,7 @@ MADE: Mapping[str, Mapping[str, Any]] = {
     "aws:ec2/instance:Instance": {"publicIp": "203.0.113.99"},
     "aws:ec2/subnet:Subnet": {"availabilityZone": "eu-central-1a"},
     "aws:ec2/vpc:Vpc": {"mainRouteTableId": "rtb-1"},
+    "aws:ec2/vpcEndpoint:VpcEndpoint": {"prefixListId": "pl-1"},
     "gcp:compute/instance:Instance": {
         "instanceId": "4711",
         "networkInterfaces": [{"accessConfigs": [{"natIp": "203.0.113.98"}]}],

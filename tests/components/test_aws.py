@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from components.backends.cloud_values import image_of
 from components.site import Site
+from model.capacity import CloudImage
 from model.errors import UnderstudyError
 from model.placement import PlacedHost
+from model.rented import AWS_IMAGE
 from tests.components.conftest import MakeSite, place
+from tests.components.copies import filled_from_copy
 from tests.components.doubles import OUTPUTS, Graph, check, run
 
 FIVE = {"lb", "app1", "app2", "db1", "db2"}
@@ -157,6 +163,49 @@ def test_the_plan_says_what_it_comes_to(stage: Graph, make_site: MakeSite, proje
     assert "whose day is not known" in stage.outputs["cost"]["rented"]
     place(project, "stage")
     assert "cost" not in run(make_site("stage"), project).outputs
+
+
+def test_the_one_way_out_leads_to_the_copy_and_only_for_reading(make_site: MakeSite, project: Path) -> None:
+    dr = run(filled_from_copy(site(make_site, project)), project)
+    endpoint = dr.one("VpcEndpoint", "copy-rented")
+    assert endpoint.inputs["serviceName"] == "com.amazonaws.eu-central-1.s3"
+    (allowed,) = json.loads(endpoint.inputs["policy"])["Statement"]
+    assert allowed["Action"] == ["s3:GetObject", "s3:ListBucket", "s3:GetBucketLocation"]
+    assert allowed["Resource"] == ["arn:aws:s3:::copy", "arn:aws:s3:::copy/prod/*"]
+    out = [rule.inputs for rule in dr.of("SecurityGroupRule").values() if rule.inputs["type"] == "egress"]
+    (way,) = (rule for rule in out if "sourceSecurityGroupId" not in rule)
+    assert (way["prefixListIds"], way["fromPort"], way["toPort"]) == (["pl-1"], 443, 443)
+    assert "cidrBlocks" not in way
+    seed = dr.one("PostgresPrimary", "shop").inputs["seed"]
+    assert (seed["location"], seed["profile"], seed["fetched_by"]) == ("s3://copy/prod", "reader", "machine")
+    assert dr.outputs["names"]["lb.shop.example"] == "203.0.113.99"
+
+
+def test_elsewhere_the_way_out_leads_to_the_networks_that_are_named(make_site: MakeSite, project: Path) -> None:
+    found = filled_from_copy(site(make_site, project), "198.51.100.0/28", endpoint="https://s3.example:9000")
+    dr = run(found, project)
+    assert not dr.of("VpcEndpoint")
+    way = dr.one("SecurityGroupRule", "copy-rented-9000").inputs
+    assert (way["type"], way["cidrBlocks"], way["fromPort"]) == ("egress", ["198.51.100.0/28"], 9000)
+
+
+def test_everybody_reaches_the_open_ports_of_that_machine_alone(make_site: MakeSite, project: Path) -> None:
+    dr = run(filled_from_copy(site(make_site, project)), project)
+    opened = {name: rule.inputs for name, rule in dr.of("SecurityGroupRule").items() if name.startswith("open-")}
+    assert sorted(rule["fromPort"] for rule in opened.values()) == [80, 443]
+    assert {tuple(rule["cidrBlocks"]) for rule in opened.values()} == {("0.0.0.0/0",)}
+    assert {rule["securityGroupId"] for rule in opened.values()} == {"open-rented-lb-id"}
+    groups = {name: instance.inputs["vpcSecurityGroupIds"] for name, instance in dr.of("Instance").items()}
+    assert groups.pop("lb") == ["fence-rented-id", "open-rented-lb-id"]
+    assert set(map(tuple, groups.values())) == {("fence-rented-id",)}
+
+
+def test_a_machine_image_of_ones_own(make_site: MakeSite, project: Path) -> None:
+    image = CloudImage(owner="123456789012", name="shop-*")
+    place(project, "stage", cloud=replace(RENTED, image=image))
+    found = make_site("stage", {"Pulumi.stage.yaml": {"config:\n": CLOUD}})
+    assert image_of(found, "rented", AWS_IMAGE) == image
+    assert set(run(found, project).of("Instance")) == FIVE
 
 
 def test_no_secret_in_what_is_shown(stage: Graph) -> None:

@@ -11,6 +11,7 @@ from components.site import Site
 from model.errors import UnderstudyError
 from model.placement import PlacedHost
 from tests.components.conftest import MakeSite, place
+from tests.components.copies import filled_from_copy
 from tests.components.doubles import ROOT, Graph, check, run
 
 FIVE = {"lb", "app1", "app2", "db1", "db2"}
@@ -65,6 +66,17 @@ def test_a_machine_has_prods_address_its_keys_and_no_account(stage: Graph) -> No
     assert (contact["machine_id"], contact["disk_ids"]) == ("4711", ["4712"])
     assert contact["identity"]["cards"]["mirror"] == {"address": "10.20.0.31", "prefix": 32}
     assert contact["connection"]["address"] == "203.0.113.98"
+
+
+def test_a_copy_and_open_ports_have_rules_of_their_own(make_site: MakeSite, project: Path) -> None:
+    dr = run(filled_from_copy(site(make_site, project), "198.51.100.0/28", endpoint="https://s3.example"), project)
+    way = dr.one("Firewall", "copy-rented").inputs
+    assert (way["direction"], way["destinationRanges"]) == ("EGRESS", ["198.51.100.0/28"])
+    assert way["allows"] == [{"protocol": "tcp", "ports": ["443"]}]
+    opened = dr.one("Firewall", "open-lb-rented").inputs
+    assert (opened["sourceRanges"], opened["allows"]) == (["0.0.0.0/0"], [{"protocol": "tcp", "ports": ["80", "443"]}])
+    tagged = {name for name, each in dr.of("Instance").items() if set(opened["targetTags"]) & set(each.inputs["tags"])}
+    assert tagged == {"lb"}
 
 
 def test_labels_and_names_are_such_as_google_takes(stage: Graph) -> None:

@@ -169,7 +169,7 @@ _UNASKED = 7
 
 def serve(address: str, certificate: str, key: str, told: Path) -> None:
     os.environ |= {"INITIAL_NO_AUTH_ACTION_COUNT": str(_UNASKED), "S3_IGNORE_SUBDOMAIN_BUCKETNAME": "true"}
-    from moto.server import DomainDispatcherApplication, create_backend_app
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
     from werkzeug.serving import make_server
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -183,4 +183,4 @@ def serve(address: str, certificate: str, key: str, told: Path) -> None:
 
 
 if __name__ == "__main__":
-    serve(*sys.argv[1:4], Path(sys.argv[4]))
+    serve(sys.argv[1], sys.argv[2], sys.argv[3], Path(sys.argv[4]))
