@@ -99,7 +99,7 @@ def refuse_live(environment: Environment) -> None:
     """Refuse a stack whose data is nobody's copy.
 
     Raises:
-        UnderstudyError: it mirrors no other stack, or fills no store from a backup.
+        UnderstudyError: it mirrors no other stack, fills no store from a backup, or users write there.
     """
     if not environment.mirror_of or environment.settings.seed != "newest" or not filled(environment):
         raise UnderstudyError(
@@ -108,6 +108,7 @@ def refuse_live(environment: Environment) -> None:
             wanted="a stack with `mirror` and `seed: newest`, and a store with a `backup`",
             todo="A drill overwrites the stores of its stack. Nothing was done.",
         )
+    environment.refuse_overwriting()
 
 
 def rehearse(directory: Path, environment: Environment, began: datetime) -> Drill:

@@ -39,6 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.list:
         _print_snapshots(directory, stores, before)
         return 0
+    environment.refuse_overwriting()
     if before is None:
         todo = f"Run `./run understudy place -s {stack}`; it pins the newest."
         raise UnderstudyError(where=file_name(stack), found="no such file", wanted="a stack that was placed", todo=todo)

@@ -57,6 +57,20 @@ class Environment:
         """Return the sizes of a machine as it is described, in MiB."""
         return next(each.sizes for each in (*self.described, *self.topology.machines) if each.name == machine)
 
+    def refuse_overwriting(self) -> None:
+        """Refuse to fill the stores anew once users write there.
+
+        Raises:
+            UnderstudyError: everybody reaches a machine of the stack.
+        """
+        if opened := self.settings.cloud.open:
+            raise UnderstudyError(
+                where=f"Pulumi.{self.stack}.yaml: cloud.open",
+                found=f"users reach {', '.join(name for name, _ in opened)}, and what they write is nowhere else",
+                wanted="a stack that nobody works with, to fill its stores anew",
+                todo="Nothing was done. Strike `open` if the data may go.",
+            )
+
     def at_copy(self, host: str) -> Environment:
         """Return the same, filled from the off-site copy beside a host; from none where that is empty.
 

@@ -38,7 +38,7 @@ class AwsGround:
     Args:
         region: AWS's name of where that is.
         fence: what a machine needs before it starts: all rules of who may speak with it.
-        opened: the groups of those machines that everybody reaches at some ports, by the machine's name.
+        opened: the groups of machines that everybody reaches at some ports, or may one day, by the machine's name.
         image_id: Debian's newest image there.
     """
 
@@ -260,9 +260,15 @@ def _build_way_to_copy(
 
 
 def _build_opened(site: Site, host: str, vpc: aws.ec2.Vpc, inside: ResourceOptions) -> dict[str, aws.ec2.SecurityGroup]:
-    """Build a group for each machine that everybody reaches at some ports."""
-    groups = {}
-    for name, ports in opened(site, host).items():
+    """Build a group for each machine that everybody reaches at some ports.
+
+    Where prod's users may come one day, each machine has one from the first: then a rule lets them in, and no machine
+    is touched.
+    """
+    groups, ports_of = {}, opened(site, host)
+    if site.environment.copy:
+        ports_of = {machine.name: ports_of.get(machine.name, ()) for machine in machines_of(site, host)}
+    for name, ports in ports_of.items():
         groups[name] = aws.ec2.SecurityGroup(
             f"open-{host}-{name}",
             description=f"understudy, stack {site.environment.stack}: what everybody reaches of {name}",

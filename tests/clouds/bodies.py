@@ -108,7 +108,7 @@ class Bodies:
     """
 
     def __init__(self, ec2: Any, network: str, directory: Path, certificate: Path) -> None:
-        self._ec2, self._network, self._directory, self._certificate = ec2, network, directory, certificate
+        self.ec2, self._network, self._directory, self._certificate = ec2, network, directory, certificate
         self.bridge = f"udr{os.getpid() % 100000}"
         self.by_name: dict[str, Body] = {}
         self.user_data: dict[str, str] = {}
@@ -128,14 +128,14 @@ class Bodies:
                 raise
 
     def _embody(self) -> None:
-        found = self._ec2.describe_instances()["Reservations"]
+        found = self.ec2.describe_instances()["Reservations"]
         every = {one["InstanceId"]: one for group in found for one in group["Instances"]}
         running = {name for name, one in every.items() if one["State"]["Name"] == "running"}
         for name in self._by_id.keys() - running:
             self._by_id.pop(name).remove()
         for name in sorted(running - self._by_id.keys()):
             one = every[name]
-            text = self._ec2.describe_instance_attribute(InstanceId=name, Attribute="userData")["UserData"]["Value"]
+            text = self.ec2.describe_instance_attribute(InstanceId=name, Attribute="userData")["UserData"]["Value"]
             told = b64decode(text).decode()
             rules = self._rules_of(one)
             private, public = f"{one['PrivateIpAddress']}/24", f"{one['PublicIpAddress']}/24"
@@ -152,7 +152,7 @@ class Bodies:
         return self._rules([group["GroupId"] for group in card["Groups"]], one["SubnetId"])
 
     def _attach(self) -> None:
-        for volume in self._ec2.describe_volumes()["Volumes"]:
+        for volume in self.ec2.describe_volumes()["Volumes"]:
             for at in volume["Attachments"]:
                 name, body = volume["VolumeId"], self._by_id.get(at["InstanceId"])
                 if body and name not in self._disks and at["Device"] != "/dev/sda1":
@@ -165,9 +165,9 @@ class Bodies:
     def _rules(self, groups: Sequence[str], subnet: str) -> str:
         """Return what security groups let in and out, in nft's words: answers, and what a rule names; nothing else."""
         assert groups
-        plan = self._ec2.describe_subnets(SubnetIds=[subnet])["Subnets"][0]["CidrBlock"]
+        plan = self.ec2.describe_subnets(SubnetIds=[subnet])["Subnets"][0]["CidrBlock"]
         lines = {"input": [], "output": []}  # type: dict[str, list[str]]
-        for group in self._ec2.describe_security_groups(GroupIds=list(groups))["SecurityGroups"]:
+        for group in self.ec2.describe_security_groups(GroupIds=list(groups))["SecurityGroups"]:
             for hook, key, end in (("input", "IpPermissions", "saddr"), ("output", "IpPermissionsEgress", "daddr")):
                 for rule in group[key]:
                     far = [each["CidrIp"] for each in rule["IpRanges"]] + [plan for _ in rule["UserIdGroupPairs"]]

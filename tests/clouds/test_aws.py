@@ -49,9 +49,13 @@ class Cloud(Project):
         (self.directory / "machines.json").write_text(json.dumps({**WANTED, **changes}))
 
     def instances(self) -> dict[str, Any]:
-        found = self.ec2.describe_instances(Filters=[{"Name": "instance-state-name", "Values": ["running", "stopped"]}])
-        every = [one for group in found["Reservations"] for one in group["Instances"]]
-        return {named(one)["Name"]: one for one in every}
+        return instances_of(self.ec2)
+
+
+def instances_of(ec2: Any) -> dict[str, Any]:
+    found = ec2.describe_instances(Filters=[{"Name": "instance-state-name", "Values": ["running", "stopped"]}])
+    every = [one for group in found["Reservations"] for one in group["Instances"]]
+    return {named(one)["Name"]: one for one in every}
 
 
 def named(thing: Any) -> dict[str, str]:
@@ -88,7 +92,7 @@ def test_made_unchanged_changed_and_gone(cloud: Cloud) -> None:
     check_fence(cloud, ["203.0.113.7/32", "198.51.100.0/24"])
 
     cloud.run("destroy", "--yes", "--skip-preview")
-    assert left_over(cloud) == []
+    assert left_over(cloud.ec2) == []
 
 
 def check_machines(cloud: Cloud, made: dict[str, Any]) -> None:
@@ -142,11 +146,10 @@ def data_disk(cloud: Cloud) -> Any:
     return disk
 
 
-def left_over(cloud: Cloud) -> list[str]:
+def left_over(ec2: Any) -> list[str]:
     """Return what exists beside what every region has by itself."""
-    ec2 = cloud.ec2
     return [
-        *cloud.instances(),
+        *instances_of(ec2),
         *(each["VolumeId"] for each in ec2.describe_volumes()["Volumes"]),
         *(each["KeyName"] for each in ec2.describe_key_pairs()["KeyPairs"]),
         *(each["VpcId"] for each in ec2.describe_vpcs()["Vpcs"] if not each["IsDefault"]),

@@ -25,6 +25,7 @@ from provisioners.outcome import WrongHostKey
 from provisioners.shell import close_all, connect
 from tests.clouds.bodies import Bodies, switched
 from tests.clouds.conftest import serve_ec2
+from tests.clouds.test_aws import left_over
 from tests.doubles.pulumi import ROOT, Project, wait_until
 from tests.doubles.s3 import BUCKET, REGION, OffsiteService, offsite_service
 
@@ -164,6 +165,7 @@ def test_from_nothing_but_a_bucket_to_the_page_behind_the_load_balancer(dr: tupl
     assert bodies.fault is None
 
     stack.pulumi("destroy", "--yes", "--skip-preview", "--stack", "dr")
+    assert left_over(bodies.ec2) == []
 
 
 def asked_by_anybody(address: str) -> str:

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from cli.__main__ import main
+from cli.drill import refuse_live
 from cli.files import load_environment, read_lock, write_lock
 from cli.place import place
 from model.errors import UnderstudyError
@@ -113,6 +115,16 @@ def test_the_first_whole_copy_is_taken_and_stays(
     (store,) = environment.at_copy(found.offsite).topology.stores
     assert store.backup
     assert store.backup.endpoint == offsite.endpoint
+
+
+def test_where_users_write_nothing_is_filled_anew(project: Path, offsite: OffsiteService) -> None:
+    describe(project, offsite, {"host": "frankfurt"})
+    file = project / "Pulumi.dr.yaml"
+    opened = '"ssh_from": ["203.0.113.7/32"], "open": {"lb": [80]}'
+    file.write_text(file.read_text().replace('"ssh_from": ["203.0.113.7/32"]', opened))
+    with pytest.raises(UnderstudyError, match=r"users reach lb.*Nothing was done"):
+        refuse_live(load_environment(project, "dr"))
+    assert main(["seed", "--newest", "-s", "dr", "--cwd", str(project)]) == 1
 
 
 def test_without_a_whole_copy_each_says_what_it_lacks(project: Path, offsite: OffsiteService) -> None:

@@ -196,8 +196,9 @@ def test_everybody_reaches_the_open_ports_of_that_machine_alone(make_site: MakeS
     assert {tuple(rule["cidrBlocks"]) for rule in opened.values()} == {("0.0.0.0/0",)}
     assert {rule["securityGroupId"] for rule in opened.values()} == {"open-rented-lb-id"}
     groups = {name: instance.inputs["vpcSecurityGroupIds"] for name, instance in dr.of("Instance").items()}
-    assert groups.pop("lb") == ["fence-rented-id", "open-rented-lb-id"]
-    assert set(map(tuple, groups.values())) == {("fence-rented-id",)}
+    assert groups == {name: ["fence-rented-id", f"open-rented-{name}-id"] for name in FIVE}, (
+        "from the first: none changes"
+    )
 
 
 def test_a_machine_image_of_ones_own(make_site: MakeSite, project: Path) -> None:
