@@ -22,6 +22,8 @@ from model.errors import UnderstudyError
 from provisioners import evidence_log
 
 FOLDER = "changes"
+CHANGES = "changes.json"
+"""In a document's folder: what it consists of: for each change, by its id, machine and service of each part."""
 _PARTIAL = frozenset({"pulumi.flag.target", "pulumi.flag.exclude"})
 """What Pulumi's history notes of an update that was not a whole one."""
 

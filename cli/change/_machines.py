@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cli.held import CHANGES, FOLDER
 from cli.pulumi_state import PulumiState
 from model.change.kept import KeptChange
 from model.errors import UnderstudyError
@@ -55,8 +57,17 @@ def changes_of(deployment: Mapping[str, Any], stack: str, names: Sequence[str] =
     return tuple(sorted(found, key=lambda there: (there.change.at, there.machine), reverse=True))
 
 
-def chosen(found: Sequence[There], identifier: str, machine: str = "") -> tuple[There, ...]:
-    """Return the changes that a person means by an id, or by its first digits.
+def named(directory: Path, identifier: str) -> tuple[str, ...]:
+    """Return the changes that an id means: itself, or, where it is that of a document with several, all of these."""
+    for file in sorted(directory.glob(f"{FOLDER}/*-{identifier}*/{CHANGES}")) if identifier.isalnum() else ():
+        changes = tuple(json.loads(file.read_text(encoding="utf-8")))
+        if not any(each.startswith(identifier) for each in changes):
+            return changes
+    return (identifier,)
+
+
+def chosen(found: Sequence[There], identifiers: Sequence[str], machine: str = "") -> tuple[There, ...]:
+    """Return the changes that a person means by ids, or by their first digits.
 
     Raises:
         UnderstudyError: there is no such change.
@@ -64,11 +75,12 @@ def chosen(found: Sequence[There], identifier: str, machine: str = "") -> tuple[
     meant = tuple(
         there
         for there in found
-        if there.change.identifier.startswith(identifier) and machine in ("", there.machine) and len(identifier) >= 4
+        if any(there.change.identifier.startswith(each) and len(each) >= 4 for each in identifiers)
+        and machine in ("", there.machine)
     )
     if not meant:
         raise UnderstudyError(
-            where=f"change {identifier}",
+            where=f"change {' '.join(identifiers)}",
             found="no machine has copies of it",
             wanted="at least the first four digits of an id",
             todo="`understudy change list` shows them.",

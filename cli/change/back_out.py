@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.arguments import add_stack, project_directory, short_stack
-from cli.change._machines import PATIENCE_SECONDS, There, changes_of, chosen, deployment_of
+from cli.change._machines import PATIENCE_SECONDS, There, changes_of, chosen, deployment_of, named
 from cli.change._signing import add_key, told
 from cli.went_round import has_log
 from model.change.taken_back import record_body, taken_back, urns_of
@@ -32,7 +32,9 @@ from provisioners.signing import find_signer
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `understudy change back-out`."""
     add_stack(parser)
-    parser.add_argument("identifiers", nargs="+", metavar="ID", help="a change's id, or its first digits")
+    parser.add_argument(
+        "identifiers", nargs="+", metavar="ID", help="the id of a change, or of a document, or its first digits"
+    )
     parser.add_argument("--why", default="it was taken back", help="in your own words, one line")
     add_key(parser)
     parser.add_argument("--machine", default="", help="only on this machine; default: on all that have it")
@@ -43,7 +45,9 @@ def run(arguments: argparse.Namespace) -> int:
     directory, stack = project_directory(arguments.cwd), short_stack(arguments.stack)
     deployment = deployment_of(directory, stack)
     found = changes_of(deployment, stack)
-    meant = {there for name in arguments.identifiers for there in chosen(found, name, arguments.machine)}
+    meant = {
+        there for name in arguments.identifiers for there in chosen(found, named(directory, name), arguments.machine)
+    }
     done: list[There] = []
     try:
         for there in in_order(found, meant):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -20,12 +21,12 @@ from cli.arguments import add_stack, project_directory, short_stack
 from cli.change._previewed import previewed
 from cli.evidence._logs import read_with_git
 from cli.files import load_environment
-from cli.held import FOLDER
+from cli.held import CHANGES, FOLDER
 from cli.pulumi_state import PulumiState
-from model.change import Step
-from model.change.digest import NOTHING, change_digest
-from model.change.document import Document, Part, markdown
+from model.change.digest import NOTHING, change_digest, identifier
+from model.change.document import Document, Part, changes_of, markdown
 from model.change.planned import SERVICE, Planned, messages, planned
+from model.change.rehearsing import changes_of_machines, resized
 from model.connection import connection_of
 from model.errors import UnderstudyError
 from model.evidence.chain import Log
@@ -34,6 +35,7 @@ from model.way_in import revealed, way_in
 from provisioners.changes.apply import observe
 from provisioners.changes.by_hand import in_words, part_of
 from provisioners.changes.leaving import going
+from provisioners.changes.observed import BEFORE
 from provisioners.changes.page import page
 from provisioners.changes.written import interruptions, people, service_part
 from provisioners.shell import connect
@@ -82,6 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
         (folder / "document.md").write_text(markdown(document), encoding="utf-8")
         (folder / "document.html").write_text(page(document), encoding="utf-8")
         (folder / "plan.json").write_bytes(plan.read_bytes())
+        (folder / CHANGES).write_text(f"{json.dumps(changes_of(document), indent=2)}\n", encoding="utf-8")
     for name in ("document.md", "document.html", "plan.json"):
         print(folder / name)
     print(f"apply it: ./run pulumi up -s {stack}; until that ends well, an update that would do more is refused")
@@ -109,15 +112,16 @@ def told_of(directory: Path, stack: str, steps: Sequence[Planned]) -> tuple[Told
         return ()
     with PulumiState(directory, stack, secrets=True) as state:
         deployment = state.exported
+    machines = {each.machines[0]: identifier(each.digest) for each in changes_of_machines(resized(steps))}
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
-        found = pool.map(lambda step: _told(stack, deployment, step), steps)
+        found = pool.map(lambda step: _told(stack, deployment, machines, step), steps)
         return tuple(each for each in found if each is not None)
 
 
-def _told(stack: str, deployment: Mapping[str, Any], step: Planned) -> Told | None:
+def _told(stack: str, deployment: Mapping[str, Any], machines: Mapping[str, str], step: Planned) -> Told | None:
     if step.kind != SERVICE:
         part = part_of(step)
-        return Told(part=part) if part else Told(words=in_words(step))
+        return Told(part=replace(part, change=machines.get(step.name, ""))) if part else Told(words=in_words(step))
     machine = step.name.partition(":")[0]
     existing = "adopt" in (step.after or step.before)
     if step.operation == "delete" and existing:
@@ -130,7 +134,8 @@ def _told(stack: str, deployment: Mapping[str, Any], step: Planned) -> Told | No
     except UnderstudyError:
         return Told(words=f"{step.name} is made on a machine that is not there yet")
     there = going(step.before) if step.operation == "delete" else step.after
-    inputs = {**there, "connection": connection.values(), "secrets": _secrets(deployment, step)}
+    before = str(step.before.get("digest") or "")
+    inputs = {**there, BEFORE: before, "connection": connection.values(), "secrets": _secrets(deployment, step)}
     with connect(connection, key, lambda _: None, _PATIENCE_SECONDS) as shell:
         found = observe(shell, inputs)
     part = service_part(inputs, found)
@@ -157,7 +162,7 @@ def written(arguments: argparse.Namespace, stack: str, told: Sequence[Told], sai
     names = [part.name for part in parts] or ["what Understudy itself does"]
     place = "`./run pulumi stack export --show-secrets`, at the store of that name"
     return Document(
-        identifier=identifier(parts),
+        identifier=_identifier(parts),
         title=arguments.title or f"Change of {', '.join(names[:4])}{' and more' if len(names) > 4 else ''}",
         stack=stack,
         why=arguments.why,
@@ -170,26 +175,16 @@ def written(arguments: argparse.Namespace, stack: str, told: Sequence[Told], sai
             *dict.fromkeys(line for each in told for line in each.needs),
         ),
         secrets=tuple((name, place) for name in sorted({name for each in told for name in each.secrets})),
-        before=_before(parts),
         parts=parts,
         own=tuple(each.words for each in told if each.words),
         gate="\n".join(said),
     )
 
 
-def _before(parts: Sequence[Part]) -> tuple[Step, ...]:
-    """Return what must be true first: nothing is open on any machine of a service."""
-    if not any(part.machine for part in parts):
-        return ()
-    command = "[ -z \"$(ls -A /root/configs/.open 2>/dev/null)\" ] && echo 'no change is open'\n"
-    return (Step(name="On each machine: nobody else is changing it", command=command, prints="no change is open"),)
-
-
-def identifier(parts: Sequence[Part]) -> str:
-    """Return the first 12 digits of the digest of everything that is typed.
-
-    >>> identifier(())
-    'e3b0c44298fc'
-    """
+def _identifier(parts: Sequence[Part]) -> str:
+    """Return the id of the change that all parts make; where they are several, one made of everything that is typed."""
+    changes = {part.change for part in parts}
+    if len(changes) == 1 and "" not in changes:
+        return changes.pop()
     text = "\0".join(step.command for part in parts for step in (*part.steps, *part.undo))
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    return identifier(hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from cli.arguments import add_stack, project_directory, short_stack
-from cli.change._machines import PATIENCE_SECONDS, changes_of, chosen, deployment_of
+from cli.change._machines import PATIENCE_SECONDS, changes_of, chosen, deployment_of, named
 from model.way_in import way_in
 from provisioners.commands import command_line
 from provisioners.shell import connect
@@ -14,14 +14,14 @@ from provisioners.shell import connect
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `understudy change show`."""
     add_stack(parser)
-    parser.add_argument("identifier", metavar="ID", help="a change's id, or its first digits")
+    parser.add_argument("identifier", metavar="ID", help="the id of a change, or of a document, or its first digits")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Show it."""
     directory, stack = project_directory(arguments.cwd), short_stack(arguments.stack)
     deployment = deployment_of(directory, stack)
-    for there in chosen(changes_of(deployment, stack), arguments.identifier):
+    for there in chosen(changes_of(deployment, stack), named(directory, arguments.identifier)):
         connection, key = way_in(deployment, stack, there.machine)
         with connect(connection, key, lambda _: None, PATIENCE_SECONDS) as shell:
             manifest = shell.run(("cat", "--", f"{there.change.directory}/manifest"), check=False).text

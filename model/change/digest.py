@@ -70,6 +70,15 @@ def change_digest(before: str, after: str) -> str:
     return _digest({"before": before, "after": after})
 
 
+def identifier(digest: str) -> str:
+    """Return by what people know a change: in its document, on its machines, in records, in commands.
+
+    >>> identifier(change_digest(NOTHING, "1" * 64))
+    '7b53c2bfb7a8'
+    """
+    return digest[:12]
+
+
 def _digest(value: object) -> str:
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from model.change.step import Step
 
-_INFO = re.compile(r"^(?P<fence>`{3,})sh (?P<part>\S+) (?P<kind>do|undo) (?P<number>\d+)$")
+_HERE = "on your own computer, in the project's directory"
+_INFO = re.compile(r"^(?P<fence>`{3,})sh (?P<part>\S+) (?P<kind>before|do|undo) (?P<number>\d+)$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +25,8 @@ class Part:
         undo: what is typed to take it back, in order.
         undo_seconds: how long taking it back usually takes; None where nobody has measured it.
         notes: anything else to know, such as why there is no way back.
+        before: what must be true there before the first step, each with the command that shows it.
+        change: the id of the change that it makes; empty for what nobody rehearses.
     """
 
     name: str
@@ -34,6 +37,8 @@ class Part:
     differences: tuple[str, ...] = ()
     undo_seconds: float | None = None
     notes: tuple[str, ...] = ()
+    before: tuple[Step, ...] = ()
+    change: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,14 +46,13 @@ class Document:
     """A change, written down.
 
     Args:
-        identifier: the change's own: the first digits of its digest.
+        identifier: of the change, or of several together.
         why: the operator's own words.
         risk: what may go wrong, and how much hangs on it.
         when: when it may be done.
         notice: what users will notice, one line each.
         needs: whom it needs, one line each.
         secrets: for each secret that has to be filled in, its name and where to get it.
-        before: what must be true before the first step, each with the command that shows it.
         parts: what is done, in order.
         own: what Understudy itself does in the same update, where a person would type nothing, one line each.
         gate: what the gate says of it now, in its own words.
@@ -64,7 +68,6 @@ class Document:
     notice: tuple[str, ...]
     needs: tuple[str, ...]
     secrets: tuple[tuple[str, str], ...]
-    before: tuple[Step, ...]
     parts: tuple[Part, ...]
     own: tuple[str, ...] = ()
     gate: str = ""
@@ -76,7 +79,7 @@ class Block:
 
     Args:
         part: the part's name.
-        kind: ``do`` or ``undo``.
+        kind: ``before``, ``do`` or ``undo``.
         number: its place within the part, from 1.
         text: the commands, word for word.
     """
@@ -117,6 +120,20 @@ def fenced(text: str, info: str) -> list[str]:
     return [f"{fence}{info}", *text.removesuffix("\n").split("\n"), fence]
 
 
+def coded(text: str) -> str:
+    """Return a text within a line as code, word for word.
+
+    Source: CommonMark 0.31, "Code spans".
+
+    >>> coded("a"), coded("a`b"), coded("`a")
+    ('`a`', '``a`b``', '`` `a ``')
+    """
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * (longest + 1 if longest else 1)
+    room = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{fence}{room}{text}{room}{fence}"
+
+
 def markdown(document: Document) -> str:
     """Return the whole document."""
     lines = [
@@ -124,6 +141,7 @@ def markdown(document: Document) -> str:
         "",
         f"Change `{document.identifier}` of `{document.stack}`, written {document.written}.",
         "",
+        *_changes(document),
         *_chapter("Why", [document.why]),
         *_chapter("Risk", [document.risk]),
         *_chapter("When", [document.when]),
@@ -149,7 +167,12 @@ def markdown(document: Document) -> str:
 
 def where(part: Part) -> str:
     """Return where a part's commands are typed, in words."""
-    return f"on `{part.machine}`, as root" if part.machine else "on your own computer, in the project's directory"
+    return f"on {coded(part.machine)}, as root" if part.machine else _HERE
+
+
+def elsewhere(part: Part, step: Step) -> str:
+    """Return where a step is typed if that is not where its part is, in words; else nothing."""
+    return f"Typed {_HERE}." if part.machine and step.place == "controller" else ""
 
 
 def duration(seconds: float | None) -> str:
@@ -169,6 +192,36 @@ def _chapter(title: str, lines: tuple[str, ...] | list[str], *, listed: bool = F
     return [f"## {title}", "", *(f"- {line}" if listed else line for line in lines), ""]
 
 
+def changes_of(document: Document) -> dict[str, list[str]]:
+    """Return what a document consists of: for each change, by its id, the names of the parts that make it."""
+    found: dict[str, list[str]] = {}
+    for part in document.parts:
+        if part.change:
+            found.setdefault(part.change, []).append(part.name)
+    return found
+
+
+def consists(document: Document) -> tuple[str, ...]:
+    """Return what a document with several changes consists of, a line each."""
+    changes = changes_of(document)
+    lines = (f"`{change}`: {', '.join(names)}" for change, names in changes.items())
+    return () if [*changes] in ([], [document.identifier]) else tuple(lines)
+
+
+def _changes(document: Document) -> list[str]:
+    lines = consists(document)
+    return (
+        [
+            "It consists of these changes, each known by its id on the machines and in the evidence:",
+            "",
+            *(f"- {line}" for line in lines),
+            "",
+        ]
+        if lines
+        else []
+    )
+
+
 def _gate(document: Document) -> list[str]:
     return _chapter("What the gate says", [document.gate]) if document.gate else []
 
@@ -181,9 +234,19 @@ def _secrets(document: Document) -> list[str]:
 
 
 def _before(document: Document) -> list[str]:
-    lines = ["## Before you begin", ""]
-    for number, step in enumerate(document.before, start=1):
-        lines += [f"{step.name}:", "", *fenced(step.command, f"sh before do {number}"), "", prints(step), ""]
+    lines = ["## Before you begin", "", BEFORE, ""]
+    for part in document.parts:
+        if part.before:
+            lines += [f"### Before: {part.name}", "", f"Typed {where(part)}.", ""]
+        for index, step in enumerate(part.before, start=1):
+            lines += [
+                f"**{step.name}**",
+                "",
+                *fenced(step.command, f"sh {part.name} before {index}"),
+                "",
+                prints(step),
+                "",
+            ]
     return lines
 
 
@@ -198,6 +261,10 @@ def how(document: Document) -> str:
     )
 
 
+BEFORE = (
+    "The machines must be as they were when this was planned. What a block prints above its last line differs: `<` is "
+    "there now, `>` was there then. Then do not begin: write the change down anew."
+)
 HOW_BACK = (
     "The parts that were begun, the last one first. Each may be typed again if it is not certain that it was done."
 )
@@ -208,7 +275,7 @@ def _part(number: int, part: Part) -> list[str]:
     if part.differences:
         lines += [*fenced("\n".join(part.differences), "diff"), ""]
     for index, step in enumerate(part.steps, start=1):
-        lines += [f"**{number}.{index} {step.name}**", ""]
+        lines += [f"**{number}.{index} {step.name}** {elsewhere(part, step)}".rstrip(), ""]
         if step.place == "person":
             lines += [step.command, ""]
             continue
@@ -218,9 +285,9 @@ def _part(number: int, part: Part) -> list[str]:
 
 def prints(step: Step) -> str:
     """Return what is to be expected of a step, in words."""
-    asked = [f"It waits for `{name}`: type it, then Enter." for name in step.secrets]
+    asked = [f"It waits for {coded(name)}: type it, then Enter." for name in step.secrets]
     took = [f"It takes {duration(step.seconds)}."] if step.seconds else []
-    printed = [f"Last, it prints `{step.prints}`."] if step.prints else ["It prints nothing of importance."]
+    printed = [f"Last, it prints {coded(step.prints)}."] if step.prints else ["It prints nothing of importance."]
     return " ".join([*asked, *took, *printed])
 
 

@@ -10,8 +10,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from model.change.digest import NOTHING
-from provisioners.changes.observed import Observed, units_of
+from model.change.digest import NOTHING, change_digest, identifier
+from provisioners.changes.observed import BEFORE, Observed, digest_before, units_of
 from provisioners.changes.texts import Change, same_as_copied
 
 GOES = "goes"
@@ -24,7 +24,8 @@ def going(inputs: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         inputs: of the kind ``understudy:index:Service``, as it is there now.
     """
-    return {**inputs, GOES: True, "digest": NOTHING, "by_hand": [], "migrations": []}
+    before = inputs.get("digest") or ""
+    return {**inputs, GOES: True, BEFORE: before, "digest": NOTHING, "by_hand": [], "migrations": []}
 
 
 def has_gone(found: Observed) -> bool:
@@ -34,11 +35,13 @@ def has_gone(found: Observed) -> bool:
 
 
 def change_that_goes(inputs: Mapping[str, Any], found: Observed) -> Change:
-    """Return the change, named by what comes back."""
+    """Return the change: that of the service, or, where nobody knows which that is, named by what comes back."""
+    if (before := digest_before(inputs, found)) != NOTHING:
+        return Change(service=inputs["service"], identifier=identifier(change_digest(before, NOTHING)))
     value = [inputs["service"], dict(found.first_files), {**found.first_units}, dict(found.first_packages)]
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    identifier = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
-    return Change(service=inputs["service"], identifier=identifier)
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return Change(service=inputs["service"], identifier=identifier(digest))
 
 
 def copied(inputs: Mapping[str, Any], found: Observed) -> tuple[list[str], tuple[tuple[str, str], ...], list[str]]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from model.change.digest import NOTHING
 from model.errors import UnderstudyError
 from provisioners.changes.acts import databases
 from provisioners.changes.seen import SHOWN_BYTES, Seen, seen
@@ -13,6 +14,9 @@ from provisioners.commands import Argv, scripted
 from provisioners.stores.postgresql_texts import programs
 from provisioners.units import Status, status_of
 
+BEFORE = "digest_before"
+"""The input that says what the state has as the digest of a service that is changed; of use where a machine knows none.
+"""
 CONFIGS = "/root/configs"
 """On each machine, for root alone: what was there before each change, by service and date."""
 
@@ -78,6 +82,15 @@ def look(inputs: Mapping[str, Any]) -> Argv:
 def paths_of(inputs: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the paths of a service's files, in order."""
     return tuple(sorted(inputs.get("files") or {}))
+
+
+def digest_before(inputs: Mapping[str, Any], found: Observed) -> str:
+    """Return the digest that a service has before it is changed; `NOTHING` where it is not there.
+
+    What a machine knows counts. That all changes were taken back says nothing of a service that was there before us.
+    """
+    known = found.digest if found.digest != NOTHING or not inputs.get("adopt") else ""
+    return known or str(inputs.get(BEFORE) or NOTHING)
 
 
 def _asked_files(inputs: Mapping[str, Any]) -> tuple[str, ...]:

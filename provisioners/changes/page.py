@@ -6,11 +6,11 @@ import html
 import re
 
 from model.change import Step
-from model.change.document import HOW_BACK, Document, Part, duration, how, prints, where
+from model.change.document import BEFORE, HOW_BACK, Document, Part, consists, duration, elsewhere, how, prints, where
 from provisioners.report.markup import Markup, element, escaped, joined
 from provisioners.report.page import framed
 
-_WORDED = re.compile(r"(`[^`]+`|\*[A-Z][^*`]*\*)")
+_WORDED = re.compile(r"((?<!`)(?P<fence>`+)(?!`).+?(?<!`)(?P=fence)(?!`)|\*[A-Z][^*`]*\*)")
 _MORE = """
 pre { margin: .5rem 0; padding: .75rem 1rem; background: var(--card); border: 1px solid var(--rule);
   border-radius: 8px; font: .875rem/1.45 var(--mono); white-space: pre-wrap; overflow-wrap: anywhere; }
@@ -35,6 +35,7 @@ def page(document: Document) -> str:
     )
     main = element(
         "main",
+        *([_listed(lines)] if (lines := consists(document)) else []),
         *([element("p", *worded(document.gate), class_="gate")] if document.gate else []),
         _chapter("Why", element("p", *worded(document.why))),
         _chapter("Risk", element("p", *worded(document.risk))),
@@ -42,7 +43,11 @@ def page(document: Document) -> str:
         _chapter("What users will notice", _listed(document.notice or ("Nothing.",))),
         _chapter("Whom it needs", _listed(document.needs)),
         *([_chapter("Secrets to fill in", _secrets(document))] if document.secrets else []),
-        _chapter("Before you begin", _steps(document.before)),
+        _chapter(
+            "Before you begin",
+            element("p", *worded(BEFORE)),
+            *(_before(part) for part in document.parts if part.before),
+        ),
         _chapter("The change", element("p", *worded(how(document))), *(_part(part) for part in document.parts)),
         *([_chapter("What Understudy itself does; nobody types it", _listed(document.own))] if document.own else []),
         _chapter(
@@ -57,12 +62,18 @@ def worded(text: str) -> tuple[Markup, ...]:
 
     >>> "".join(worded("prints `a < b`, see *The way back*"))
     'prints <code>a &lt; b</code>, see <em>The way back</em>'
+    >>> "".join(worded("``a`b`` and `` `c ``"))
+    '<code>a`b</code> and <code>`c</code>'
     """
-    kinds = {"`": "code", "*": "em"}
-    pieces = (piece for piece in _WORDED.split(text) if piece)
-    return tuple(
-        element(kinds[piece[0]], piece[1:-1]) if _WORDED.fullmatch(piece) else _lines(piece) for piece in pieces
-    )
+    pieces: list[Markup] = []
+    at = 0
+    for found in _WORDED.finditer(text):
+        fence = found["fence"] or "*"
+        inner = found[0][len(fence) : -len(fence)]
+        inner = inner[1:-1] if inner.startswith(" `") or inner.endswith("` ") else inner
+        pieces += [_lines(text[at : found.start()]), element("em" if fence == "*" else "code", inner)]
+        at = found.end()
+    return (*pieces, _lines(text[at:]))
 
 
 def _lines(text: str) -> Markup:
@@ -86,14 +97,16 @@ def _code(text: str) -> Markup:
     return element("pre", element("code", Markup(html.escape(text, quote=False))))
 
 
-def _steps(steps: tuple[Step, ...]) -> Markup:
-    return element("ol", *(_step(step) for step in steps))
+def _steps(part: Part, steps: tuple[Step, ...]) -> Markup:
+    return element("ol", *(_step(part, step) for step in steps))
 
 
-def _step(step: Step) -> Markup:
+def _step(part: Part, step: Step) -> Markup:
     if step.place == "person":
         return element("li", element("strong", step.name), element("p", *worded(step.command)))
     told = element("p", *worded(prints(step)), class_="muted")
+    if other := elsewhere(part, step):
+        return element("li", element("strong", step.name), f" {other}", _code(step.command), told)
     return element("li", element("strong", step.name), _code(step.command), told)
 
 
@@ -103,9 +116,14 @@ def _part(part: Part) -> Markup:
         element("h3", part.name),
         element("p", *worded(f"{part.effect} Typed {where(part)}.")),
         *([_differences(part.differences)] if part.differences else []),
-        _steps(part.steps),
+        _steps(part, part.steps),
         *(element("p", *worded(note)) for note in part.notes),
     )
+
+
+def _before(part: Part) -> Markup:
+    typed = element("p", *worded(f"Typed {where(part)}."), class_="muted")
+    return element("section", element("h3", part.name), typed, _steps(part, part.before))
 
 
 def _differences(lines: tuple[str, ...]) -> Markup:
@@ -118,4 +136,4 @@ def _way_back(part: Part) -> Markup:
     if not part.undo:
         return element("section", element("h3", part.name), element("p", "There is nothing to take back."))
     took = element("p", *worded(f"Takes {duration(part.undo_seconds)}. Typed {where(part)}."))
-    return element("section", element("h3", part.name), took, _steps(part.undo))
+    return element("section", element("h3", part.name), took, _steps(part, part.undo))

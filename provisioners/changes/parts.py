@@ -8,10 +8,19 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from model.change.digest import change_digest, identifier
 from model.errors import UnderstudyError
 from provisioners.changes.acts import pending_by_hand, pending_migrations
 from provisioners.changes.marks import filled
-from provisioners.changes.observed import Observed, packages_of, paths_of, touched, units_of
+from provisioners.changes.observed import (
+    BEFORE,
+    Observed,
+    digest_before,
+    packages_of,
+    paths_of,
+    touched,
+    units_of,
+)
 from provisioners.changes.seen import Seen, left_as
 from provisioners.provider.inputs import UNIT
 
@@ -212,12 +221,16 @@ def left_to_puppet(inputs: Mapping[str, Any], found: Observed) -> tuple[str, ...
     )
 
 
-def change_id(inputs: Mapping[str, Any], changed: Parts) -> str:
-    """Return the name of a change on a machine: the same inputs and the same parts have the same.
+def change_id(inputs: Mapping[str, Any], changed: Parts, found: Observed) -> str:
+    """Return the name of a change on a machine: that of the change of the service, the same wherever it is made.
 
-    Secrets' values do not count, and neither do the time and the way to the machine.
+    What changes without a change in Git, such as what somebody did by hand, is named by what it consists of: the same
+    inputs and the same parts have the same. Secrets' values do not count, and neither do the time and the way there.
     """
-    aside = {"connection", "private_key", "generation", "secrets", "adopt", "evidence", "forecasts"}
+    before, after = digest_before(inputs, found), inputs.get("digest") or ""
+    if after and before != after:
+        return identifier(change_digest(before, after))
+    aside = {"connection", "private_key", "generation", "secrets", "adopt", "evidence", "forecasts", BEFORE}
     value = {"parts": asdict(changed), **{key: inputs[key] for key in inputs if key not in aside}}
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    return identifier(hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest())

@@ -45,7 +45,7 @@ def steps_of(inputs: Mapping[str, Any], observed: Observed) -> tuple[Step, ...]:
     changed = parts(inputs, observed)
     if not changed:
         return ()
-    change = change_of(inputs, changed)
+    change = change_of(inputs, observed)
     files = inputs.get("files") or {}
     laid = tuple(path for path in changed.touched if path not in changed.remove)
     checks = inputs.get("checks") or ()
@@ -75,7 +75,7 @@ def _leaving(inputs: Mapping[str, Any], observed: Observed) -> tuple[Step, ...]:
     """Return the steps after which a service is no longer on a machine; none where it is not there."""
     if leaving.has_gone(observed):
         return ()
-    change, says = leaving.change_that_goes(inputs, observed), f"{inputs['service']}: the change is kept"
+    change, says = change_of(inputs, observed), f"{inputs['service']}: the change is kept"
     keep = texts.keeping(change, (), (), inputs["digest"], goes=True)
     name = "put back what was there before its first change"
     return (
@@ -89,9 +89,11 @@ def _leaving(inputs: Mapping[str, Any], observed: Observed) -> tuple[Step, ...]:
     )
 
 
-def change_of(inputs: Mapping[str, Any], changed: Parts) -> Change:
-    """Return the change that these parts are."""
-    return Change(service=inputs["service"], identifier=change_id(inputs, changed))
+def change_of(inputs: Mapping[str, Any], observed: Observed) -> Change:
+    """Return the change that makes a service on a machine as it should be."""
+    if inputs.get(GOES):
+        return leaving.change_that_goes(inputs, observed)
+    return Change(service=inputs["service"], identifier=change_id(inputs, parts(inputs, observed), observed))
 
 
 def _open(change: Change) -> Step:

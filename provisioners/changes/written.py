@@ -10,11 +10,12 @@ from model.change import Step
 from model.change.document import Part
 from provisioners.changes.act_texts import back_by_persons, says_back
 from provisioners.changes.acts import needs
+from provisioners.changes.before_texts import before_step
 from provisioners.changes.leaving import GOES
 from provisioners.changes.marks import hidden
-from provisioners.changes.observed import CONFIGS, Observed
+from provisioners.changes.observed import CONFIGS, Observed, touched
 from provisioners.changes.parts import Parts, parts
-from provisioners.changes.steps import steps_of
+from provisioners.changes.steps import change_of, steps_of
 from provisioners.commands import words
 
 
@@ -46,7 +47,17 @@ def service_part(inputs: Mapping[str, Any], found: Observed) -> Part | None:
         steps=steps,
         undo=(*undo, *back_by_persons(inputs, changed)),
         notes=(f"What was there is kept in `{CONFIGS}/{inputs['service']}` on {machine}.",),
+        before=(before_step(inputs, found, *_concerned(inputs, changed, found)),),
+        change=change_of(inputs, found).identifier,
     )
+
+
+def _concerned(inputs: Mapping[str, Any], changed: Parts, found: Observed) -> tuple[list[str], list[str]]:
+    """Return the paths and the packages that a change concerns, in order."""
+    if inputs.get(GOES):
+        return sorted(found.first_files), sorted(found.first_packages)
+    tools = {kind: touched(inputs, kind) if changed.tool else () for kind in ("files", "packages")}
+    return sorted({*changed.touched, *tools["files"]}), sorted({*changed.install, *tools["packages"]})
 
 
 def goes_effect(inputs: Mapping[str, Any], found: Observed) -> str:

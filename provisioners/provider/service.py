@@ -14,7 +14,7 @@ from provisioners.changes.apply import apply, end_open, observe
 from provisioners.changes.importing import imported
 from provisioners.changes.leaving import going
 from provisioners.changes.marks import filled, hidden
-from provisioners.changes.observed import Observed
+from provisioners.changes.observed import BEFORE, Observed
 from provisioners.changes.parts import left_to_puppet, parts
 from provisioners.changes.seen import Seen
 from provisioners.changes.signed import missing_words, require_words
@@ -135,13 +135,13 @@ class Service:
         connection, key = place(inputs, "")
         try:
             with connect(connection, key, lambda _: None, _PATIENCE_SECONDS) as shell:
-                return foretold(inputs, observe(shell, inputs))
+                return foretold({**inputs, BEFORE: old.get("digest") or ""}, observe(shell, inputs))
         except UnderstudyError as error:
             return f"how it will be changed could not be asked: {error}"
 
     def update(self, identifier: str, old: Values, inputs: Values, outputs: Values, say: Say) -> Values:
         """Make it as it should be; a machine where it is so already costs one round trip."""
-        return self._make(inputs, outputs, say)
+        return self._make({**inputs, BEFORE: old.get("digest") or ""}, outputs, say)
 
     def delete(self, identifier: str, inputs: Values, outputs: Values, say: Say) -> None:
         """Put back what was there before the first change; that is a change like any other, and can be taken back.

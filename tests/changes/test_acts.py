@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from model.change.document import Part
 from model.errors import UnderstudyError
 from provisioners.changes.acts import EXCEPT, by_hand_digest
 from provisioners.changes.apply import back_out, changes_on, observe
@@ -19,9 +18,8 @@ from provisioners.stores import postgresql
 from provisioners.stores.kind import SeededStore
 from tests.changes.values import SERVICE, quiet
 from tests.doubles.evidence import make_signer, put
+from tests.doubles.robot import Robot, document_of
 from tests.stores.machines import PROJECT, StoreMachine, postgres_inputs
-from tests.vm.robot import Robot
-from tests.vm.test_document import document_of
 
 UP = """\
 -- It's a test; $HOME `id` \\! id \\q ü % $$ :name
@@ -234,13 +232,13 @@ def test_a_robot_types_it_out_of_the_document(machine: StoreMachine, shell: Shel
     text = document_of(part)
     for told in ("Look out.", "Look in.", "CREATE TABLE note", "Migration of the database: add-note."):
         assert told in text
-    type_it(shell, tmp_path, text, part, "do")
+    type_it(shell, tmp_path, text, "do")
     assert tables(machine) == (True, ["add-note"])
     assert service_part(wanted, observe(shell, wanted)) is None, "nothing is left to do"
-    type_it(shell, tmp_path, text, part, "undo")
+    type_it(shell, tmp_path, text, "undo")
     assert tables(machine) == (False, [])
 
 
-def type_it(shell: Shell, tmp_path: Path, text: str, part: Part, kind: str) -> None:
-    with Robot(shell, tmp_path / "none", tmp_path / "none", {}) as robot:
-        robot.type_part(text, part, kind)
+def type_it(shell: Shell, tmp_path: Path, text: str, kind: str) -> None:
+    with Robot(shell, tmp_path) as robot:
+        assert robot.type_part(text, f"{shell.connection.name}:schema", kind)

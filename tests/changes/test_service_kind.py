@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from model.change.digest import NOTHING
+from model.change.digest import NOTHING, change_digest
 from model.errors import UnderstudyError
 from provisioners.changes.apply import back_out, changes_on, observe
 from provisioners.changes.leaving import going
@@ -171,6 +171,30 @@ def test_a_file_that_left_the_service_is_as_it_was_before_us(machine: Machine) -
     count = len(backups(machine))
     SERVICE.update("", fewer, fewer, {}, quiet)
     assert len(backups(machine)) == count
+
+
+def test_a_change_has_the_id_of_its_rehearsal(machine: Machine, shell: Shell) -> None:
+    """The gate and the records know a change by its digest; a machine, a document and a person by its first digits."""
+    one, two = "1" * 64, "2" * 64
+    wanted = inputs(machine, service="named", digest=one)
+    made = SERVICE.create(wanted, quiet)[1]["change"]
+    assert made == change_digest(NOTHING, one)[:12]
+    later = {**with_content(wanted, CONFIG, "port = 2\n"), "digest": two}
+    assert SERVICE.update("", wanted, later, {}, quiet)["change"] == change_digest(one, two)[:12]
+    (machine.root / CONFIG.lstrip("/")).write_text("by hand\n")
+    by_hand = SERVICE.update("", later, later, {}, quiet)["change"]
+    assert by_hand not in (change_digest(one, two)[:12], change_digest(two, two)[:12]), "what is in Git did not change"
+    SERVICE.delete("", later, {}, quiet)
+    assert changes_on(shell)[0].identifier == change_digest(two, NOTHING)[:12]
+
+
+def test_what_was_there_before_us_has_the_digest_that_the_state_knows(machine: Machine, shell: Shell) -> None:
+    was, wanted = {"digest": "1" * 64, "adopt": True}, inputs(machine, service="adopted", digest="2" * 64, adopt=True)
+    made = SERVICE.update("", {**wanted, **was}, wanted, {}, quiet)["change"]
+    assert made == change_digest("1" * 64, "2" * 64)[:12]
+    back_out(shell, changes_on(shell)[0])
+    again = SERVICE.update("", {**wanted, **was}, wanted, {}, quiet)["change"]
+    assert again == made, "also once it was taken back"
 
 
 def test_a_change_of_last_month_is_taken_back(machine: Machine, shell: Shell) -> None:

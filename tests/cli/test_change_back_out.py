@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
-from cli.change._machines import There, chosen
+from cli.change._machines import There, chosen, named
 from cli.change.back_out import in_order
 from model.change.kept import KeptChange
 from model.errors import UnderstudyError
@@ -25,15 +27,27 @@ FOUND = (OTHER, NEW, MIDDLE, OLD)
 
 
 def test_a_change_is_meant_by_its_first_digits() -> None:
-    assert chosen(FOUND, "cccc") == (NEW,)
-    assert chosen(FOUND, "aaaa") == (OTHER, OLD)
-    assert chosen(FOUND, "aaaa", "app1") == (OTHER,)
+    assert chosen(FOUND, ("cccc",)) == (NEW,)
+    assert chosen(FOUND, ("aaaa",)) == (OTHER, OLD)
+    assert chosen(FOUND, ("aaaa",), "app1") == (OTHER,)
 
 
 @pytest.mark.parametrize("identifier", ["", "a", "ccc", "dddd"])
 def test_what_names_no_change_is_refused(identifier: str) -> None:
     with pytest.raises(UnderstudyError, match="no machine has copies"):
-        chosen(FOUND, identifier)
+        chosen(FOUND, (identifier,))
+
+
+def test_the_id_of_a_document_means_all_changes_in_it(tmp_path: Path) -> None:
+    for name, changes in (
+        ("2026-11-01-eeee00000000", ["aaaa11112222", "cccc11112222"]),
+        ("2026-11-02-bbbb11112222", ["bbbb11112222"]),
+    ):
+        (tmp_path / "changes" / name).mkdir(parents=True)
+        (tmp_path / "changes" / name / "changes.json").write_text(json.dumps({each: ["lb:web"] for each in changes}))
+    assert chosen(FOUND, named(tmp_path, "eeee")) == (NEW, OLD)
+    assert chosen(FOUND, named(tmp_path, "bbbb11112222")) == (MIDDLE,)
+    assert (named(tmp_path, "ffff"), named(tmp_path, "../e")) == (("ffff",), ("../e",))
 
 
 def test_the_newest_goes_first() -> None:

@@ -31,7 +31,6 @@ def document(*parts: Part, **changed: object) -> Document:
         "notice": (),
         "needs": ("nobody",),
         "secrets": (),
-        "before": (),
         "parts": parts,
     }
     return Document(**(usual | changed))  # type: ignore[arg-type]

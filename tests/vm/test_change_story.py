@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from bench.rehearsal import allow_own_key
 from bench.site import Site
+from provisioners.shell import connect
+from tests.doubles.robot import Robot
+from tests.vm.adopting import running
 
 pytestmark = pytest.mark.vm
 
@@ -78,6 +82,18 @@ def test_it_is_written_down(site: Site) -> None:
     ):
         assert told in text
     assert document.with_suffix(".html").read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_it_can_be_typed_and_taken_back(site: Site, tmp_path: Path) -> None:
+    text = next(site.directory.glob("changes/*/document.md")).read_text(encoding="utf-8")
+    machines = running(site, site.prod)
+    with (
+        connect(machines.connections[0], machines.private_key, print, 60) as shell,
+        Robot(shell, tmp_path / "own") as robot,
+    ):
+        for kind, connections in (("before", "200"), ("do", "321"), ("undo", "200"), ("before", "200")):
+            assert robot.type_part(text, "lb:haproxy", kind)
+            assert most_connections(site, site.prod) == connections
 
 
 def test_it_is_rehearsed(site: Site) -> None:
