@@ -1,4 +1,4 @@
-"""What `understudy change document` writes, typed word for word by a robot: it does what the provider does; and back."""
+"""What `understudy change document` writes, typed word for word by a robot, does what the provider does; and back."""
 
 from __future__ import annotations
 

@@ -176,7 +176,7 @@ def test_a_file_that_left_the_service_is_as_it_was_before_us(machine: Machine) -
 def test_a_change_has_the_id_of_its_rehearsal(machine: Machine, shell: Shell) -> None:
     """The gate and the records know a change by its digest; a machine, a document and a person by its first digits."""
     one, two = "1" * 64, "2" * 64
-    wanted = inputs(machine, service="named", digest=one)
+    wanted = inputs(machine, service="named", checks=[], digest=one)
     made = SERVICE.create(wanted, quiet)[1]["change"]
     assert made == change_digest(NOTHING, one)[:12]
     later = {**with_content(wanted, CONFIG, "port = 2\n"), "digest": two}
