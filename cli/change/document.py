@@ -25,15 +25,17 @@ from cli.held import CHANGES, FOLDER
 from cli.pulumi_state import PulumiState
 from model.change.digest import NOTHING, change_digest, identifier
 from model.change.document import Document, Part, changes_of, markdown
+from model.change.foreseen import away, risks, when, who_else
 from model.change.planned import SERVICE, Planned, messages, planned
 from model.change.rehearsing import changes_of_machines, resized
 from model.connection import connection_of
 from model.errors import UnderstudyError
 from model.evidence.chain import Log
 from model.evidence.rehearsal import back_out_seconds
+from model.topology import Topology
 from model.way_in import revealed, way_in
 from provisioners.changes.apply import observe
-from provisioners.changes.by_hand import in_words, part_of
+from provisioners.changes.by_hand import in_words, part_of, restarts
 from provisioners.changes.leaving import going
 from provisioners.changes.observed import BEFORE
 from provisioners.changes.page import page
@@ -61,8 +63,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(stack="prod")
     parser.add_argument("--why", required=True, help="why it is done, in your own words")
     parser.add_argument("--title", default="", help="default: what it changes")
-    parser.add_argument("--risk", default="Not said.", help="what may go wrong, and how much hangs on it")
-    parser.add_argument("--when", default="At any time.", help="when it may be done; default: %(default)s")
+    parser.add_argument("--risk", default="", help="what may go wrong, and how much hangs on it")
+    parser.add_argument(
+        "--when", default="", help="when it may be done; default: at any time, where nothing is away meanwhile"
+    )
     parser.add_argument("--needs", action="append", default=[], metavar="WHO", help="whom it needs; may be repeated")
 
 
@@ -73,12 +77,14 @@ def run(arguments: argparse.Namespace) -> int:
         plan = Path(aside) / "plan.json"
         preview = previewed(directory, stack, f"--save-plan={plan}")
         steps = planned(preview)
-        rehearsals = _rehearsals(directory, stack)
-        told = tuple(_timed(each, steps, rehearsals) for each in told_of(directory, stack, steps))
+        environment = load_environment(directory, stack)
+        rehearsals = read_with_git(directory, environment.settings.gate.evidence)
+        topology = environment.topology
+        told = tuple(_timed(each, steps, rehearsals) for each in told_of(directory, stack, topology, steps))
         if not told:
             print(f"{stack}: nothing to change: what is in Git is there")
             return 1
-        document = written(arguments, stack, told, messages(preview))
+        document = written(arguments, stack, topology, told, messages(preview))
         folder = directory / FOLDER / f"{document.written[:10]}-{document.identifier}"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "document.md").write_text(markdown(document), encoding="utf-8")
@@ -91,11 +97,6 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _rehearsals(directory: Path, stack: str) -> Log:
-    """Return the log of the stack on which changes of this one are rehearsed."""
-    return read_with_git(directory, load_environment(directory, stack).settings.gate.evidence)
-
-
 def _timed(told: Told, steps: Sequence[Planned], rehearsals: Log) -> Told:
     """Return what is told, with the time that its way back took when it was rehearsed."""
     step = next((each for each in steps if told.part and each.name == told.part.name), None)
@@ -106,7 +107,7 @@ def _timed(told: Told, steps: Sequence[Planned], rehearsals: Log) -> Told:
     return replace(told, part=replace(told.part, undo_seconds=seconds))
 
 
-def told_of(directory: Path, stack: str, steps: Sequence[Planned]) -> tuple[Told, ...]:
+def told_of(directory: Path, stack: str, topology: Topology, steps: Sequence[Planned]) -> tuple[Told, ...]:
     """Return what is to be said of each planned step; the machines of services are looked at, side by side."""
     if not steps:
         return ()
@@ -114,14 +115,27 @@ def told_of(directory: Path, stack: str, steps: Sequence[Planned]) -> tuple[Told
         deployment = state.exported
     machines = {each.machines[0]: identifier(each.digest) for each in changes_of_machines(resized(steps))}
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
-        found = pool.map(lambda step: _told(stack, deployment, machines, step), steps)
+        found = pool.map(
+            lambda step: (
+                _service(stack, deployment, topology, step)
+                if step.kind == SERVICE
+                else _other(topology, machines, step)
+            ),
+            steps,
+        )
         return tuple(each for each in found if each is not None)
 
 
-def _told(stack: str, deployment: Mapping[str, Any], machines: Mapping[str, str], step: Planned) -> Told | None:
-    if step.kind != SERVICE:
-        part = part_of(step)
-        return Told(part=replace(part, change=machines.get(step.name, ""))) if part else Told(words=in_words(step))
+def _other(topology: Topology, machines: Mapping[str, str], step: Planned) -> Told:
+    """Return what is to be said of anything but a service."""
+    part = part_of(step)
+    if part is None:
+        return Told(words=in_words(step))
+    notice = away(topology, step.name) if restarts(step) else ()
+    return Told(part=replace(part, change=machines.get(step.name, "")), notice=notice)
+
+
+def _service(stack: str, deployment: Mapping[str, Any], topology: Topology, step: Planned) -> Told | None:
     machine = step.name.partition(":")[0]
     existing = "adopt" in (step.after or step.before)
     if step.operation == "delete" and existing:
@@ -142,7 +156,9 @@ def _told(stack: str, deployment: Mapping[str, Any], machines: Mapping[str, str]
     if part is None:
         return None
     secrets = tuple(name for one in part.steps for name in one.secrets)
-    return Told(part=part, notice=interruptions(inputs, found), secrets=secrets, needs=people(inputs, found))
+    meanwhile = who_else(topology, machine, str(inputs["service"]))
+    notice = tuple(f"{line} {meanwhile}".rstrip() for line in interruptions(inputs, found))
+    return Told(part=part, notice=notice, secrets=secrets, needs=people(inputs, found))
 
 
 def _secrets(deployment: Mapping[str, Any], step: Planned) -> dict[str, str]:
@@ -156,9 +172,12 @@ def _secrets(deployment: Mapping[str, Any], step: Planned) -> dict[str, str]:
     return {name: str(known.get(name, "(new)")) for name in names}
 
 
-def written(arguments: argparse.Namespace, stack: str, told: Sequence[Told], said: Iterable[str]) -> Document:
+def written(
+    arguments: argparse.Namespace, stack: str, topology: Topology, told: Sequence[Told], said: Iterable[str]
+) -> Document:
     """Return the document."""
     parts = tuple(each.part for each in told if each.part)
+    notice = tuple(dict.fromkeys(line for each in told for line in each.notice))
     names = [part.name for part in parts] or ["what Understudy itself does"]
     place = "`./run pulumi stack export --show-secrets`, at the store of that name"
     return Document(
@@ -166,10 +185,10 @@ def written(arguments: argparse.Namespace, stack: str, told: Sequence[Told], sai
         title=arguments.title or f"Change of {', '.join(names[:4])}{' and more' if len(names) > 4 else ''}",
         stack=stack,
         why=arguments.why,
-        risk=arguments.risk,
-        when=arguments.when,
+        risk=(arguments.risk,) if arguments.risk else risks(topology, parts),
+        when=arguments.when or when(notice),
         written=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        notice=tuple(dict.fromkeys(line for each in told for line in each.notice)),
+        notice=notice,
         needs=(
             *(arguments.needs or ("Whoever types it, as root on the machines.",)),
             *dict.fromkeys(line for each in told for line in each.needs),

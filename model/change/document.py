@@ -48,7 +48,7 @@ class Document:
     Args:
         identifier: of the change, or of several together.
         why: the operator's own words.
-        risk: what may go wrong, and how much hangs on it.
+        risk: what may go wrong, and how much hangs on it, one line each.
         when: when it may be done.
         notice: what users will notice, one line each.
         needs: whom it needs, one line each.
@@ -62,7 +62,7 @@ class Document:
     title: str
     stack: str
     why: str
-    risk: str
+    risk: tuple[str, ...]
     when: str
     written: str
     notice: tuple[str, ...]
@@ -143,7 +143,7 @@ def markdown(document: Document) -> str:
         "",
         *_changes(document),
         *_chapter("Why", [document.why]),
-        *_chapter("Risk", [document.risk]),
+        *_chapter("Risk", document.risk, listed=True),
         *_chapter("When", [document.when]),
         *_chapter("What users will notice", document.notice or ("Nothing.",), listed=True),
         *_chapter("Whom it needs", document.needs, listed=True),

@@ -11,6 +11,7 @@ from model.change.planned import Planned
 from model.libvirt_xml import replaced_by
 from provisioners.commands import command_line, typed_with
 
+_MACHINES = frozenset({"libvirt:index/domain:Domain"})
 _VIRSH = ("virsh", "--connect", "qemu:///system")
 
 
@@ -29,6 +30,11 @@ def in_words(planned: Planned) -> str:
     verbs = {"create": "is made", "update": "is changed", "replace": "is made anew", "delete": "is taken away"}
     differing = f" ({', '.join(planned.differing[:5])})" if planned.differing else ""
     return f"{planned.kind.rpartition(':')[2]} {planned.name} {verbs[planned.operation]}{differing}"
+
+
+def restarts(planned: Planned) -> bool:
+    """Return whether a machine is away while a planned step is done."""
+    return planned.kind in _MACHINES and planned.operation in ("update", "replace")
 
 
 def _part(planned: Planned, effect: str, steps: tuple[Step, ...], undo: tuple[Step, ...], *notes: str) -> Part:

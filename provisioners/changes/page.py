@@ -38,7 +38,7 @@ def page(document: Document) -> str:
         *([_listed(lines)] if (lines := consists(document)) else []),
         *([element("p", *worded(document.gate), class_="gate")] if document.gate else []),
         _chapter("Why", element("p", *worded(document.why))),
-        _chapter("Risk", element("p", *worded(document.risk))),
+        _chapter("Risk", _listed(document.risk)),
         _chapter("When", element("p", *worded(document.when))),
         _chapter("What users will notice", _listed(document.notice or ("Nothing.",))),
         _chapter("Whom it needs", _listed(document.needs)),

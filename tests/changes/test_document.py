@@ -14,7 +14,7 @@ import pytest
 
 from provisioners.shell import close_all, connect
 from tests.changes.test_packages import NAME, build
-from tests.changes.values import tree
+from tests.changes.values import tree, tree_of
 from tests.doubles.pulumi import ROOT, Project
 from tests.doubles.robot import Block, Robot, read
 from tests.doubles.sshd import Machine
@@ -157,11 +157,14 @@ def text(twins: Twins, wanted: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def looked(machine: Machine) -> dict[str, object]:
-    """Return what a machine is like: files, modes, owners, packages, and what its units do."""
-    files = tree(machine, "etc", "usr/share/understudy-demo")
-    units = {path: about for path, about in tree(machine, "run/fake-systemd").items() if not path.endswith("calls")}
-    of_its_own = re.compile(r"etc/ssh/|run/fake-systemd/understudy-back-out|run/fake-systemd$|.*\.log$")
-    kept = {path: about for path, about in (files | units).items() if not of_its_own.match(path)}
+    """Return what a machine is like beside this host: files, modes, owners, packages, and what its units do."""
+    folders = ("etc", "usr/share/understudy-demo")
+    there, here = tree(machine, *folders), tree_of(Path("/"), *folders)
+    files: dict[str, object] = {path: there.get(path) for path in there | here if there.get(path) != here.get(path)}
+    of_its_own = re.compile(r"etc/(ssh|libvirt)/|run/fake-systemd/understudy-back-out|.*(\.log|/calls)$")
+    kept = {
+        path: about for path, about in (files | tree(machine, "run/fake-systemd")).items() if not of_its_own.match(path)
+    }
     packages = machine.inside("dpkg-query", "--show", "--showformat=${Package} ${Version} ${db:Status-Status}\n")
     return {**kept, "packages": packages}
 

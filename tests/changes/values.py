@@ -50,10 +50,15 @@ def read(given: dict[str, Any]) -> Real:
 
 
 def tree(machine: Machine, *below: str) -> dict[str, tuple[str, int, int, bytes | str]]:
-    """Return all below some folders, with kind and mode, owner, group, and content or target."""
+    """Return all below some folders of a machine, with kind and mode, owner, group, and content or target."""
+    return tree_of(machine.root, *below)
+
+
+def tree_of(root: Path, *below: str) -> dict[str, tuple[str, int, int, bytes | str]]:
+    """Return the same of what lies below some directory."""
     found: dict[str, tuple[str, int, int, bytes | str]] = {}
     for folder in below:
-        top = machine.root / folder.lstrip("/")
+        top = root / folder.lstrip("/")
         for path in (top, *sorted(top.rglob("*"))):
             if not path.exists() and not path.is_symlink():
                 continue
@@ -63,7 +68,7 @@ def tree(machine: Machine, *below: str) -> dict[str, tuple[str, int, int, bytes 
                 what = str(path.readlink())
             elif path.is_file():
                 what = path.read_bytes()
-            name = str(path.relative_to(machine.root))
+            name = str(path.relative_to(root))
             found[name] = f"{about.st_mode:o}", about.st_uid, about.st_gid, what
     return found
 

@@ -10,15 +10,18 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Self
 
 from cli.change.document import Told, add_arguments, written
 from model.change.document import Part, markdown
+from model.topology import Topology
 from provisioners.commands import command_line
 from provisioners.shell import Shell
 
 _PATIENCE_SECONDS = 120.0
+NOTHING_ELSE = Topology(network=IPv4Network("10.20.0.0/24"), domain="shop.example", machines=())
 _FENCE = re.compile(r"(`{3,})(?:sh (\S+) (before|do|undo) (\d+))?.*")
 _SPAN = r"(`+) ?(.+?) ?\1(?!`)"
 
@@ -88,7 +91,9 @@ def document_of(part: Part) -> str:
     """Return the text of a document with one part, as `understudy change document` puts it together."""
     parser = argparse.ArgumentParser()
     add_arguments(parser)
-    return markdown(written(parser.parse_args(["--why", "A robot tries it."]), "prod", [Told(part=part)], ()))
+    return markdown(
+        written(parser.parse_args(["--why", "A robot tries it."]), "prod", NOTHING_ELSE, [Told(part=part)], ())
+    )
 
 
 class Robot:

@@ -25,7 +25,7 @@ def document(*parts: Part, **changed: object) -> Document:
         "title": "A change",
         "stack": "prod",
         "why": "It must be.",
-        "risk": "Small.",
+        "risk": ("Small.",),
         "when": "At night.",
         "written": "2026-11-25 13:00 UTC",
         "notice": (),

@@ -130,6 +130,8 @@ def test_then_prod_gets_it_and_nothing_else(site: Site) -> None:
 def test_it_is_taken_back_later_and_the_next_preview_says_so(site: Site) -> None:
     listed = site.run("understudy", "change", "list", "-s", site.prod)
     identifier = re.findall(r"UTC  ([0-9a-f]{12})  lb +haproxy +kept", listed)[0]
+    for stack in (site.stage, site.prod):
+        assert f"haproxy {identifier}" in site.run("understudy", "evidence", "show", "-s", stack), "it has one id"
     assert CONFIG in site.run("understudy", "change", "show", identifier, "-s", site.prod)
     site.run("understudy", "change", "back-out", identifier, "-s", site.prod)
     assert most_connections(site, site.prod) == "200"
