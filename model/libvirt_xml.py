@@ -193,6 +193,19 @@ def replaced_by(xslt: str) -> str:
     return _text(document, checked=False)
 
 
+def indented(xml: str) -> str:
+    """Return a document to be read by a person.
+
+    >>> print(indented("<a><b/></a>"))
+    <a>
+      <b />
+    </a>
+    """
+    document = parsed(xml)
+    ET.indent(document)
+    return _text(document, checked=False)
+
+
 def domain_arguments(spec: DomainSpec) -> dict[str, Any]:
     """Return what the plugin's ``Domain`` is given beside its disks: what it later reads back from the real domain.
 

@@ -9,6 +9,7 @@ import re
 import secrets
 import shlex
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -99,6 +100,45 @@ def typed_with(argv: Sequence[str], content: str, then: str = "") -> str:
         end += "_"
     success = f" && {command_line(('echo', then))}" if then else ""
     return "\n".join([f"{command_line(argv)} <<'{end}'{success}", *lines, end, ""])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variable:
+    """An argument that has the value of a shell's variable in it.
+
+    Args:
+        name: of the variable.
+        before: what stands before the value in the same argument.
+        after: what stands after it.
+    """
+
+    name: str
+    before: str = ""
+    after: str = ""
+
+    def __str__(self) -> str:
+        """Return the word of a shell's text."""
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", self.name):
+            raise ValueError(f"no name of a shell's variable: {self.name!r}")
+        return "".join(
+            (word(self.before) if self.before else "", f'"${self.name}"', word(self.after) if self.after else "")
+        )
+
+
+def line_with(argv: Sequence[str | Variable], into: str = "") -> str:
+    """Return the line that makes a shell run a command with values of variables among its arguments.
+
+    Args:
+        argv: the command.
+        into: name of the variable that what it prints goes into; empty for none.
+
+    >>> line_with(("aws", "--vpc-id", Variable(name="vpc"), "a b"), into="subnet")
+    'subnet=$(aws --vpc-id "$vpc" \'a b\')'
+    >>> line_with(("aws", Variable(name="vpc", before="Name=x y,Values=")))
+    'aws \'Name=x y,Values=\'"$vpc"'
+    """
+    line = " ".join(str(each) if isinstance(each, Variable) else word(each) for each in argv)
+    return f"{into}=$({line})" if into else line
 
 
 def psql_word(text: str) -> str:

@@ -18,11 +18,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from cli.arguments import add_stack, project_directory, short_stack
+from cli.change._machines import deployment_of
 from cli.change._previewed import previewed
 from cli.evidence._logs import read_with_git
 from cli.files import load_environment
 from cli.held import CHANGES, FOLDER
-from cli.pulumi_state import PulumiState
 from model.change.digest import NOTHING, change_digest, identifier
 from model.change.document import Document, Part, changes_of, markdown
 from model.change.foreseen import away, risks, when, who_else
@@ -35,7 +35,7 @@ from model.evidence.rehearsal import back_out_seconds
 from model.topology import Topology
 from model.way_in import revealed, way_in
 from provisioners.changes.apply import observe
-from provisioners.changes.by_hand import in_words, part_of, restarts
+from provisioners.changes.by_hand import in_words, parts_of, restarts
 from provisioners.changes.leaving import going
 from provisioners.changes.observed import BEFORE
 from provisioners.changes.page import page
@@ -76,11 +76,12 @@ def run(arguments: argparse.Namespace) -> int:
     with TemporaryDirectory(prefix="understudy-change-") as aside:
         plan = Path(aside) / "plan.json"
         preview = previewed(directory, stack, f"--save-plan={plan}")
-        steps = planned(preview)
+        deployment = deployment_of(directory, stack)
+        steps = planned(preview, deployment)
         environment = load_environment(directory, stack)
         rehearsals = read_with_git(directory, environment.settings.gate.evidence)
         topology = environment.topology
-        told = tuple(_timed(each, steps, rehearsals) for each in told_of(directory, stack, topology, steps))
+        told = tuple(_timed(each, steps, rehearsals) for each in told_of(stack, deployment, topology, steps))
         if not told:
             print(f"{stack}: nothing to change: what is in Git is there")
             return 1
@@ -107,12 +108,10 @@ def _timed(told: Told, steps: Sequence[Planned], rehearsals: Log) -> Told:
     return replace(told, part=replace(told.part, undo_seconds=seconds))
 
 
-def told_of(directory: Path, stack: str, topology: Topology, steps: Sequence[Planned]) -> tuple[Told, ...]:
+def told_of(
+    stack: str, deployment: Mapping[str, Any], topology: Topology, steps: Sequence[Planned]
+) -> tuple[Told, ...]:
     """Return what is to be said of each planned step; the machines of services are looked at, side by side."""
-    if not steps:
-        return ()
-    with PulumiState(directory, stack, secrets=True) as state:
-        deployment = state.exported
     machines = {each.machines[0]: identifier(each.digest) for each in changes_of_machines(resized(steps))}
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
         found = pool.map(
@@ -123,30 +122,28 @@ def told_of(directory: Path, stack: str, topology: Topology, steps: Sequence[Pla
             ),
             steps,
         )
-        return tuple(each for each in found if each is not None)
+        return tuple(told for each in found for told in each)
 
 
-def _other(topology: Topology, machines: Mapping[str, str], step: Planned) -> Told:
+def _other(topology: Topology, machines: Mapping[str, str], step: Planned) -> tuple[Told, ...]:
     """Return what is to be said of anything but a service."""
-    part = part_of(step)
-    if part is None:
-        return Told(words=in_words(step))
-    notice = away(topology, step.name) if restarts(step) else ()
-    return Told(part=replace(part, change=machines.get(step.name, "")), notice=notice)
+    notice, change = away(topology, step.name) if restarts(step) else (), machines.get(step.name, "")
+    parts = tuple(Told(part=replace(part, change=change), notice=notice) for part in parts_of(step))
+    return parts or (Told(words=in_words(step), notice=notice),)
 
 
-def _service(stack: str, deployment: Mapping[str, Any], topology: Topology, step: Planned) -> Told | None:
+def _service(stack: str, deployment: Mapping[str, Any], topology: Topology, step: Planned) -> tuple[Told, ...]:
     machine = step.name.partition(":")[0]
     existing = "adopt" in (step.after or step.before)
     if step.operation == "delete" and existing:
         stays = f"it stays as it is on {machine}, which is not ours, and is protected"
-        return Told(words=f"{step.name} goes: {stays}; `./run pulumi state unprotect` lets the state forget it")
+        return (Told(words=f"{step.name} goes: {stays}; `./run pulumi state unprotect` lets the state forget it"),)
     try:
         connection, key = (
             (connection_of(step.after["connection"]), "") if existing else way_in(deployment, stack, machine)
         )
     except UnderstudyError:
-        return Told(words=f"{step.name} is made on a machine that is not there yet")
+        return (Told(words=f"{step.name} is made on a machine that is not there yet"),)
     there = going(step.before) if step.operation == "delete" else step.after
     before = str(step.before.get("digest") or "")
     inputs = {**there, BEFORE: before, "connection": connection.values(), "secrets": _secrets(deployment, step)}
@@ -154,11 +151,11 @@ def _service(stack: str, deployment: Mapping[str, Any], topology: Topology, step
         found = observe(shell, inputs)
     part = service_part(inputs, found)
     if part is None:
-        return None
+        return ()
     secrets = tuple(name for one in part.steps for name in one.secrets)
     meanwhile = who_else(topology, machine, str(inputs["service"]))
     notice = tuple(f"{line} {meanwhile}".rstrip() for line in interruptions(inputs, found))
-    return Told(part=part, notice=notice, secrets=secrets, needs=people(inputs, found))
+    return (Told(part=part, notice=notice, secrets=secrets, needs=people(inputs, found)),)
 
 
 def _secrets(deployment: Mapping[str, Any], step: Planned) -> dict[str, str]:

@@ -9,7 +9,18 @@ from typing import Any
 SERVICE, BOOT = "understudy:index:Service", "understudy:index:Boot"
 FIRST_CONTACT = "understudy:index:FirstContact"
 VOLUME = "libvirt:index/volume:Volume"
+UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
+"""Stands in a preview for a text that is not known yet. Source: pulumi, sdk/go/common/resource/plugin/rpc.go."""
 _DOING = ("create", "update", "replace", "delete")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needed:
+    """A resource of which another one takes an output."""
+
+    kind: str
+    name: str
+    inputs: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +34,9 @@ class Planned:
         before: its inputs in the state; empty where it is new.
         after: its inputs in the program; empty where it goes.
         differing: the paths of the inputs that differ.
+        identifier: its provider's name of it; empty where it is new.
+        needs: for each input that another resource's outputs are in, these resources.
+        provider: the inputs of its provider, such as where that works.
     """
 
     operation: str
@@ -31,36 +45,65 @@ class Planned:
     before: Mapping[str, Any] = field(default_factory=dict)
     after: Mapping[str, Any] = field(default_factory=dict)
     differing: tuple[str, ...] = ()
+    identifier: str = ""
+    needs: Mapping[str, tuple[Needed, ...]] = field(default_factory=dict)
+    provider: Mapping[str, Any] = field(default_factory=dict)
 
 
-def planned(preview: Mapping[str, Any]) -> tuple[Planned, ...]:
+def planned(preview: Mapping[str, Any], deployment: Mapping[str, Any] | None = None) -> tuple[Planned, ...]:
     """Return what a preview would do, in its own order; what stays the same and mere containers are left out.
 
     Args:
         preview: what ``pulumi preview --json`` printed, parsed.
+        deployment: the stack's state: a preview does not tell of every resource that stays.
 
     Source: pulumi, pkg/backend/display/json.go (previewDigest, previewStep).
     """
     found = []
+    there = ((deployment or {}).get("deployment") or {}).get("resources") or ()
+    inputs = {str(each["urn"]): each.get("inputs") or {} for each in there}
+    inputs |= {str(step["urn"]): _state(step).get("inputs") or {} for step in preview.get("steps") or ()}
     for step in preview.get("steps") or ():
-        _, _, kinds, name = str(step["urn"]).split("::", 3)
+        kind, name = _named(str(step["urn"]))
         if step["op"] not in _DOING or not _custom(step):
             continue
         found.append(
             Planned(
                 operation=step["op"],
-                kind=kinds.rpartition("$")[2],
+                kind=kind,
                 name=name,
                 before=(step.get("oldState") or {}).get("inputs") or {},
                 after=(step.get("newState") or {}).get("inputs") or {} if step["op"] != "delete" else {},
                 differing=tuple(sorted(step.get("detailedDiff") or {})),
+                identifier=str((step.get("oldState") or {}).get("id") or ""),
+                needs=_needs(_state(step), inputs),
+                provider=inputs.get(str(_state(step).get("provider") or "").rpartition("::")[0]) or {},
             )
         )
     return tuple(found)
 
 
+def _state(step: Mapping[str, Any]) -> Mapping[str, Any]:
+    state: Mapping[str, Any] = step.get("newState") or step.get("oldState") or {}
+    return state
+
+
+def _named(urn: str) -> tuple[str, str]:
+    _, _, kinds, name = urn.split("::", 3)
+    return kinds.rpartition("$")[2], name
+
+
+def _needs(state: Mapping[str, Any], inputs: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[Needed, ...]]:
+    found = {}
+    for key, urns in (state.get("propertyDependencies") or {}).items():
+        pairs = ((_named(urn), inputs.get(urn) or {}) for urn in urns)
+        if needed := tuple(Needed(kind=kind, name=name, inputs=mine) for (kind, name), mine in pairs):
+            found[str(key)] = needed
+    return found
+
+
 def _custom(step: Mapping[str, Any]) -> bool:
-    state = step.get("newState") or step.get("oldState") or {}
+    state = _state(step)
     return bool(state.get("custom")) and not str(state.get("type", "")).startswith("pulumi:")
 
 

@@ -1,0 +1,120 @@
+"""What is typed instead of what is built in AWS around its machines: the same with ``aws ec2``. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+
+from model.change import Step
+from model.change.document import Part
+from model.change.planned import Planned
+from provisioners.changes.by_hand import aws_machines
+from provisioners.changes.by_hand.aws_commands import Argv, ec2, id_, made, me, tags, variable_of, whole
+from provisioners.changes.by_hand.common import fed, known, number, to_fill_in, typed
+from provisioners.commands import Variable, line_with
+
+_FENCE_ENDS = json.dumps([{"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}])
+
+
+def _vpc(planned: Planned) -> tuple[Part, ...]:
+    values = planned.after
+    argv = ec2(planned, "create-vpc", "--cidr-block", str(values.get("cidrBlock")), *tags(planned, "vpc"))
+    quiet = ec2(planned, "modify-vpc-attribute", "--vpc-id", me(planned), "--no-enable-dns-support")
+    lines = [made(planned, "Vpc.VpcId", argv), *([] if values.get("enableDnsSupport") else [quiet])]
+    end = ec2(planned, "delete-vpc", "--vpc-id", me(planned))
+    return whole(planned, "The network", (typed("make it", *lines),), (typed("remove it", end),))
+
+
+def _subnet(planned: Planned) -> tuple[Part, ...]:
+    values = planned.after
+    block = ("--vpc-id", id_(planned, "vpcId"), "--cidr-block", str(values.get("cidrBlock")))
+    zone = ("--availability-zone", str(values.get("availabilityZone")))
+    line = made(planned, "Subnet.SubnetId", ec2(planned, "create-subnet", *block, *zone, *tags(planned, "subnet")))
+    end = ec2(planned, "delete-subnet", "--subnet-id", me(planned))
+    return whole(planned, "The subnet", (typed("make it", line),), (typed("remove it", end),))
+
+
+def _gateway(planned: Planned) -> tuple[Part, ...]:
+    make = ec2(planned, "create-internet-gateway", *tags(planned, "internet-gateway"))
+    both = ("--internet-gateway-id", me(planned), "--vpc-id", id_(planned, "vpcId"))
+    lines = made(planned, "InternetGateway.InternetGatewayId", make), ec2(planned, "attach-internet-gateway", *both)
+    end = (
+        ec2(planned, "detach-internet-gateway", *both),
+        ec2(planned, "delete-internet-gateway", "--internet-gateway-id", me(planned)),
+    )
+    return whole(planned, "The gateway", (typed("make it and plug it in", *lines),), (typed("remove it", *end),))
+
+
+def _route(planned: Planned) -> tuple[Part, ...]:
+    values = planned.after or planned.before
+    lines: list[str | Argv] = []
+    table: str | Variable = str(values.get("routeTableId"))
+    if not known(table):
+        into = variable_of(planned.kind, planned.name)
+        vpc = planned.needs["routeTableId"][0]
+        main = Variable(name=variable_of(vpc.kind, vpc.name), before="Name=vpc-id,Values=")
+        asked = ("--filters", main, "Name=association.main,Values=true")
+        query = ("--query", "RouteTables[0].RouteTableId", "--output", "text")
+        lines.append(line_with(ec2(planned, "describe-route-tables", *asked, *query), into=into))
+        table = Variable(name=into)
+    to = ("--route-table-id", table, "--destination-cidr-block", str(values.get("destinationCidrBlock")))
+    lines.append(ec2(planned, "create-route", *to, "--gateway-id", id_(planned, "gatewayId")))
+    end = typed("remove it", ec2(planned, "delete-route", *to))
+    return whole(planned, "The route", (typed("make it", *lines),), (end,))
+
+
+def _group(planned: Planned) -> tuple[Part, ...]:
+    values = planned.after
+    what = ("--group-name", str(values.get("name")), "--description", str(values.get("description")))
+    make = ec2(
+        planned, "create-security-group", *what, "--vpc-id", id_(planned, "vpcId"), *tags(planned, "security-group")
+    )
+    shut = ("--group-id", me(planned), "--ip-permissions", _FENCE_ENDS)
+    lines = made(planned, "GroupId", make), ec2(planned, "revoke-security-group-egress", *shut)
+    end = ec2(planned, "delete-security-group", "--group-id", me(planned))
+    return whole(planned, "The fence", (typed("make it, and let nothing out", *lines),), (typed("remove it", end),))
+
+
+def _rule(planned: Planned) -> tuple[Part, ...]:
+    values = planned.after or planned.before
+    protocol, way = str(values.get("protocol")), str(values.get("type"))
+    ports = f",FromPort={number(values, 'fromPort')},ToPort={number(values, 'toPort')}" if protocol != "-1" else ""
+    begin = f"IpProtocol={protocol}{ports}"
+    told: str | Variable
+    if sources := values.get("cidrBlocks"):
+        told = f"{begin},IpRanges=[{','.join(f'{{CidrIp={each}}}' for each in sources)}]"
+    else:
+        told = id_(planned, "sourceSecurityGroupId", f"{begin},UserIdGroupPairs=[{{GroupId=", "}]")
+    arguments = ("--group-id", id_(planned, "securityGroupId"), "--ip-permissions", told)
+    make = typed("allow it", ec2(planned, f"authorize-security-group-{way}", *arguments))
+    end = typed("allow it no more", ec2(planned, f"revoke-security-group-{way}", *arguments))
+    return whole(planned, "The fence's rule", (make,), (end,))
+
+
+def _key(planned: Planned) -> tuple[Part, ...]:
+    values = planned.after or planned.before
+    name, key = str(values.get("keyName")), values.get("publicKey")
+    file = f"{name}.pub"
+    argv = ("import-key-pair", "--key-name", name, "--public-key-material")
+    steps: list[Step]
+    if isinstance(key, str) and known(key):
+        line = [str(each) for each in ec2(planned, *argv, "fileb:///dev/stdin", *tags(planned, "key-pair"))]
+        steps = [fed("bring the key", key, *line)]
+    else:
+        where = "write the public half of the key that is to open the machine into the file"
+        bring = ec2(planned, *argv, f"fileb://{file}", *tags(planned, "key-pair"))
+        steps = [to_fill_in("the key", f"{where} `{file}`."), typed("bring the key", bring)]
+    end = ec2(planned, "delete-key-pair", "--key-name", name)
+    return whole(planned, "The key", steps, (typed("remove it", end),))
+
+
+BUILDERS: Mapping[str, Callable[[Planned], tuple[Part, ...]]] = {
+    "aws:ec2/vpc:Vpc": _vpc,
+    "aws:ec2/subnet:Subnet": _subnet,
+    "aws:ec2/internetGateway:InternetGateway": _gateway,
+    "aws:ec2/route:Route": _route,
+    "aws:ec2/securityGroup:SecurityGroup": _group,
+    "aws:ec2/securityGroupRule:SecurityGroupRule": _rule,
+    "aws:ec2/keyPair:KeyPair": _key,
+    **aws_machines.BUILDERS,
+}

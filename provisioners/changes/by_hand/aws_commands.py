@@ -1,0 +1,78 @@
+"""How commands of ``aws ec2`` are put together: where, on what, with which tags, and where an id goes. Pure.
+
+Source: AWS CLI Command Reference, ec2.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+
+from model.change import Step
+from model.change.document import Part
+from model.change.planned import Planned
+from provisioners.changes.by_hand.common import known, part
+from provisioners.commands import Variable, line_with
+
+ONE_SHELL = "All parts about AWS are typed into one and the same shell: ids of what is new are in its variables."
+
+Argv = Sequence[str | Variable]
+
+
+def ec2(planned: Planned, verb: str, *arguments: str | Variable) -> Argv:
+    """Return a command, said where."""
+    region = planned.provider.get("region")
+    place = ("--region", str(region)) if known(region) else ()
+    return ("aws", *place, "ec2", verb, *arguments)
+
+
+def variable_of(kind: str, name: str) -> str:
+    """Return the variable that a new resource's id is in.
+
+    >>> variable_of("aws:ec2/vpc:Vpc", "vpc-rented")
+    'vpc_vpc_rented'
+    """
+    return re.sub(r"[^a-z0-9_]", "_", f"{kind.rpartition(':')[2]}_{name}".lower())
+
+
+def me(planned: Planned) -> str | Variable:
+    """Return the id of what is planned: it is known, or in a variable once it was made."""
+    return planned.identifier or Variable(name=variable_of(planned.kind, planned.name))
+
+
+def id_(planned: Planned, key: str, before: str = "", after: str = "") -> str | Variable:
+    """Return an argument with the id of another resource in it."""
+    value = (planned.after or planned.before).get(key)
+    value = value[0] if isinstance(value, list) and value else value
+    if known(value):
+        return f"{before}{value}{after}"
+    needed = planned.needs[key][0]
+    return Variable(name=variable_of(needed.kind, needed.name), before=before, after=after)
+
+
+def tags(planned: Planned, *kinds: str) -> tuple[str, ...]:
+    """Return the argument with the tags of what is made, of each kind of resource that is made at once."""
+    values = planned.after
+    told = {kind: values.get("volumeTags" if (kind, len(kinds)) == ("volume", 2) else "tags") or {} for kind in kinds}
+    each = [
+        {"ResourceType": kind, "Tags": [{"Key": key, "Value": str(tags[key])} for key in sorted(tags)]}
+        for kind, tags in told.items()
+        if tags
+    ]
+    return ("--tag-specifications", json.dumps(each)) if each else ()
+
+
+def made(planned: Planned, query: str, argv: Argv) -> str:
+    """Return the line that makes something and puts its id into a variable."""
+    return line_with((*argv, "--query", query, "--output", "text"), into=variable_of(planned.kind, planned.name))
+
+
+def whole(planned: Planned, what: str, make: Sequence[Step], remove: Sequence[Step]) -> tuple[Part, ...]:
+    """Return the part of what is made, or removed, or both; nothing for a change within it."""
+    name = f"{what} {planned.name}"
+    if planned.operation == "create":
+        return (part(planned, f"{name} is made.", make, remove, ONE_SHELL),)
+    if planned.operation == "delete":
+        return (part(planned, f"{name} is removed.", remove, (), "It is made anew by hand, or by an update."),)
+    return ()

@@ -1,0 +1,86 @@
+"""What the by-hand equivalents of all places have in common. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from model.change import Step
+from model.change.document import Part
+from model.change.planned import UNKNOWN, Planned
+from provisioners.commands import Variable, command_line, line_with, typed_with
+
+DONE = "done"
+FILL_IN = "TO FILL IN: "
+_SECRET = "[secret]"  # what stands in a preview for any
+
+
+def known(value: Any) -> bool:
+    """Return whether a text of a preview is what it will be: known, and no secret.
+
+    >>> known("a"), known(UNKNOWN), known("[secret]"), known(None)
+    (True, False, False, False)
+    """
+    return isinstance(value, str) and value not in ("", UNKNOWN, _SECRET)
+
+
+def part(
+    planned: Planned, effect: str, steps: Sequence[Step], undo: Sequence[Step], *notes: str, machine: str = ""
+) -> Part:
+    """Return what is typed instead of one planned step.
+
+    Args:
+        planned: the step.
+        effect: what happens, in a sentence or two.
+        steps: what is typed.
+        undo: what is typed to take it back.
+        notes: anything else to know.
+        machine: where it is typed; empty for the operator's own computer.
+    """
+    name = f"{planned.kind.rpartition(':')[2]}:{planned.name}".replace(" ", "-")
+    name = f"{name}:inside" if machine else name
+    return Part(name=name, machine=machine, effect=effect, steps=tuple(steps), undo=tuple(undo), notes=notes)
+
+
+def typed(name: str, *lines: str | Sequence[str | Variable]) -> Step:
+    """Return a step of commands on the operator's own computer, each of which must go well; a text is a whole line."""
+    texts = [line if isinstance(line, str) else line_with(line) for line in lines]
+    command = " &&\n".join((*texts, command_line(("echo", DONE))))
+    return Step(name=name, command=f"{command}\n", prints=DONE, place="controller")
+
+
+def fed(name: str, content: str, *argv: str) -> Step:
+    """Return a step whose command reads a document, which stands in the text as it is."""
+    return Step(name=name, command=typed_with(argv, content, DONE), prints=DONE, place="controller")
+
+
+def to_fill_in(name: str, text: str) -> Step:
+    """Return a step for what only a person can fill in."""
+    return Step(name=name, command=f"{FILL_IN}{text}", place="person")
+
+
+_GROW = "findmnt --raw --noheadings --types ext4 --output SOURCE | sort -u | xargs --no-run-if-empty -n 1 resize2fs"
+
+
+def grown_inside(planned: Planned, machine: str) -> Part:
+    """Return what is typed on a machine whose disk has become bigger: its file system does not grow by itself."""
+    step = Step(name="let the file system fill the disk", command=f"({_GROW}) </dev/null && echo {DONE}\n", prints=DONE)
+    effect = f"The file system on {machine}'s bigger disk takes all of it, while it is in use."
+    return part(
+        planned, effect, (step,), (), "A file system is not made smaller again, and need not be.", machine=machine
+    )
+
+
+def machine_of(disk: str) -> str:
+    """Return the machine of a disk, by the name that the program gives it.
+
+    >>> machine_of("db1-data")
+    'db1'
+    """
+    return disk.rpartition("-")[0]
+
+
+def number(values: Mapping[str, Any], key: str) -> int:
+    """Return a size among inputs: 0 where there is none, or it is not known."""
+    value = values.get(key)
+    return int(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else 0

@@ -1,0 +1,197 @@
+"""What is typed instead of what is built at Google: the same with ``gcloud compute``; everything has a name. Pure.
+
+Source: gcloud CLI reference, gcloud compute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from model.change import Step
+from model.change.document import Part
+from model.change.planned import Planned
+from provisioners.changes.by_hand.common import grown_inside, known, machine_of, number, part, to_fill_in, typed
+
+_FIRST_BOOT = "components/backends/google_first_boot.sh"
+
+
+def _compute(planned: Planned, *arguments: str, place: str = "") -> tuple[str, ...]:
+    """Return a command; ``place`` is the input that says where: ``zone`` or ``region``."""
+    values = planned.after or planned.before
+    project = next((str(each) for each in (values.get("project"), planned.provider.get("project")) if known(each)), "")
+    having = (values, *(each.inputs for needed in planned.needs.values() for each in needed))
+    where = next((each[place] for each in having if place and known(each.get(place))), None)
+    return (
+        *("gcloud", "compute", *arguments),
+        *(("--project", project) if project else ()),
+        *((f"--{place}", str(where).rpartition("/")[2]) if known(where) else ()),
+        "--quiet",
+    )
+
+
+def _name(planned: Planned, key: str) -> str:
+    """Return the name of another resource, out of its address or its own inputs."""
+    value = (planned.after or planned.before).get(key)
+    if isinstance(value, str) and known(value):
+        return value.rpartition("/")[2]
+    return str(planned.needs[key][0].inputs.get("name"))
+
+
+def _listed(values: Mapping[str, Any] | Sequence[Any] | None) -> str:
+    if isinstance(values, Mapping):
+        return ",".join(f"{key}={values[key]}" for key in sorted(values) if not key.startswith("__"))
+    return ",".join(str(each) for each in values or ())
+
+
+def _labels(values: Mapping[str, Any]) -> tuple[str, ...]:
+    return ("--labels", _listed(values["labels"])) if values.get("labels") else ()
+
+
+def _whole(planned: Planned, what: str, make: Sequence[Step], remove: Step) -> tuple[Part, ...]:
+    """Return the part of what is made or removed; nothing for a change within it."""
+    name = f"{what} {(planned.after or planned.before).get('name', planned.name)}"
+    if planned.operation == "create":
+        return (part(planned, f"{name} is made.", make, (remove,)),)
+    if planned.operation == "delete":
+        return (part(planned, f"{name} is removed.", (remove,), (), "It is made anew by an update."),)
+    return ()
+
+
+def _network(planned: Planned) -> tuple[Part, ...]:
+    name = str((planned.after or planned.before).get("name"))
+    make = typed("make it", _compute(planned, "networks", "create", name, "--subnet-mode", "custom"))
+    return _whole(planned, "The network", (make,), typed("remove it", _compute(planned, "networks", "delete", name)))
+
+
+def _subnet(planned: Planned) -> tuple[Part, ...]:
+    values = planned.after or planned.before
+    name, within = str(values.get("name")), ("networks", "subnets")
+    what = ("--network", _name(planned, "network"), "--range", str(values.get("ipCidrRange")))
+    make = typed("make it", _compute(planned, *within, "create", name, *what, place="region"))
+    end = typed("remove it", _compute(planned, *within, "delete", name, place="region"))
+    return _whole(planned, "The subnet", (make,), end)
+
+
+def _firewall(planned: Planned) -> tuple[Part, ...]:
+    values = planned.after or planned.before
+    name, rules = str(values.get("name")), values.get("allows") or values.get("denies") or ()
+    told = [f"{each['protocol']}{':' + port if port else ''}" for each in rules for port in each.get("ports") or ("",)]
+    argv = (
+        *("--network", _name(planned, "network"), "--direction", str(values.get("direction"))),
+        *("--action", "ALLOW" if values.get("allows") else "DENY", "--rules", ",".join(told)),
+        *(("--source-ranges", _listed(values["sourceRanges"])) if values.get("sourceRanges") else ()),
+        *(("--destination-ranges", _listed(values["destinationRanges"])) if values.get("destinationRanges") else ()),
+        *("--target-tags", _listed(values.get("targetTags"))),
+        *(("--priority", str(number(values, "priority"))) if number(values, "priority") else ()),
+    )
+    make = typed("make it", _compute(planned, "firewall-rules", "create", name, *argv))
+    end = typed("remove it", _compute(planned, "firewall-rules", "delete", name))
+    return _whole(planned, "The fence's rule", (make,), end)
+
+
+def _instance(planned: Planned) -> tuple[Part, ...]:
+    name = str((planned.after or planned.before).get("name"))
+    end = typed("end it", _compute(planned, "instances", "delete", name, place="zone"))
+    if planned.operation == "update":
+        return _resized(planned, name) if "machineType" in planned.differing else ()
+    make = _new_instance(planned, name) if planned.after else ()
+    if planned.operation == "replace":
+        lost = "What is on its system disk is lost; its data disk stays."
+        return (part(planned, f"The machine {name} is made anew.", (end, *make), (), lost),)
+    return _whole(planned, "The machine", make, end)
+
+
+def _new_instance(planned: Planned, name: str) -> tuple[Step, ...]:
+    values = planned.after
+    disk = (values.get("bootDisk") or {}).get("initializeParams") or {}
+    card = (values.get("networkInterfaces") or [{}])[0]
+    private = ("understudy-authorized-key", "understudy-host-key")
+    shown = {key: value for key, value in (values.get("metadata") or {}).items() if key not in private}
+    files = {"startup-script": _FIRST_BOOT, private[0]: f"{name}.authorized-key", private[1]: f"{name}.host-key"}
+    subnet = card.get("subnetwork")
+    inside = (
+        subnet.rpartition("/")[2] if isinstance(subnet, str) and known(subnet) else _name(planned, "networkInterfaces")
+    )
+    argv = _compute(
+        planned,
+        *("instances", "create", name, "--machine-type", str(values.get("machineType"))),
+        *("--image", str(disk.get("image")), "--boot-disk-size", f"{number(disk, 'size')}GB"),
+        *(
+            "--boot-disk-type",
+            str(disk.get("type")),
+            "--boot-disk-auto-delete",
+            "--hostname",
+            str(values.get("hostname")),
+        ),
+        *(
+            "--subnet",
+            inside,
+            "--private-network-ip",
+            str(card.get("networkIp")),
+            "--tags",
+            _listed(values.get("tags")),
+        ),
+        *_labels(values),
+        *("--metadata", _listed(shown), "--metadata-from-file", _listed(files)),
+        *("--shielded-secure-boot", "--shielded-vtpm", "--shielded-integrity-monitoring"),
+        *("--no-service-account", "--no-scopes"),
+        place="zone",
+    )
+    text = (
+        f"write the public key that is to open the machine into `{name}.authorized-key`, and a new private host key "
+        f"for it, which is a secret, into `{name}.host-key`: `ssh-keygen -t ed25519 -N '' -f {name}.host-key`."
+    )
+    return to_fill_in("its keys", text), typed("make it", argv)
+
+
+def _resized(planned: Planned, name: str) -> tuple[Part, ...]:
+    def become(values: Mapping[str, Any]) -> Step:
+        size = str(values.get("machineType"))
+        return typed(
+            f"stop it, make it {size}, and start it",
+            _compute(planned, "instances", "stop", name, place="zone"),
+            _compute(planned, "instances", "set-machine-type", name, "--machine-type", size, place="zone"),
+            _compute(planned, "instances", "start", name, place="zone"),
+        )
+
+    effect = f"The machine {name} is stopped, becomes another size, and is started again; its disks stay."
+    other = "Its public address may be another one afterwards: `./run pulumi refresh` finds it."
+    return (part(planned, effect, (become(planned.after),), (become(planned.before),), other),)
+
+
+def _disk(planned: Planned) -> tuple[Part, ...]:
+    values = planned.after or planned.before
+    name, before, size = str(values.get("name")), number(planned.before, "size"), number(planned.after, "size")
+    if planned.operation == "update" and 0 < before < size:
+        grow = typed("make it bigger", _compute(planned, "disks", "resize", name, "--size", f"{size}GB", place="zone"))
+        effect = f"The disk {name} is made bigger, {before} GB becomes {size} GB; its data stays."
+        inside = grown_inside(planned, machine_of(planned.name))
+        return part(planned, effect, (grow,), (), "A disk is not made smaller again."), inside
+    what = ("--size", f"{size}GB", "--type", str(values.get("type")), *_labels(values))
+    make = typed("make it", _compute(planned, "disks", "create", name, *what, place="zone"))
+    end = typed("remove it, and what is on it", _compute(planned, "disks", "delete", name, place="zone"))
+    return _whole(planned, "The disk", (make,), end)
+
+
+def _attached(planned: Planned) -> tuple[Part, ...]:
+    values = planned.after or planned.before
+    machine, disk = _name(planned, "instance"), ("--disk", _name(planned, "disk"))
+    device = ("--device-name", str(values.get("deviceName")))
+    make = typed("plug it in", _compute(planned, "instances", "attach-disk", machine, *disk, *device, place="zone"))
+    end = typed(
+        "stop the machine, and unplug it",
+        _compute(planned, "instances", "stop", machine, place="zone"),
+        _compute(planned, "instances", "detach-disk", machine, *disk, place="zone"),
+    )
+    return _whole(planned, "The data disk's plug", (make,), end)
+
+
+BUILDERS: Mapping[str, Callable[[Planned], tuple[Part, ...]]] = {
+    "gcp:compute/network:Network": _network,
+    "gcp:compute/subnetwork:Subnetwork": _subnet,
+    "gcp:compute/firewall:Firewall": _firewall,
+    "gcp:compute/instance:Instance": _instance,
+    "gcp:compute/disk:Disk": _disk,
+    "gcp:compute/attachedDisk:AttachedDisk": _attached,
+}
