@@ -97,7 +97,8 @@ def test_a_new_machine_with_its_network_fence_and_disk_is_typed_grown_and_taken_
     (reservation,) = client.describe_instances()["Reservations"]
     (instance,) = reservation["Instances"]
     assert (instance["PrivateIpAddress"], instance["InstanceType"]) == ("10.20.0.31", "t3.micro")
-    assert instance["SecurityGroups"][0]["GroupId"] == group["GroupId"]
+    (card,) = instance["NetworkInterfaces"]
+    assert [each["GroupId"] for each in card["Groups"]] == [group["GroupId"]]
     volumes = {each["Size"]: each for each in client.describe_volumes()["Volumes"]}
     assert [each["InstanceId"] for each in volumes[2]["Attachments"]] == [instance["InstanceId"]]
 

@@ -137,7 +137,11 @@ def _pool(planned: Planned) -> tuple[Part, ...]:
         typed("start it", (*virsh, "pool-start", name)),
         typed("and at each boot", (*virsh, "pool-autostart", name)),
     )
-    end = typed("end it", (*virsh, "pool-destroy", name)), typed("forget it", (*virsh, "pool-undefine", name))
+    end = (
+        typed("end it", (*virsh, "pool-destroy", name)),
+        typed("remove its directory, which is empty", (*virsh, "pool-delete", name)),
+        typed("forget it", (*virsh, "pool-undefine", name)),
+    )
     if planned.operation == "delete":
         return (part(planned, f"The storage pool {name} is removed.", end, make),)
     return (part(planned, f"The storage pool {name} is made in {path}.", make, end),)
