@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import socket
 import threading
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from cli.__main__ import main
 from provisioners.hypervisor.identity import IdentityFailed, ask, identity_message, socket_path
 from provisioners.hypervisor.virsh import Stalled, Virsh
 from tests.hypervisor.conftest import FakeVirsh
@@ -152,3 +154,41 @@ def test_a_domain_without_the_channel_has_no_socket() -> None:
         socket_path("<domain><devices><channel><target name='org.qemu.guest_agent.0'/></channel></devices></domain>")
         == ""
     )
+
+
+def test_a_person_tells_it_the_same(
+    machine: Callable[..., Machine],
+    virsh: FakeVirsh,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    other = machine(lambda request: [json.dumps({"id": request["id"], "ok": True}).encode() + b"\n"])
+    known = json.loads(virsh.answers.read_text())
+    virsh.answer({**known, "domif-setlink db1 52:54:00:AA:00:01 up": ""})
+    key = tmp_path / "host-key"
+    key.write_text("private\n")
+    key.with_suffix(".pub").write_text("ssh-ed25519 AAAA\n")
+    call = ["introduce", "db1", "--uuid", UUID, "--host-key", str(key)]
+
+    def tell(text: str) -> int:
+        monkeypatch.setattr("sys.stdin", io.StringIO(text))
+        return main(call)
+
+    assert tell(json.dumps(IDENTITY)) == 0
+    assert "db1 knows that it is db1" in capsys.readouterr().out
+    wanted = identity_message(IDENTITY, private_key="private\n", public_key="ssh-ed25519 AAAA", domain_uuid=UUID)
+    fresh = {"id", "boot_id", "seed", "now"}
+    assert {name: value for name, value in other.got[0].items() if name not in fresh} == {
+        name: value for name, value in wanted.items() if name not in fresh
+    }
+    for text, said in (
+        ("no JSON", "no identity"),
+        (json.dumps({**IDENTITY, "authorized_keys": ["TO FILL IN: your public key"]}), "still TO FILL IN"),
+    ):
+        assert tell(text) == 1
+        assert said in capsys.readouterr().err
+    key.unlink()
+    assert tell(json.dumps(IDENTITY)) == 1
+    assert "ssh-keygen -t ed25519" in capsys.readouterr().err
+    assert len(other.got) == 1

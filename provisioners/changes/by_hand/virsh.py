@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from model import names
 from model.change import Step
 from model.change.document import Part
-from model.change.planned import Planned
+from model.change.planned import BOOT, Planned
 from model.libvirt_xml import indented, replaced_by, volume_xml
-from provisioners.changes.by_hand.common import fed, grown_inside, known, machine_of, number, part, typed
+from provisioners.changes.by_hand.common import FILL_IN, fed, grown_inside, known, machine_of, number, part, typed
 from provisioners.commands import command_line
 
 _MIB = 1024 * 1024
@@ -41,8 +42,7 @@ def _domain(planned: Planned) -> tuple[Part, ...]:
     define = fed("describe it to libvirt", after, *virsh, "define", "/dev/stdin")
     again = fed("describe it as it was", before, *virsh, "define", "/dev/stdin")
     if planned.operation == "create":
-        nobody = "Who it is (its name, keys and addresses) Understudy alone tells it, over its identity channel."
-        return (part(planned, f"The machine {name} is made and started.", (define, start), (stop, forget), nobody),)
+        return (part(planned, f"The machine {name} is made and started.", (define, start), (stop, forget)),)
     if planned.operation == "delete":
         return (part(planned, f"The machine {name} is shut down and forgotten.", (stop, forget), (again, start)),)
     effect = (
@@ -147,9 +147,35 @@ def _pool(planned: Planned) -> tuple[Part, ...]:
     return (part(planned, f"The storage pool {name} is made in {path}.", make, end),)
 
 
+def _boot(planned: Planned) -> tuple[Part, ...]:
+    """A new machine of our image, which waits to be told who it is; later starts need nothing of this."""
+    values = planned.after
+    identity, domain = values.get("identity"), str(values.get("domain"))
+    if planned.operation != "create" or not known(values.get("image")) or not isinstance(identity, Mapping):
+        return ()
+    keys = [key if known(key) else f"{FILL_IN}your public key" for key in identity.get("authorized_keys") or ()]
+    told = json.dumps({**_plain(identity), "authorized_keys": keys}, indent=1, sort_keys=True)
+    file, uri = f"{planned.name}.host-key", values.get("host_uri")
+    make = typed("make its host key", ("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", file))
+    place = ("--connect", uri) if isinstance(uri, str) and known(uri) else ()
+    argv = ("./run", "understudy", "introduce", domain, "--uuid", str(values.get("uuid")), "--host-key", file, *place)
+    tell = fed("tell it its name, its addresses, and who may log in", told, *argv)
+    effect = f"The machine {domain} is told who it is, over a channel that is not the network."
+    other = f"Its host key is the one in `{file}.pub`, and not the one that Understudy would have given it."
+    return (part(planned, effect, (make, tell), (), other),)
+
+
+def _plain(values: Any) -> Any:
+    """Return values without what Pulumi itself puts among them."""
+    if isinstance(values, Mapping):
+        return {key: _plain(value) for key, value in values.items() if not key.startswith("__")}
+    return [_plain(value) for value in values] if isinstance(values, list) else values
+
+
 BUILDERS: Mapping[str, Callable[[Planned], tuple[Part, ...]]] = {
     "libvirt:index/domain:Domain": _domain,
     "libvirt:index/network:Network": _network,
     "libvirt:index/volume:Volume": _volume,
     "libvirt:index/pool:Pool": _pool,
+    BOOT: _boot,
 }
