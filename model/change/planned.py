@@ -108,7 +108,7 @@ def _custom(step: Mapping[str, Any]) -> bool:
 
 
 def messages(preview: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return what the preview said of errors and warnings, each once.
+    """Return what the preview said of errors and warnings, each once, but for where its plugins lie on this computer.
 
     >>> said = {"severity": "warning", "message": "warning: REFUSED in an update"}
     >>> messages({"diagnostics": [said, said]})
@@ -116,4 +116,4 @@ def messages(preview: Mapping[str, Any]) -> tuple[str, ...]:
     """
     said = (each for each in preview.get("diagnostics") or () if each.get("severity") in ("error", "warning"))
     words = (str(each.get("message", "")).strip().removeprefix(f"{each['severity']}: ") for each in said)
-    return tuple(dict.fromkeys(filter(None, words)))
+    return tuple(dict.fromkeys(each for each in words if each and not each.startswith("using pulumi-")))
