@@ -16,11 +16,12 @@ _DOING = ("create", "update", "replace", "delete")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needed:
-    """A resource of which another one takes an output."""
+    """A resource of which another one takes an output; ``identifier`` is empty where it is yet to be made."""
 
     kind: str
     name: str
     inputs: Mapping[str, Any] = field(default_factory=dict)
+    identifier: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +64,10 @@ def planned(preview: Mapping[str, Any], deployment: Mapping[str, Any] | None = N
     there = ((deployment or {}).get("deployment") or {}).get("resources") or ()
     inputs = {str(each["urn"]): each.get("inputs") or {} for each in there}
     inputs |= {str(step["urn"]): _state(step).get("inputs") or {} for step in preview.get("steps") or ()}
+    anew = {
+        str(step["urn"]) for step in preview.get("steps") or () if "create" in step["op"] or step["op"] == "replace"
+    }
+    ids = {str(each["urn"]): str(each.get("id") or "") for each in there if str(each["urn"]) not in anew}
     for step in preview.get("steps") or ():
         kind, name = _named(str(step["urn"]))
         if step["op"] not in _DOING or not _custom(step):
@@ -76,7 +81,7 @@ def planned(preview: Mapping[str, Any], deployment: Mapping[str, Any] | None = N
                 after=(step.get("newState") or {}).get("inputs") or {} if step["op"] != "delete" else {},
                 differing=tuple(sorted(step.get("detailedDiff") or {})),
                 identifier=str((step.get("oldState") or {}).get("id") or ""),
-                needs=_needs(_state(step), inputs),
+                needs=_needs(_state(step), inputs, ids),
                 provider=inputs.get(str(_state(step).get("provider") or "").rpartition("::")[0]) or {},
             )
         )
@@ -93,13 +98,15 @@ def _named(urn: str) -> tuple[str, str]:
     return kinds.rpartition("$")[2], name
 
 
-def _needs(state: Mapping[str, Any], inputs: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[Needed, ...]]:
-    found = {}
-    for key, urns in (state.get("propertyDependencies") or {}).items():
-        pairs = ((_named(urn), inputs.get(urn) or {}) for urn in urns)
-        if needed := tuple(Needed(kind=kind, name=name, inputs=mine) for (kind, name), mine in pairs):
-            found[str(key)] = needed
-    return found
+def _needs(
+    state: Mapping[str, Any], inputs: Mapping[str, Mapping[str, Any]], ids: Mapping[str, str]
+) -> dict[str, tuple[Needed, ...]]:
+    def needed(urn: str) -> Needed:
+        kind, name = _named(urn)
+        return Needed(kind=kind, name=name, inputs=inputs.get(urn) or {}, identifier=ids.get(urn, ""))
+
+    every = (state.get("propertyDependencies") or {}).items()
+    return {str(key): tuple(map(needed, urns)) for key, urns in every if urns}
 
 
 def _custom(step: Mapping[str, Any]) -> bool:

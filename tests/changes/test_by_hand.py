@@ -65,10 +65,12 @@ def test_a_preview_says_of_what_a_resource_is_made_and_where() -> None:
         "propertyDependencies": {"network": [network], "range": []},
         "provider": f"{provider}::id",
     }
-    there = {"deployment": {"resources": [{"urn": provider, "inputs": {"project": "p1"}}, {"urn": network}]}}
+    there = {
+        "deployment": {"resources": [{"urn": provider, "inputs": {"project": "p1"}}, {"urn": network, "id": "n-1"}]}
+    }
     shown = {"steps": [{"op": "create", "urn": urn.format("S", "sub"), "newState": new}]}
     (step,) = planned(shown, there)
-    assert step.needs == {"network": (Needed(kind="gcp:n:N", name="net"),)}
+    assert step.needs == {"network": (Needed(kind="gcp:n:N", name="net", identifier="n-1"),)}
     assert (step.provider, step.identifier) == ({"project": "p1"}, "")
     (gone,) = planned({"steps": [{"op": "delete", "urn": urn.format("S", "sub"), "oldState": {**new, "id": "i-1"}}]})
     assert (gone.identifier, gone.provider) == ("i-1", {})

@@ -9,7 +9,7 @@ from model.change import Step
 from model.change.document import Part
 from model.change.planned import Planned
 from provisioners.changes.by_hand import aws_machines
-from provisioners.changes.by_hand.aws_commands import Argv, ec2, id_, made, me, tags, variable_of, whole
+from provisioners.changes.by_hand.aws_commands import ec2, id_, made, main_table, me, tags, variable_of, whole
 from provisioners.changes.by_hand.common import fed, known, number, to_fill_in, typed
 from provisioners.commands import Variable, line_with
 
@@ -47,20 +47,23 @@ def _gateway(planned: Planned) -> tuple[Part, ...]:
 
 def _route(planned: Planned) -> tuple[Part, ...]:
     values = planned.after or planned.before
-    lines: list[str | Argv] = []
-    table: str | Variable = str(values.get("routeTableId"))
-    if not known(table):
-        into = variable_of(planned.kind, planned.name)
-        vpc = planned.needs["routeTableId"][0]
-        main = Variable(name=variable_of(vpc.kind, vpc.name), before="Name=vpc-id,Values=")
-        asked = ("--filters", main, "Name=association.main,Values=true")
-        query = ("--query", "RouteTables[0].RouteTableId", "--output", "text")
-        lines.append(line_with(ec2(planned, "describe-route-tables", *asked, *query), into=into))
-        table = Variable(name=into)
+    asked, table = main_table(planned, "routeTableId")
     to = ("--route-table-id", table, "--destination-cidr-block", str(values.get("destinationCidrBlock")))
-    lines.append(ec2(planned, "create-route", *to, "--gateway-id", id_(planned, "gatewayId")))
+    make = typed("make it", *asked, ec2(planned, "create-route", *to, "--gateway-id", id_(planned, "gatewayId")))
     end = typed("remove it", ec2(planned, "delete-route", *to))
-    return whole(planned, "The route", (typed("make it", *lines),), (end,))
+    return whole(planned, "The route", (make,), (end,))
+
+
+def _endpoint(planned: Planned) -> tuple[Part, ...]:
+    values = planned.after
+    asked, table = main_table(planned, "routeTableIds")
+    what = ("--vpc-endpoint-type", str(values.get("vpcEndpointType")), "--service-name", str(values.get("serviceName")))
+    where = ("--vpc-id", id_(planned, "vpcId"), "--route-table-ids", table)
+    allowed = ("--policy-document", str(values.get("policy")))
+    make = ec2(planned, "create-vpc-endpoint", *where, *what, *allowed, *tags(planned, "vpc-endpoint"))
+    lines = (*asked, made(planned, "VpcEndpoint.VpcEndpointId", make))
+    end = typed("remove it", ec2(planned, "delete-vpc-endpoints", "--vpc-endpoint-ids", me(planned)))
+    return whole(planned, "The way to AWS's own service", (typed("make it", *lines),), (end,))
 
 
 def _group(planned: Planned) -> tuple[Part, ...]:
@@ -81,14 +84,28 @@ def _rule(planned: Planned) -> tuple[Part, ...]:
     ports = f",FromPort={number(values, 'fromPort')},ToPort={number(values, 'toPort')}" if protocol != "-1" else ""
     begin = f"IpProtocol={protocol}{ports}"
     told: str | Variable
-    if sources := values.get("cidrBlocks"):
+    asked: tuple[str, ...] = ()
+    if lists := values.get("prefixListIds"):
+        asked, told = _prefix_list(planned, str(lists[0]), f"{begin},PrefixListIds=[{{PrefixListId=", "}]")
+    elif sources := values.get("cidrBlocks"):
         told = f"{begin},IpRanges=[{','.join(f'{{CidrIp={each}}}' for each in sources)}]"
     else:
         told = id_(planned, "sourceSecurityGroupId", f"{begin},UserIdGroupPairs=[{{GroupId=", "}]")
     arguments = ("--group-id", id_(planned, "securityGroupId"), "--ip-permissions", told)
-    make = typed("allow it", ec2(planned, f"authorize-security-group-{way}", *arguments))
+    make = typed("allow it", *asked, ec2(planned, f"authorize-security-group-{way}", *arguments))
     end = typed("allow it no more", ec2(planned, f"revoke-security-group-{way}", *arguments))
     return whole(planned, "The fence's rule", (make,), (end,))
+
+
+def _prefix_list(planned: Planned, value: str, before: str, after: str) -> tuple[tuple[str, ...], str | Variable]:
+    """Return the lines that ask for the networks of AWS's own service, where they are not known, and the argument."""
+    if known(value):
+        return (), f"{before}{value}{after}"
+    service = str(planned.needs["prefixListIds"][0].inputs.get("serviceName"))
+    of = ("--filters", f"Name=prefix-list-name,Values={service}", "--query", "PrefixLists[0].PrefixListId")
+    into = f"{variable_of(planned.kind, planned.name)}_networks"
+    line = line_with(ec2(planned, "describe-prefix-lists", *of, "--output", "text"), into=into)
+    return (line,), Variable(name=into, before=before, after=after)
 
 
 def _key(planned: Planned) -> tuple[Part, ...]:
@@ -113,6 +130,7 @@ BUILDERS: Mapping[str, Callable[[Planned], tuple[Part, ...]]] = {
     "aws:ec2/subnet:Subnet": _subnet,
     "aws:ec2/internetGateway:InternetGateway": _gateway,
     "aws:ec2/route:Route": _route,
+    "aws:ec2/vpcEndpoint:VpcEndpoint": _endpoint,
     "aws:ec2/securityGroup:SecurityGroup": _group,
     "aws:ec2/securityGroupRule:SecurityGroupRule": _rule,
     "aws:ec2/keyPair:KeyPair": _key,

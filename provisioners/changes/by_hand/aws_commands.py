@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from model.change import Step
 from model.change.document import Part
-from model.change.planned import Planned
+from model.change.planned import Needed, Planned
 from provisioners.changes.by_hand.common import known, part
 from provisioners.commands import Variable, line_with
 
@@ -44,10 +44,32 @@ def me(planned: Planned) -> str | Variable:
 def id_(planned: Planned, key: str, before: str = "", after: str = "") -> str | Variable:
     """Return an argument with the id of another resource in it."""
     value = (planned.after or planned.before).get(key)
+    return f"{before}{value}{after}" if known(value) else _of(planned.needs[key][0], before, after)
+
+
+def ids(planned: Planned, key: str) -> tuple[str | Variable, ...]:
+    """Return the arguments with the ids of several other resources, in any order."""
+    values = (planned.after or planned.before).get(key) or ()
+    if all(known(value) for value in values):
+        return tuple(values)
+    return tuple(_of(needed) for needed in planned.needs[key])
+
+
+def main_table(planned: Planned, key: str) -> tuple[tuple[str, ...], str | Variable]:
+    """Return the lines that ask for a network's main table of routes, where it is not known, and what has its id."""
+    value = (planned.after or planned.before).get(key)
     value = value[0] if isinstance(value, list) and value else value
-    if known(value):
-        return f"{before}{value}{after}"
-    needed = planned.needs[key][0]
+    if isinstance(value, str) and known(value):
+        return (), value
+    asked = ("--filters", _of(planned.needs[key][0], "Name=vpc-id,Values="), "Name=association.main,Values=true")
+    query = ("--query", "RouteTables[0].RouteTableId", "--output", "text")
+    into = f"{variable_of(planned.kind, planned.name)}_table"
+    return (line_with(ec2(planned, "describe-route-tables", *asked, *query), into=into),), Variable(name=into)
+
+
+def _of(needed: Needed, before: str = "", after: str = "") -> str | Variable:
+    if needed.identifier:
+        return f"{before}{needed.identifier}{after}"
     return Variable(name=variable_of(needed.kind, needed.name), before=before, after=after)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from model.change import Step
 from model.change.document import Part
 from model.change.planned import Planned
-from provisioners.changes.by_hand.aws_commands import ONE_SHELL, ec2, id_, made, me, tags, whole
+from provisioners.changes.by_hand.aws_commands import ONE_SHELL, ec2, id_, ids, made, me, tags, whole
 from provisioners.changes.by_hand.common import grown_inside, machine_of, number, part, to_fill_in, typed
 
 _ROOT = "/dev/xvda"
@@ -51,7 +51,7 @@ def _new_instance(planned: Planned) -> tuple[Step, ...]:
         *("--image-id", str(values.get("ami")), "--instance-type", str(values.get("instanceType"))),
         *("--subnet-id", id_(planned, "subnetId"), "--private-ip-address", str(values.get("privateIp"))),
         *(("--associate-public-ip-address",) if values.get("associatePublicIpAddress") else ()),
-        *("--security-group-ids", id_(planned, "vpcSecurityGroupIds"), "--key-name", str(values.get("keyName"))),
+        *("--security-group-ids", *ids(planned, "vpcSecurityGroupIds"), "--key-name", str(values.get("keyName"))),
         *("--user-data", f"file://{file}", "--metadata-options", json.dumps(shut)),
         *("--block-device-mappings", json.dumps([{"DeviceName": _ROOT, "Ebs": ebs}])),
         *(("--credit-specification", f"CpuCredits={spends}") if spends else ()),
