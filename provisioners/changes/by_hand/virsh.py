@@ -123,7 +123,7 @@ def _grown(planned: Planned, name: str, pool: str) -> tuple[Part, ...]:
     effect = f"The disk {name} is made bigger where it is; its data stays."
     otherwise = (
         "Understudy itself makes such a disk anew and fills it from the newest backup, and refuses that where it is "
-        "protected. Typed, it is only made bigger."
+        "protected. Typed, it is only made bigger; the next update still wants it anew: its state knows the old size."
     )
     return (part(planned, effect, (step,), (), otherwise), grown_inside(planned, machine))
 
