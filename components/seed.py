@@ -102,10 +102,15 @@ class Seed(pulumi.ComponentResource):
         store, topology, password = self._store, self._site.environment.topology, Output.from_input("")
         if store.replicas:
             password = Password(f"{store.name}-replication", opts=ResourceOptions(parent=self)).value
-        hba = list(self._site.engines[store.name].hba)
+        server = self._server(filling)
+        own = {
+            "port": server["settings"].get("port", "5432"),
+            "configuration": "its own",
+            "hba": list(self._site.engines[store.name].hba),
+        }
         inputs = {
-            **self._server(filling),
-            "hba": hba,
+            **server,
+            **own,
             "replication_password": password,
             "replica_addresses": [str(topology.machine(name).address) for name in store.replicas],
         }
@@ -116,13 +121,13 @@ class Seed(pulumi.ComponentResource):
             "primary": {
                 "name": store.primary,
                 "address": str(topology.machine(store.primary).address),
-                "port": inputs["settings"].get("port", "5432"),
+                "port": own["port"],
             },
             "primary_data_id": primary.data_id,
             "primary_system_identifier": primary.system_identifier,
             "replication_password": password,
-            "settings": inputs["settings"],
-            "hba": hba,
+            "settings": server["settings"],
+            **own,
         }
         replicas = {
             name: PostgresReplica(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from components import files, strict_yaml
+from components.engines import engine_services
 from components.templates import RenderedEngine, RenderedService, Renderer, marks
 from model import names
 from model.change.digest import machine_digest, machine_name
@@ -58,10 +59,11 @@ class Site:
 
     @property
     def unshared(self) -> frozenset[str]:
-        """Return the services of which no change can be rehearsed: no mirror runs them, or they set up stores."""
-        every = (each.service for services in self.services.values() for each in services)
-        engines = (engine.service for engine in self.engines.values() if engine.service)
-        return frozenset((*(service.name for service in every if not service.mirrored), *engines))
+        """Return the services of which no change can be rehearsed: no mirror runs them, or stores alone take them."""
+        every = [each.service for services in self.services.values() for each in services]
+        engines = {engine.service for engine in self.engines.values() if engine.service}
+        unmirrored = (service.name for service in every if not service.mirrored)
+        return frozenset((*unmirrored, *(engines - {service.name for service in every})))
 
 
 def read_site(
@@ -128,7 +130,11 @@ def read_described(
     faults += _unknown_canaries(environment, services)
     renderer = Renderer(environment=environment, services=services, sources=sources, locks=locks, faults=faults)
     rendered, left_alone = _rendered(environment, services, renderer)
-    engines = {store.name: renderer.engine(store) for store in built_stores(environment)}
+    stores = built_stores(environment)
+    engines = {store.name: renderer.engine(store) for store in stores}
+    for machine, service in engine_services(stores, services, renderer).items():
+        others = (each for each in rendered[machine] if each.service.name != service.service.name)
+        rendered[machine] = (*others, service)
     faults += _unknown_passwords(environment, rendered)
     faults += _without_root(environment, rendered)
     faults += _wrong_migrations(environment, services)
@@ -199,10 +205,12 @@ def read_package_locks(directory: Path, services: Mapping[str, Service], faults:
 
 def _unknown_canaries(environment: Environment, services: Mapping[str, Service]) -> list[Fault]:
     """A canary that is no machine of the service would be skipped, and the change begin with all."""
-    running = {
-        name: {machine.name for machine in environment.topology.machines if name in machine.services}
-        for name in services
-    }
+    topology = environment.topology
+    running = {name: {machine.name for machine in topology.machines if name in machine.services} for name in services}
+    for store in topology.stores:
+        for name, service in services.items():
+            if service.engine and service.engine.engine == store.engine:
+                running[name] |= {store.primary, *store.replicas}
     return [
         Fault(
             file=f"services/{name}/service.yaml",

@@ -143,9 +143,10 @@ class Renderer:
     locks: Mapping[str, PackageLock]
     faults: list[Fault]
 
-    def service(self, machine: Machine, service: Service) -> RenderedService:
-        """Return the service's texts for a machine."""
-        values = self._values(machine=machine)
+    def service(self, machine: Machine, service: Service, store: Store | None = None) -> RenderedService:
+        """Return the service's texts for a machine; where it sets up a store there, they may speak of `store`."""
+        own = {"store": store_view(self.environment, store)} if store else {}
+        values = self._values(machine=machine, **own)
         place = f"services/{service.name}/service.yaml"
         pages = tuple(
             replace(

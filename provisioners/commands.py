@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import itertools
-import re
 import secrets
 import shlex
 from collections.abc import Iterable, Sequence
@@ -13,9 +12,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from model.postgresql import quoted
+
 Argv = tuple[str, ...]
 
-_SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
 _UNQUOTABLE = frozenset("\n\r\0")
 _GUEST = Path(__file__).parent / "guest"
 _PIECE = 80_000
@@ -152,30 +152,7 @@ def psql_word(text: str) -> str:
     >>> psql_word("it's a \\d")
     "'it''s a \\\\d'"
     """
-    return _doubled(text)
-
-
-def setting_line(name: str, value: str) -> str:
-    r"""Return the line of a PostgreSQL configuration file that gives a setting exactly this value.
-
-    Raises:
-        ValueError: the name is none, or the value has a line break or a zero byte.
-
-    Source: PostgreSQL 15, src/backend/utils/misc/guc-file.l, DeescapeQuotedString.
-
-    >>> setting_line("search_path", "'a', b")
-    "search_path = '''a'', b'\n"
-    """
-    if not _SETTING.fullmatch(name):
-        raise ValueError(f"no name of a setting: {name!r}")
-    return f"{name} = {_doubled(value)}\n"
-
-
-def _doubled(text: str) -> str:
-    if _UNQUOTABLE & set(text):
-        raise ValueError("a value has no line break and no zero byte")
-    doubled = text.replace("\\", "\\\\").replace("'", "''")
-    return f"'{doubled}'"
+    return quoted(text)
 
 
 def sql_name(text: str) -> str:
@@ -201,7 +178,7 @@ def sql_text(text: str) -> str:
     >>> sql_text("it's a \\")
     "'it''s a \\\\'"
     """
-    return _doubled(text)
+    return quoted(text)
 
 
 def put(path: str, *, mode: str, owner: str, group: str, digest: str, unique: str = "") -> Argv:

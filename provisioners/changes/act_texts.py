@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from model.change import Step
+from model.postgresql import programs
 from provisioners.changes.acts import (
     EXCEPT,
     by_hand_digest,
@@ -23,7 +24,6 @@ from provisioners.changes.acts import (
 from provisioners.changes.parts import Parts
 from provisioners.changes.texts import Change, block, fenced
 from provisioners.commands import command_line, word, words, written
-from provisioners.stores.postgresql_texts import programs
 
 # The lock makes a way back wait for what still runs. The owner's rights are enough; `RESET ROLE` gives the rest.
 _MIGRATE = r"""\set sql `cat <&3`

@@ -8,10 +8,10 @@ from typing import Any
 
 from model.change.digest import NOTHING
 from model.errors import UnderstudyError
+from model.postgresql import programs
 from provisioners.changes.acts import databases
 from provisioners.changes.seen import SHOWN_BYTES, Seen, seen
 from provisioners.commands import Argv, scripted
-from provisioners.stores.postgresql_texts import programs
 from provisioners.units import Status, status_of
 
 BEFORE = "digest_before"

@@ -32,6 +32,7 @@ RULES: Mapping[str, Rule] = {
     "owner": optional(TEXT),
     "seed": seeding.seed_rule(BORN_EMPTY, "files"),
 }
+BEGINS: frozenset[str] = frozenset()
 ALWAYS: tuple[str, ...] = ("every file is as in the backup (SHA-256)",)
 
 

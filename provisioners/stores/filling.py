@@ -62,6 +62,8 @@ class Engine(Protocol):
     RULES: Mapping[str, Rule]
     SCRIPT: str
     """The script that fills a place; also the job's name, with hyphens."""
+    BEGINS: frozenset[str]
+    """Inputs that only say what it begins with; their change alone is no difference."""
     ALWAYS: tuple[str, ...]
     """Names of the checks that must have run, whatever the store."""
 

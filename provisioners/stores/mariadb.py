@@ -49,6 +49,7 @@ RULES: Mapping[str, Rule] = {
     "heartbeat": seeding.HEARTBEAT,
     "init_sql": optional(TEXT),
 }
+BEGINS = frozenset({"init_sql"})
 ALWAYS: tuple[str, ...] = ("server accepts connections", "every table and index is readable (CHECK TABLE)")
 _CLIENT = ("mariadb", "--no-defaults", "--socket=/run/mysqld/mysqld.sock", "--user=root", "--batch")
 _SQL = (*_CLIENT, "--skip-column-names")

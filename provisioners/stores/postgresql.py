@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
+from model.postgresql import programs
 from provisioners.outcome import Say
 from provisioners.provider.inputs import TEXT, WORDS, Rule, optional
 from provisioners.provider.kinds import Failure, Values
@@ -18,7 +19,6 @@ from provisioners.stores.pgbackrest_repository import PgBackRest
 from provisioners.stores.postgresql_texts import (
     checks_sql,
     private_settings,
-    programs,
     roles_sql,
     scram_verifier,
     server_needs,
@@ -36,6 +36,8 @@ RULES: Mapping[str, Rule] = {
     "owner_password": TEXT,
     "replication_password": optional(TEXT),
     "replica_addresses": optional(WORDS),
+    "port": optional(TEXT),
+    "configuration": optional(TEXT),
     "settings": seeding.SETTINGS,
     "hba": optional(WORDS),
     "seed": seeding.seed_rule(BORN_EMPTY, "pgbackrest", "pg_dump"),
@@ -49,6 +51,7 @@ ALWAYS: tuple[str, ...] = (
     "every table and index is readable (pg_amcheck)",
     "every page has its checksum (pg_checksums)",
 )
+BEGINS = frozenset({"settings", "hba", "init_sql"})
 MOST_SQL = 60_000
 """It travels as one variable of an environment, which Linux limits to 128 KiB."""
 

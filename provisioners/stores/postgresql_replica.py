@@ -7,6 +7,7 @@ from typing import Any
 
 from model.errors import UnderstudyError
 from model.evidence import Check
+from model.postgresql import REPLICATION_ROLE, configuration_directory, programs, unit_name
 from provisioners.commands import scripted
 from provisioners.jobs import end_job, run_job
 from provisioners.outcome import CommandFailed, ConnectionLost, Say, Stopped, Unreachable
@@ -17,16 +18,11 @@ from provisioners.shell import Shell
 from provisioners.stores import landing, seeding
 from provisioners.stores.landing import Lie
 from provisioners.stores.needs import refuse_lacking
-from provisioners.stores.postgresql_server import apply, ground, other_files, place_files, psql, server_files
+from provisioners.stores.postgresql import BEGINS
+from provisioners.stores.postgresql_server import apply, ground, other_files, place_files, psql
 from provisioners.stores.postgresql_texts import (
     HARMLESS,
-    REPLICATION_ROLE,
-    access_rules,
-    configuration_directory,
-    programs,
     server_needs,
-    server_settings,
-    unit_name,
 )
 from provisioners.stores.story import Story, check_values
 from provisioners.stores.transfer import TextFile, environment
@@ -49,6 +45,8 @@ _RULES = {
     "primary_data_id": TEXT,
     "primary_system_identifier": TEXT,
     "replication_password": TEXT,
+    "port": optional(TEXT),
+    "configuration": optional(TEXT),
     "settings": seeding.SETTINGS,
     "hba": optional(WORDS),
     "running": optional(FLAG),
@@ -62,7 +60,7 @@ class PostgresReplica:
     token = "understudy:index:PostgresReplica"
     secret_outputs: frozenset[str] = frozenset()
     replace_on = frozenset({"store"})
-    ignored = REACH
+    ignored = REACH | BEGINS
 
     def check(self, inputs: Mapping[str, Any]) -> tuple[Failure, ...]:
         """Return what is wrong with the inputs."""
@@ -107,7 +105,7 @@ class PostgresReplica:
             lie = landing.survey(shell, ground(inputs["version"]))
             if lie.current is None or not lie.current.has_data or not lie.current.seed:
                 return None
-            found = other_files(shell, inputs, _forced(inputs), ())
+            found = other_files(shell, inputs, _forced(inputs))
             if "running" in inputs:
                 found["running"] = lie.active
             if lie.current.seed.get("key") != _key(inputs):
@@ -156,11 +154,9 @@ def _forced(inputs: Mapping[str, Any]) -> Mapping[str, str]:
 
 
 def _settle(shell: Shell, inputs: Values) -> bool:
-    version, passfile = inputs["version"], _passfile(inputs)
-    settings = server_settings(version, inputs.get("settings") or {}, _forced(inputs))
-    files = server_files(version, settings, access_rules(inputs.get("hba") or (), ()))
-    secret = TextFile(path=passfile, text=f"{_pass_line(inputs)}\n", owner="postgres", group="postgres", mode=0o600)
-    return place_files(shell, version, (*files, secret))
+    text = f"{_pass_line(inputs)}\n"
+    secret = TextFile(path=_passfile(inputs), text=text, owner="postgres", group="postgres", mode=0o600)
+    return place_files(shell, inputs, _forced(inputs), (), secret)
 
 
 def _copied(shell: Shell, inputs: Values, lie: Lie, say: Say) -> Lie:

@@ -6,6 +6,8 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from model import postgresql
+from model.postgresql import ROOT, configuration_directory, main_path, replication_rules, rules_path, unit_name
 from provisioners.commands import scripted
 from provisioners.outcome import Say
 from provisioners.shell import Shell
@@ -13,17 +15,11 @@ from provisioners.stores import seeding
 from provisioners.stores.landing import BORN_EMPTY, Ground, Lie
 from provisioners.stores.postgresql_texts import (
     HARMLESS,
-    ROOT,
-    access_rules,
-    configuration_directory,
     has_password,
-    programs,
+    main_settings,
     roles_sql,
-    rules_in,
     scram_verifier,
-    server_settings,
     settings_in,
-    unit_name,
     unit_text,
     verifiers_sql,
 )
@@ -35,17 +31,15 @@ def ground(version: str) -> Ground:
     return Ground(root=ROOT, unit=unit_name(version), account="postgres")
 
 
-def port_of(settings: Mapping[str, str] | None) -> str:
-    """Return the port that a server with these settings of the site's own has."""
-    return (settings or {}).get("port", "5432")
+def port_of(inputs: Mapping[str, Any]) -> str:
+    """Return the port that a server has."""
+    return str(inputs.get("port") or (inputs.get("settings") or {}).get("port", "5432"))
 
 
 def psql(inputs: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the command that runs SQL from standard input on the server that serves, in the database ``postgres``."""
-    place = ("--host=/var/run/postgresql", f"--port={port_of(inputs.get('settings'))}", "--dbname=postgres")
-    plain = ("--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--set=ON_ERROR_STOP=1")
-    drop = ("setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--")
-    return (*drop, f"{programs(inputs['version'])}/psql", *plain, *place, "--file=-")
+    ask = postgresql.psql(inputs["version"], port_of(inputs))
+    return (*ask, "--set=ON_ERROR_STOP=1", "--file=-")
 
 
 def forced_settings(inputs: Mapping[str, Any]) -> Mapping[str, str]:
@@ -53,21 +47,44 @@ def forced_settings(inputs: Mapping[str, Any]) -> Mapping[str, str]:
     return {} if inputs["seed"]["kind"] == BORN_EMPTY else HARMLESS
 
 
-def server_files(version: str, settings: str, rules: str) -> tuple[TextFile, ...]:
-    """Return the files of a server."""
-    directory = configuration_directory(version)
+def main_text(inputs: Mapping[str, Any], forced: Mapping[str, str]) -> str:
+    """Return the server's main file."""
+    return main_settings(inputs["version"], port_of(inputs), forced)
+
+
+def place_files(
+    shell: Shell,
+    inputs: Mapping[str, Any],
+    forced: Mapping[str, str],
+    replicas: Sequence[str],
+    *more: TextFile,
+) -> bool:
+    """Put a server's files in place and enable its unit; return whether any of them changed.
+
+    Those that are the site's own are only what it begins with: once it serves, they are a service's, and changed as
+    such.
+
+    Args:
+        shell: the machine.
+        inputs: of the server.
+        forced: settings that hold whatever the site says.
+        replicas: the addresses that may replicate from it.
+        more: further files.
+    """
+    version = inputs["version"]
     mine: dict[str, Any] = {"owner": "postgres", "group": "postgres", "mode": 0o640}
-    return (
-        TextFile(path=f"{directory}/postgresql.conf", text=settings, **mine),
-        TextFile(path=f"{directory}/pg_hba.conf", text=rules, **mine),
-        TextFile(path=f"{directory}/pg_ident.conf", text="", **mine),
+    files = (
+        TextFile(path=main_path(version), text=main_text(inputs, forced), **mine),
+        TextFile(path=f"{configuration_directory(version)}/pg_ident.conf", text="", **mine),
         TextFile(path=f"/etc/systemd/system/{unit_name(version)}", text=unit_text(version)),
+        *more,
     )
-
-
-def place_files(shell: Shell, version: str, files: tuple[TextFile, ...]) -> bool:
-    """Put a server's files in place and enable its unit; return whether any of them changed."""
-    return bool(put_files(shell, files, unit_name(version)))
+    site = postgresql.site_files(version, inputs.get("settings") or {}, inputs.get("hba") or (), replicas)
+    first = tuple(TextFile(path=path, text=text, **mine) for path, text in site.items())
+    changed = put_files(shell, files, unit_name(version), first, ground(version).current)
+    rules = replication_rules(replicas)
+    allowed = shell.run(scripted("postgresql_allow", rules_path(version), *rules)).text if rules else ""
+    return bool(changed or allowed)
 
 
 def apply(shell: Shell, inputs: Mapping[str, Any], *, changed: bool) -> None:
@@ -80,7 +97,7 @@ def apply(shell: Shell, inputs: Mapping[str, Any], *, changed: bool) -> None:
 
 
 def settle(shell: Shell, inputs: Mapping[str, Any], say: Say, *, serving: bool = True) -> None:
-    """Bring settings, rules and passwords to what is wanted.
+    """Bring the server's own files and passwords to what is wanted.
 
     Args:
         shell: the machine.
@@ -88,10 +105,7 @@ def settle(shell: Shell, inputs: Mapping[str, Any], say: Say, *, serving: bool =
         say: shows progress.
         serving: whether the data that serves now is to be used on; False before another takes its place.
     """
-    version = inputs["version"]
-    settings = server_settings(version, inputs.get("settings") or {}, forced_settings(inputs))
-    rules = access_rules(inputs.get("hba") or (), inputs.get("replica_addresses") or ())
-    changed = place_files(shell, version, server_files(version, settings, rules))
+    changed = place_files(shell, inputs, forced_settings(inputs), inputs.get("replica_addresses") or ())
     if serving:
         say("settings")
         apply(shell, inputs, changed=changed)
@@ -120,8 +134,8 @@ def _passwords_kept(shell: Shell, inputs: Mapping[str, Any]) -> dict[str, bool]:
 
 
 def drifted(shell: Shell, inputs: Mapping[str, Any], lie: Lie) -> dict[str, Any]:
-    """Return the inputs that are really other than wanted: settings, rules, passwords, and whether it runs."""
-    found = other_files(shell, inputs, forced_settings(inputs), inputs.get("replica_addresses") or ())
+    """Return the inputs that are really other than wanted: the main file, passwords, and whether it runs."""
+    found = other_files(shell, inputs, forced_settings(inputs))
     if lie.active:
         found |= {name: seeding.OTHER_PASSWORD for name, same in _passwords_kept(shell, inputs).items() if not same}
     if "running" in inputs:
@@ -129,21 +143,9 @@ def drifted(shell: Shell, inputs: Mapping[str, Any], lie: Lie) -> dict[str, Any]
     return found
 
 
-def other_files(
-    shell: Shell, inputs: Mapping[str, Any], forced: Mapping[str, str], replicas: Sequence[str]
-) -> dict[str, Any]:
-    """Return settings and rules as the machine's files have them, where these are other than wanted."""
-    version = inputs["version"]
-    wanted = settings_in(server_settings(version, inputs.get("settings") or {}, forced))
-    directory = configuration_directory(version)
-    shown = shell.run(("cat", "--", f"{directory}/postgresql.conf"), check=False)
-    real = settings_in(shown.text)
-    rules = rules_in(shell.run(("cat", "--", f"{directory}/pg_hba.conf"), check=False).text, replicas)
-    found: dict[str, Any] = {}
-    if real != wanted:
-        site = dict(inputs.get("settings") or {})
-        other = {name: real.get(name, "(removed)") for name in {*real, *wanted} if real.get(name) != wanted.get(name)}
-        found["settings"] = {**site, **other}
-    if rules != list(inputs.get("hba") or ()):
-        found["hba"] = rules
-    return found
+def other_files(shell: Shell, inputs: Mapping[str, Any], forced: Mapping[str, str]) -> dict[str, Any]:
+    """Return in which lines the machine's main file is other than wanted; nothing where in none."""
+    wanted = settings_in(main_text(inputs, forced))
+    real = settings_in(shell.run(("cat", "--", main_path(inputs["version"])), check=False).text)
+    other = {name: real.get(name, "(removed)") for name in {*real, *wanted} if real.get(name) != wanted.get(name)}
+    return {"configuration": "; ".join(f"{name} = {other[name]}" for name in sorted(other))} if other else {}

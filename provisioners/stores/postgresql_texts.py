@@ -1,39 +1,23 @@
-"""The texts that PostgreSQL is given: settings, who may connect, its unit, and SQL for psql. Pure."""
+"""The texts that PostgreSQL is given by its store: its main file, its unit, and SQL for psql. Pure."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import hmac
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from provisioners.commands import psql_word, setting_line
+from model.postgresql import REPLICATION_ROLE, ROOT, configuration_directory, programs, setting_line
+from provisioners.commands import psql_word
 
-ROOT = "/srv/postgresql"
-REPLICATION_ROLE = "understudy_replication"
 _ITERATIONS = 4096
 """Source: PostgreSQL 15, src/include/common/scram-common.h, SCRAM_DEFAULT_ITERATIONS."""
-
-
-def programs(version: str) -> str:
-    """Return the directory of a version's programs, as Debian has it."""
-    return f"/usr/lib/postgresql/{version}/bin"
 
 
 def server_needs(version: str) -> dict[str, str]:
     """Return the programs of a version's server and its clients, and Debian's packages of them."""
     directory = programs(version)
     return {f"{directory}/postgres": f"postgresql-{version}", f"{directory}/psql": f"postgresql-client-{version}"}
-
-
-def configuration_directory(version: str) -> str:
-    """Return where the server's configuration lies: in Debian's place, so that its tools find the server."""
-    return f"/etc/postgresql/{version}/main"
-
-
-def unit_name(version: str) -> str:
-    """Return the unit's name, which is Debian's."""
-    return f"postgresql@{version}-main.service"
 
 
 def unit_text(version: str) -> str:
@@ -69,12 +53,12 @@ WantedBy=multi-user.target
 """
 
 
-def server_settings(version: str, settings: Mapping[str, str], forced: Mapping[str, str]) -> str:
-    """Return ``postgresql.conf``.
+def main_settings(version: str, port: str, forced: Mapping[str, str]) -> str:
+    """Return ``postgresql.conf``: it draws in the site's own settings, and has what these cannot change.
 
     Args:
         version: the major version.
-        settings: the site's own.
+        port: the server's.
         forced: what holds whatever the site says.
     """
     directory = configuration_directory(version)
@@ -89,14 +73,15 @@ def server_settings(version: str, settings: Mapping[str, str], forced: Mapping[s
         "data_directory": f"{ROOT}/current",
         "hba_file": f"{directory}/pg_hba.conf",
         "ident_file": f"{directory}/pg_ident.conf",
+        "port": port,
         **forced,
     }
-    lines = [setting_line(name, value) for name, value in {**usual, **settings, **fixed}.items()]
-    return f"# Written by Understudy; edit services/postgresql/ instead.\n{''.join(lines)}"
+    lines = [setting_line(name, value) for name, value in {**usual, "include_dir": "conf.d", **fixed}.items()]
+    return f"# Written by Understudy: the store's own. What a site sets is in conf.d.\n{''.join(lines)}"
 
 
 def settings_in(text: str) -> dict[str, str]:
-    """Return the settings of a file that `server_settings` wrote, also where somebody edited it.
+    """Return the settings of a file that `main_settings` wrote, also where somebody edited it.
 
     >>> settings_in("# a\\nport = '5432'\\nwork_mem=4MB # more\\n")
     {'port': '5432', 'work_mem': '4MB'}
@@ -155,23 +140,6 @@ def private_settings(place: str, settings: Mapping[str, str], recovering: bool) 
     # Prepared transactions in the backup would otherwise keep the server from starting.
     usual = {"max_prepared_transactions": "64"}
     return "".join(setting_line(name, value) for name, value in {**usual, **settings, **forced}.items())
-
-
-def access_rules(hba: Sequence[str], replicas: Iterable[str]) -> str:
-    """Return ``pg_hba.conf``: the user postgres here, the site's own lines, and the replicas."""
-    lines = (
-        "local all postgres peer",
-        *hba,
-        "local all all peer",
-        *(f"host replication {REPLICATION_ROLE} {address}/32 scram-sha-256" for address in replicas),
-    )
-    return "# Written by Understudy; edit services/postgresql/ instead.\n" + "".join(f"{line}\n" for line in lines)
-
-
-def rules_in(text: str, replicas: Iterable[str]) -> list[str]:
-    """Return the site's own lines of a file that `access_rules` wrote, also where somebody edited it."""
-    ours = set(access_rules((), replicas).splitlines())
-    return [line for line in text.splitlines() if line.strip() and line not in ours]
 
 
 def scram_verifier(password: str, salt: bytes) -> str:

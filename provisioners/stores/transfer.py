@@ -34,15 +34,26 @@ class TextFile:
     mode: int = 0o644
 
 
-def put_files(shell: Shell, files: Sequence[TextFile], unit: str) -> tuple[str, ...]:
-    """Put a unit's files in place at once, enable it, and return the paths of those that changed."""
+def put_files(
+    shell: Shell, files: Sequence[TextFile], unit: str, first: Sequence[TextFile] = (), serves: str = ""
+) -> tuple[str, ...]:
+    """Put a unit's files in place at once, enable it, and return the paths of those that changed.
+
+    Args:
+        shell: the machine.
+        files: what is always to be so.
+        unit: the unit.
+        first: what it begins with: left as it is where there is a file, and ``serves``.
+        serves: the path that is there once data serves.
+    """
     archive = bytearray()
-    for file in files:
+    for file in (*files, *first):
         content = file.text.encode()
         info = tarfile.TarInfo(file.path.lstrip("/"))
         info.size, info.mode, info.uname, info.gname = len(content), file.mode, file.owner, file.group
         archive += info.tobuf() + content + _padding(len(content))
-    return tuple(shell.run(scripted("store_files", unit), stdin=bytes(archive) + bytes(2 * _BLOCK)).text.splitlines())
+    script = scripted("store_files", unit, serves, *(file.path for file in first))
+    return tuple(shell.run(script, stdin=bytes(archive) + bytes(2 * _BLOCK)).text.splitlines())
 
 
 def tar_chunks(tree: Tree, say: Say, *, exact: bool = False) -> Iterator[bytes]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from model import postgresql
 from model.errors import ConfigurationError
 from tests.components.conftest import MakeSite
 from tests.components.doubles import OUTPUTS, Graph, check, run
@@ -152,6 +153,66 @@ def test_the_replica_follows_the_primary(stage: Graph) -> None:
     assert {"PostgresPrimary shop", "Filesystem db2:/srv"} <= stage.before(replica)
     assert replica.inputs["primary"] == {"name": "db1", "address": "10.20.0.31", "port": "5432"}
     assert replica.inputs["primary_data_id"] == OUTPUTS["PostgresPrimary"]["data_id"]
+
+
+def test_what_sets_up_the_servers_of_a_store_is_a_service_like_any_other(stage: Graph, prod: Graph) -> None:
+    """The replica first; the store begins with the same texts, and only the service changes them."""
+    primary, replica = (stage.one("Service", f"{name}:postgresql") for name in ("db1", "db2"))
+    unit, folder = "postgresql@15-main.service", "/etc/postgresql/15/main"
+    restarted, reloaded = f"{folder}/conf.d/10-restart.conf", f"{folder}/conf.d/20-reload.conf"
+    assert {"PostgresPrimary shop", "PostgresReplica shop-db2", "Service db2:postgresql"} <= stage.before(primary)
+    assert "Service db1:postgresql" not in stage.before(replica)
+    for item in (primary, replica):
+        assert item.inputs["units"] == {unit: {"restart_on": [restarted]}}
+        assert item.inputs["reload"] == {reloaded: unit, f"{folder}/pg_hba.conf": unit}
+        assert set(item.inputs["validate"]) == {restarted, reloaded}
+        assert "max_connections = '50'\n" in item.inputs["files"][restarted]["content"]
+        assert "log_min_duration_statement = '1s'\n" in item.inputs["files"][reloaded]["content"]
+        assert "archive_mode" not in item.inputs["files"][restarted]["content"], "that is for live data only"
+        assert [check["name"] for check in item.inputs["checks"]] == ["its files", "it serves"]
+    rules = [item.inputs["files"][f"{folder}/pg_hba.conf"]["content"] for item in (primary, replica)]
+    assert ["10.20.0.32/32" in text for text in rules] == [True, False]
+    live = prod.one("Service", "db1:postgresql").inputs["files"]
+    assert "archive_mode = 'on'\n" in live[restarted]["content"]
+    for graph in (stage, prod):
+        for kind, name, service in (("PostgresPrimary", "shop", "db1"), ("PostgresReplica", "shop-db2", "db2")):
+            store, files = graph.one(kind, name).inputs, graph.one("Service", f"{service}:postgresql").inputs["files"]
+            addresses = store.get("replica_addresses") or ()
+            begins = postgresql.site_files("15", store["settings"], store["hba"], addresses)
+            assert {path: file["content"] for path, file in files.items()} == begins
+            assert store["port"] == "5432"
+
+
+def test_files_checks_and_restarts_of_its_own_stand_beside_the_servers(make_site: MakeSite, project: Path) -> None:
+    own = """files:
+  - {source: shop.sql.j2, path: /etc/postgresql/15/main/conf.d/30-own.conf}
+units:
+  - {unit: postgresql@15-main.service, restart_on: [/etc/postgresql/15/main/conf.d/30-own.conf]}
+checks:
+  - {name: large, command: ["true"]}
+rollout: {first: [db1]}
+store:
+"""
+    graph = run(make_site("stage", {"services/postgresql/service.yaml": {"store:\n": own}}), project)
+    inputs = graph.one("Service", "db1:postgresql").inputs
+    assert len(inputs["files"]) == 4
+    assert inputs["units"] == {
+        "postgresql@15-main.service": {
+            "restart_on": [f"/etc/postgresql/15/main/conf.d/{name}.conf" for name in ("10-restart", "30-own")]
+        }
+    }
+    assert [check["name"] for check in inputs["checks"]] == ["its files", "it serves", "large"]
+    assert services_before(graph, "db1:postgresql") == set()
+    assert "Service db1:postgresql" in services_before(graph, "db2:postgresql"), "where a setting is lowered"
+
+
+def test_a_setting_of_two_lines_and_a_canary_elsewhere_are_told(make_site: MakeSite) -> None:
+    file = "services/postgresql/service.yaml"
+    with pytest.raises(ConfigurationError, match=r'rollout\.first: found "lb"; allowed: one of db1, db2'):
+        make_site("stage", {file: {"store:\n": "rollout: {first: [lb]}\nstore:\n"}})
+    two = {"rollout: {first: [lb]}": "", "timezone: UTC": "timezone: '{{ \"a\\nb\" }}'"}
+    with pytest.raises(ConfigurationError, match=r"store\.settings: found a value has no line break"):
+        make_site("stage", {file: two})
 
 
 def test_what_is_on_a_machine_goes_with_it_but_its_shutdown_is_clean(stage: Graph) -> None:

@@ -27,7 +27,7 @@ def test_all_of_prod_waits_for_the_gate(make_site: MakeSite, project: Path) -> N
     assert gate.inputs["services"] == site.digests
     services = {"app", "cron", "haproxy", "heartbeat", "pgbackrest", "postgresql", "sshd", "sysctl"}
     assert set(site.digests) == services | {f"machine {name}" for name in ("lb", "app1", "app2", "db1", "db2")}
-    assert gate.inputs["unshared"] == ["heartbeat", "pgbackrest", "postgresql"]
+    assert gate.inputs["unshared"] == ["heartbeat", "pgbackrest"]
     assert (gate.inputs["rehearsed_on"], gate.inputs["least_faithful"]) == ("stage", 0.95)
 
 

@@ -97,6 +97,7 @@ def postgres_inputs(machine: StoreMachine, seed: dict[str, str], project: Path, 
         "expected_tables": ["customers", "public.orders", "products"],
         "heartbeat": {"table": "heartbeat", "column": "beat_at"},
         "running": True,
+        "configuration": "its own",
         **more,
     }
 

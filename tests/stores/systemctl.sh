@@ -44,7 +44,7 @@ start() {
     [ -z "$runtime" ] || install -d -o "${user:-root}" -g "${user:-root}" "/run/$runtime"
     read -ra words <<<"$(value ExecStart)"
     setsid setpriv --reuid="${user:-root}" --regid="${user:-root}" --init-groups "${words[@]}" \
-        </dev/null >>"$state/log" 2>&1 &
+        </dev/null >>"$state/log" 2>&1 9>&- & # a change's lock is not a server's
     echo $! >"$state/$unit.pid"
     for _ in $(seq 400); do
         running || { echo "Job for $unit failed." >&2; return 1; }
@@ -57,16 +57,25 @@ case $verb in
 start) start ;;
 restart) stop && start ;;
 stop) stop ;;
-reload) running && kill -HUP "$(cat "$state/$unit.pid")" ;;
+reload | try-reload-or-restart) running && kill -HUP "$(cat "$state/$unit.pid")" ;;
 enable) : >"$state/$unit.enabled" ;;
 disable) rm -f "$state/$unit.enabled" ;;
-is-active) running ;;
-is-enabled) [ -e "$state/$unit.enabled" ] ;;
+is-active)
+    code=0
+    running || code=3
+    case " $* " in *" --quiet "*) ;; *) [ $code = 0 ] && echo active || echo inactive ;; esac
+    exit $code
+    ;;
+is-enabled)
+    [ -e "$state/$unit.enabled" ] || { echo disabled && exit 1; }
+    echo enabled
+    ;;
 daemon-reload | reset-failed) ;;
 show)
     active=inactive enabled=disabled
     running && active=active
     [ ! -e "$state/$unit.enabled" ] || enabled=enabled
-    printf 'ActiveState=%s\nUnitFileState=%s\n' "$active" "$enabled"
+    printf 'ActiveState=%s\nUnitFileState=%s\nLoadState=loaded\nResult=success\nType=notify\nCanReload=yes\n' \
+        "$active" "$enabled"
     ;;
 esac

@@ -127,7 +127,7 @@ def test_a_second_create_changes_nothing(
     assert real.outputs == outputs
 
 
-def test_settings_rules_and_passwords_change_in_place(
+def test_ports_and_passwords_change_in_place_and_the_sites_settings_are_left_to_their_service(
     machine: StoreMachine, restored: tuple[dict[str, Any], dict[str, Any]]
 ) -> None:
     inputs, outputs = restored
@@ -139,21 +139,20 @@ def test_settings_rules_and_passwords_change_in_place(
         "owner_password": "new",
     }
     assert KIND.update("db1:shop", inputs, wanted, outputs, Said()) == outputs
-    assert machine.sql("SHOW work_mem") == "5MB"
+    assert machine.sql("SHOW work_mem") == "4MB"
+    assert machine.sql("SHOW shared_buffers") == "16MB", "it began with that"
     assert machine.sql("SELECT pg_postmaster_start_time()") == started, "no restart where none is needed"
-    wanted["settings"] = {**wanted["settings"], "max_connections": "42"}
-    KIND.update("db1:shop", inputs, wanted, outputs, Said())
-    assert machine.sql("SHOW max_connections") == "42", "a restart where one is"
-    KIND.update("db1:shop", wanted, inputs, outputs, Said())
-    assert machine.sql("SHOW max_connections") == "100"
+    KIND.update("db1:shop", wanted, {**inputs, "port": "5433"}, outputs, Said())
+    assert machine.sql("SHOW port", port="5433") == "5433", "a restart where one is"
+    KIND.update("db1:shop", {**inputs, "port": "5433"}, inputs, outputs, Said())
+    assert machine.sql("SHOW port") == "5432"
 
 
 def test_drift_is_seen_and_mended(machine: StoreMachine, restored: tuple[dict[str, Any], dict[str, Any]]) -> None:
     inputs, outputs = restored
     directory = machine.root / "etc" / "postgresql" / "15" / "main"
-    for name, line in (("postgresql.conf", "work_mem = 9MB\n"), ("pg_hba.conf", "host all all all trust\n")):
-        with (directory / name).open("a") as file:
-            file.write(line)
+    with (directory / "postgresql.conf").open("a") as file:
+        file.write("work_mem = 9MB\n")
     machine.sql("ALTER ROLE shop PASSWORD 'typed by hand'")
     real = KIND.read("db1:shop", inputs, outputs, Said())
     assert real is not None
@@ -162,8 +161,7 @@ def test_drift_is_seen_and_mended(machine: StoreMachine, restored: tuple[dict[st
     real = KIND.read("db1:shop", inputs, outputs, Said())
     assert real is not None
     assert changed(inputs, real) == {
-        "settings": {**inputs["settings"], "work_mem": "9MB"},
-        "hba": [*inputs["hba"], "host all all all trust"],
+        "configuration": "work_mem = 9MB",
         "running": False,
     }
     KIND.update("db1:shop", real.inputs, inputs, outputs, Said())
@@ -209,8 +207,7 @@ def test_new_data_with_which_the_server_does_not_start(
     """What was checked in private could still not serve, as with a setting that the private server does not have."""
     inputs = restored[0]
     before = KIND.create(inputs, Said())[1]
-    wanted = {**inputs, **pinned(0), "settings": {**inputs["settings"], "port": "no number"}}
-    wanted["settings"] = {**inputs["settings"], "unix_socket_directories": "/nowhere"}
+    wanted = {**inputs, **pinned(0), "port": "no number"}
     with pytest.raises(UnderstudyError, match="it does not start with the new data"):
         KIND.update("db1:shop", inputs, wanted, before, Said())
     assert places(machine) == [before["data_id"]]
