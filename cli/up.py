@@ -72,10 +72,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _may_be_left_out(failed: Sequence[Failed]) -> bool:
     """Tell whether the rollout can go on: Pulumi's state breaks where something depends on what was never made."""
-    new = [f"{each.machine}:{each.service}" for each in failed if each.new]
-    if new:
-        say(f"{', '.join(new)} is new there: the rollout cannot go on without")
-    return not new
+    for each in failed:
+        if each.new or each.goes:
+            how = "is new there" if each.new else "goes"
+            say(f"{each.machine}:{each.service} {how}: the rollout cannot go on without")
+    return not any(each.new or each.goes for each in failed)
 
 
 def refuse_both(words: Sequence[str]) -> None:

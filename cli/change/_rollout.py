@@ -12,7 +12,9 @@ from cli.change._note import failed_of, forget_note, note_path, read_note
 from cli.files import is_mirror
 from cli.pulumi_state import PulumiState
 from cli.went_round import has_log
+from model.change.gate import ServiceChange
 from model.change.stopped import Failed, Reached, reached, untouched, with_noted
+from model.change.taken_back import rolled_back, with_gate
 from model.connection import connection_of
 from model.errors import UnderstudyError
 from model.evidence.chain import Log, file_name
@@ -56,21 +58,42 @@ def take_back_all(directory: Path, stack: str, say: Say, failed: Sequence[Failed
         say(f"{_services(failed)} failed on {_machines(failed)}: the change is taken back on all machines that have it")
         stand = [(place, taken_back(place, say)) for place in places]
         back = {place.urn for place, words in stand if words.startswith(OLD)}
-        with PulumiState(directory, stack) as state:
-            if (restored := with_noted(state.exported, note, back)) != state.exported:
-                state.replace(restored)
+        services = {each.service for each in failed} - {each.service for each in places if each.urn not in back}
+        changes = _in_state(directory, stack, note, back, services)
         told = {f"{place.machine}:{place.service}": words for place, words in stand}
         told |= {f"{each.machine}:{each.service}": each.why for each in failed if each.urn not in _urns(places)}
         told |= {f"{name}:{service}": f"not begun: {OLD}" for name, service in untouched(note, deployment, failed)}
         for name, words in told.items():
             say(f"  {name}: {words}")
         whole = len(back) == len(places)
-        record(directory, stack, say, {"back_out_all": told, "whole": whole}, failed)
+        went = {"changes": {each.digest: each.values() for each in changes}} if changes else {}
+        record(directory, stack, say, {"back_out_all": told, "whole": whole, **went}, failed)
         if whole:
             forget_note(stack)
         for line in _next(stack, failed, whole=whole):
             say(line)
         return whole
+
+
+def _in_state(
+    directory: Path, stack: str, note: Mapping[str, Any], back: Collection[str], services: Collection[str]
+) -> tuple[ServiceChange, ...]:
+    """Let the state say what is there again, its gate included, and return what that is to the gate.
+
+    Args:
+        directory: the project's.
+        stack: the stack's name.
+        note: as it was taken before the update.
+        back: what was taken back.
+        services: those that were taken back wherever they were changed.
+    """
+    with PulumiState(directory, stack) as state:
+        restored = with_noted(state.exported, note, back)
+        changes = rolled_back(restored, evidence_log.read(directory, stack), services)
+        restored = with_gate(restored, changes)
+        if restored != state.exported:
+            state.replace(restored)
+    return changes
 
 
 def taken_back(place: Reached, say: Say) -> str:

@@ -100,7 +100,7 @@ def let_through(own: Log) -> dict[str, str] | None:
     for record in own.records:
         if record.kind == "baseline" and known is None:
             known = {str(name): str(digest) for name, digest in (record.body.get("services") or {}).items()}
-        for change in _changes_of(record) if record.kind in ("prod", "back-out") else ():
+        for change in _changes_of(record) if record.kind in ("prod", "back-out", "rollout") else ():
             known = {**(known or {}), change.service: change.after}
     return known
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from model.change.planned import SERVICE
+from model.change.rehearsing import with_again
 
-_CHANGING = ("create", "update", "replace", "create-replacement", "import")
+_CHANGING = ("create", "update", "replace", "create-replacement", "import", "delete")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,11 +25,13 @@ class Failed:
         urn: of the resource.
         why: what the provider said of it, on one line.
         new: it was to be made there, and the state has none.
+        goes: it was to be taken away.
     """
 
     urn: str
     why: str = ""
     new: bool = False
+    goes: bool = False
 
     @property
     def machine(self) -> str:
@@ -97,8 +100,14 @@ def noted(deployment: Mapping[str, Any], earlier: Mapping[str, Any] | None = Non
         for each in _services(deployment)
     }
     machines = sorted({each for resource in _resources(deployment) if (each := _machine(resource))})
-    before = {"services": services, "machines": [list(each) for each in machines]}
-    return before if earlier is None else {**earlier, "services": {**services, **earlier["services"]}}
+    above = {each.get("parent") for each in _services(deployment)}
+    whole = [each for each in _resources(deployment) if each["urn"] in services or each["urn"] in above]
+    if earlier is None:
+        return {"services": services, "machines": [list(each) for each in machines], "resources": whole}
+    known = {each["urn"] for each in earlier.get("resources") or ()}
+    more = [each for each in whole if each["urn"] not in known]
+    resources = [*(earlier.get("resources") or ()), *more]
+    return {**earlier, "services": {**services, **earlier["services"]}, "resources": resources}
 
 
 def _machine(resource: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -124,7 +133,8 @@ def failed_in(lines: Iterable[str]) -> tuple[Failed, ...]:
             said.setdefault(diagnostic["urn"], " ".join(str(diagnostic.get("message", "")).split())[:400])
         metadata = failure.get("metadata") or {}
         if metadata.get("type") == SERVICE and metadata.get("op") in _CHANGING:
-            failed[metadata["urn"]] = Failed(urn=metadata["urn"], new=metadata["op"] == "create")
+            operation = metadata["op"]
+            failed[metadata["urn"]] = Failed(urn=metadata["urn"], new=operation == "create", goes=operation == "delete")
     return tuple(replace(each, why=said.get(urn, "")) for urn, each in failed.items())
 
 
@@ -137,7 +147,7 @@ def _parsed(line: str) -> Mapping[str, Any]:
 
 
 def reached(note: Mapping[str, Any], deployment: Mapping[str, Any], failed: Collection[Failed]) -> tuple[Reached, ...]:
-    """Return where the failed services were changed or tried, in the order in which that is taken back.
+    """Return where the failed services were changed, taken away or tried, in the order in which that is taken back.
 
     Args:
         note: as it was taken before the update.
@@ -154,7 +164,21 @@ def reached(note: Mapping[str, Any], deployment: Mapping[str, Any], failed: Coll
         since, backup = (_backup(each) for each in (before or {}, resource))
         if urn in urns or since != backup:
             found.append(Reached(urn=urn, inputs=resource.get("inputs") or {}, since=since, backup=backup))
-    return tuple(reversed(found))
+    return (*reversed(found), *(each for each in _gone(note, deployment) if each.service in services))
+
+
+def _gone(note: Mapping[str, Any], deployment: Mapping[str, Any]) -> Iterator[Reached]:
+    """Yield the services that were taken away from machines that are still there.
+
+    What is noted of a machine's key is encrypted; the state has it in the machine's other resources.
+    """
+    here = {str(each["urn"]) for each in _resources(deployment)}
+    ways = {each: resource["inputs"] for resource in _resources(deployment) if (each := _machine(resource))}
+    for each in note.get("resources") or ():
+        machine, anchor = _machine(each), str(each.get("deletedWith") or "")
+        if each.get("type") == SERVICE and each["urn"] not in here and machine and (not anchor or anchor in here):
+            inputs = {**each["inputs"], **ways.get(machine, {})}
+            yield Reached(urn=each["urn"], inputs=inputs, since=_backup(each), backup="")
 
 
 def untouched(
@@ -170,9 +194,14 @@ def untouched(
 def with_noted(deployment: Mapping[str, Any], note: Mapping[str, Any], urns: Collection[str]) -> dict[str, Any]:
     """Return a state in which these services are what was noted; one that was not there yet is there no more.
 
+    One that was taken away is there again.
+
     >>> with_noted({"deployment": {"resources": [{"urn": "a"}]}}, {"services": {}}, {"a"})["deployment"]["resources"]
     []
     """
+    here = {each["urn"] for each in _resources(deployment)}
+    if again := sorted(urn.rpartition("::")[2] for urn in urns if urn not in here):
+        deployment = with_again(deployment, {"deployment": {"resources": note.get("resources") or ()}}, again)
     gone = {urn for urn in urns if urn not in note["services"]}
     kept = [
         {**each, **note["services"][each["urn"]]} if each["urn"] in urns else _without(each, gone)

@@ -9,6 +9,7 @@ from model.change.digest import NOTHING
 from model.change.gate import ServiceChange, let_through
 from model.change.kept import KeptChange
 from model.change.planned import SERVICE
+from model.change.went_round import GATE, gate_of
 from model.evidence.chain import Log
 
 
@@ -72,3 +73,41 @@ def record_body(changes: Sequence[ServiceChange], machines: Mapping[str, Sequenc
         "machines": {name: list(identifiers) for name, identifiers in machines.items()},
         "why": why,
     }
+
+
+def rolled_back(deployment: Mapping[str, Any], own: Log, services: Collection[str]) -> tuple[ServiceChange, ...]:
+    """Return from what to what services went back whose rollout was taken back on all machines that had it.
+
+    Args:
+        deployment: the stack's state after that.
+        own: its log; where it has no baseline, the gate's own state says what was let through.
+        services: those whose rollout it was.
+    """
+    gate = gate_of(deployment)
+    before, found = let_through(own) or (gate.let_through if gate else {}), []
+    for service in sorted(services):
+        there = {
+            str((each.get("inputs") or {}).get("digest") or "") for each in urns_of(deployment, (service,)).values()
+        }
+        (to,) = there if len(there) == 1 else ("" if there else NOTHING,)
+        if gate and to and to != before.get(service, NOTHING):
+            found.append(ServiceChange(service=service, before=before.get(service, NOTHING), after=to))
+    return tuple(found)
+
+
+def with_gate(deployment: Mapping[str, Any], changes: Sequence[ServiceChange]) -> dict[str, Any]:
+    """Return a state whose gate knows of these changes, as a refresh would have it."""
+
+    def known(services: Mapping[str, str]) -> dict[str, str]:
+        now = {**services, **{change.service: change.after for change in changes}}
+        return {name: digest for name, digest in now.items() if digest != NOTHING}
+
+    def told(gate: Mapping[str, Any]) -> Mapping[str, Any]:
+        inputs, outputs = gate.get("inputs") or {}, gate.get("outputs") or {}
+        services = {"services": known(inputs.get("services") or {})}
+        through = {"let_through": known(outputs.get("let_through") or {})}
+        return {**gate, "inputs": {**inputs, **services}, "outputs": {**outputs, **through}}
+
+    found = (deployment.get("deployment") or {}).get("resources") or ()
+    resources = [told(each) if changes and each.get("type") == GATE else each for each in found]
+    return {**deployment, "deployment": {**deployment["deployment"], "resources": resources}}

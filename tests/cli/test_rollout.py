@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import os
@@ -17,10 +18,13 @@ import pytest
 from cli.change._note import note_path, take_note
 from cli.pulumi_state import PulumiState
 from cli.up import refuse_both
+from model.change.digest import change_digest
+from model.change.gate import let_through
 from model.errors import UnderstudyError
 from provisioners import evidence_log
 from provisioners.shell import close_all
-from tests.doubles.evidence import allow, make_key
+from provisioners.signing import Signer, find_signer
+from tests.doubles.evidence import allow, make_key, put
 from tests.doubles.pulumi import ROOT, Project, wait_until
 from tests.doubles.sshd import Machine
 
@@ -28,12 +32,17 @@ FILE = "/etc/web.conf"
 EDITS = itertools.count(2)
 
 
+def digest_of(text: str) -> str:
+    """Return the digest of a service that has this text."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 class Site:
     """Three machines with a service, each after the one before, in a stack of the real engine."""
 
     def __init__(self, directory: Path, machines: tuple[Machine, ...], monkeypatch: pytest.MonkeyPatch) -> None:
         self.project, self.machines = Project(directory), machines
-        self.old, self.new = "", ""
+        self.old, self.new, self.gated = "", "", False
         self.project.environment |= {
             "XDG_STATE_HOME": str(directory / "xdg"),
             "HOME": str(directory / "home-of-user"),
@@ -46,7 +55,7 @@ class Site:
 
     def want(self, text: str, *, bad: str = "", extra: bool = False) -> None:
         """Have Git say this; on the machine ``bad`` it is no good."""
-        table: dict[str, Any] = {}
+        table: dict[str, Any] = {"gate": self.gate(text)} if self.gated else {}
         for before, machine in zip(("", *self.names), self.machines, strict=False):
             reach = {"connection": machine.connection.values(), "private_key": {"secret": machine.private_key}}
             for service in ("web", *(("new",) if extra else ())):
@@ -59,11 +68,37 @@ class Site:
                         "service": service,
                         "files": {path: {"content": f"{text}\n"}},
                         "validate": {path: ["grep", "-qv", text, "{}"]} if machine.name == bad and broken else {},
+                        **({"digest": digest_of(text)} if self.gated else {}),
                     },
                     "outputs": ["change", "backup"],
-                    "after": [f"{before}:{service}"] if before else [],
+                    "after": [*(["gate"] if self.gated else []), *([f"{before}:{service}"] if before else [])],
                 }
         self.project.resources(table)
+
+    def gate(self, text: str) -> dict[str, Any]:
+        """Return the gate of a program that says this."""
+        inputs = {
+            "stack": "s",
+            "rehearsed_on": "stage",
+            "services": {"web": digest_of(text)},
+            "least_faithful": 0.95,
+            "most_seed_age_seconds": 86400,
+            "project_directory": str(self.project.directory),
+        }
+        return {"kind": "Gate", "inputs": inputs, "outputs": ["let_through", "seen", "unshared", "note"]}
+
+    def signer(self) -> Signer:
+        """Return the user, with a key that may sign."""
+        key = Path(self.project.environment["HOME"]) / ".ssh/id_ed25519"
+        if not key.exists():
+            allow(self.project.directory, "anna", make_key(key))
+        return find_signer(self.project.directory, asks=False)
+
+    def let_through(self) -> tuple[Any, Any]:
+        """Return what the gate has let through, as the log says and as the state does."""
+        (gate,) = (each for each in self.project.state() if each["type"] == "understudy:index:Gate")
+        assert gate["inputs"]["services"] == gate["outputs"]["let_through"]
+        return let_through(evidence_log.read(self.project.directory, "s")), gate["outputs"]["let_through"]
 
     def edit(self, *, bad: str = "", extra: bool = False) -> None:
         """Have Git say something new."""
@@ -142,7 +177,7 @@ def site(stack: Site) -> Iterator[Site]:
         stack.edit()
         stack.up("--refresh")
     yield stack
-    stack.new = stack.contents()[0]
+    stack.new, stack.gated = stack.contents()[0], False
 
 
 def test_by_default_all_that_were_changed_are_taken_back_the_last_one_first(site: Site) -> None:
@@ -168,8 +203,7 @@ def test_what_was_not_begun_is_said(site: Site) -> None:
 
 
 def test_it_goes_on_without_where_it_is_told_to_and_says_so_loudly(site: Site) -> None:
-    key = Path(site.project.environment["HOME"]) / ".ssh/id_ed25519"
-    allow(site.project.directory, "anna", make_key(key))
+    site.signer()
     (site.project.directory / "evidence/s.jsonl").touch()
     site.edit(bad="b")
     printed = site.up("--continue", code=1)
@@ -248,6 +282,48 @@ def test_one_that_is_stopped_is_gone_on_with_and_a_later_failure_takes_all_of_it
     site.edit(bad="c")
     site.up(code=1)
     assert site.contents() == site.digests() == [first] * 3
+
+
+def test_one_that_goes_and_cannot_on_one_machine_comes_back_on_all(site: Site) -> None:
+    path = f"{FILE}.new"
+    site.want(site.new, extra=True)
+    site.up()
+    site.machines[1].inside("mount", "--bind", path, path)  # nobody can remove it
+    site.want(site.new)
+    assert "- 3 to delete" in site.project.run("preview")
+    printed = site.up("--continue", code=1)
+    assert "b:new goes: the rollout cannot go on without" in printed
+    for told in ("new failed on b", "c:new: has the old again", "b:new: has the old\n", "a:new: not begun"):
+        assert told in printed
+    assert site.contents(path) == [site.new] * 3
+    site.want(site.new, extra=True)
+    site.project.run("preview", "--refresh", "--expect-no-changes")
+    site.machines[1].inside("umount", path)
+    site.want(site.new)
+    site.up()
+    assert site.contents(path) == ["", "", ""]
+
+
+def test_the_gate_knows_what_was_taken_back_and_asks_again(site: Site) -> None:
+    old, signer = site.new, site.signer()
+    site.gated = True
+    site.want(old)
+    site.up()
+    assert site.let_through() == ({"web": digest_of(old)},) * 2
+    site.edit(bad="c")
+    emergency = {"change": change_digest(digest_of(old), digest_of(site.new)), "why": "it cannot wait"}
+    put(site.project.directory, "s", signer, "emergency", emergency, evidence_log.now())
+    printed = site.up(code=1)
+    assert site.contents() == [old] * 3, printed
+    assert site.let_through() == ({"web": digest_of(old)},) * 2
+    kind, body = site.records()[-1]
+    assert (kind, [each["to"] for each in body["changes"].values()]) == ("rollout", [digest_of(old)])
+    site.want(old)
+    site.project.run("preview", "--expect-no-changes")
+    site.up()
+    site.want(site.new)
+    assert "this may not pass" in site.up(code=1), "the emergency was for once"
+    assert site.contents() == [old] * 3
 
 
 def test_pulumi_dies_with_it(site: Site) -> None:
