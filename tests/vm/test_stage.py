@@ -140,16 +140,28 @@ def test_what_a_hand_changed_shows_line_by_line_and_is_put_right(site: Site, sta
 
 
 def test_a_changed_configuration_file_is_one_update_in_place(site: Site, stage: dict[str, Any]) -> None:
+    """PostgreSQL's too: one setting that it takes while it runs, and one for which both servers are restarted."""
+    settings = site.directory / "services/postgresql/service.yaml"
+    more = settings.read_text(encoding="utf-8").replace('max_connections: "50"', 'max_connections: "60"')
+    settings.write_text(more.replace("timezone: UTC", "timezone: UTC\n    work_mem: 5MB"), encoding="utf-8")
     template = site.directory / "services/haproxy/haproxy.cfg.j2"
     template.write_text(template.read_text(encoding="utf-8") + "\n# a line more\n", encoding="utf-8")
     planned = steps(site)  # every page is asked for anew, and the report says what came; nothing else
     told = {name for name in planned if name.startswith(("understudy:index:HttpCheck ", "understudy:index:Report "))}
     assert {name: how for name, how in planned.items() if name not in told} == {
-        "understudy:index:Service lb:haproxy": "update"
+        f"understudy:index:Service {name}": "update" for name in ("lb:haproxy", "db1:postgresql", "db2:postgresql")
     }
     assert any("HttpCheck" in name for name in told)
     site.pulumi("up", site.stage)
     assert "a line more" in site.ssh(site.stage, "lb", "cat", "/etc/haproxy/haproxy.cfg")
+    for name in ("db1", "db2"):
+        now = site.ssh(
+            site.stage, name, *QUERY, "SELECT current_setting('work_mem'), current_setting('max_connections')"
+        )
+        assert "5MB|60" in now.splitlines()
+        copies = site.ssh(site.stage, name, "sh", "-c", "cat /root/configs/postgresql/*/manifest")
+        assert "/etc/postgresql/15/main/conf.d/10-restart.conf\tfile\t640\tpostgres:postgres" in copies
+    assert rows(site, "db2") == rows(site)
 
 
 def test_a_machine_that_somebody_destroyed_comes_back_with_its_data(site: Site, stage: dict[str, Any]) -> None:
