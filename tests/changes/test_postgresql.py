@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,9 +18,11 @@ from provisioners.shell import close_all, connect
 from provisioners.stores import postgresql
 from provisioners.stores.kind import SeededStore
 from provisioners.stores.postgresql_replica import PostgresReplica
+from tests.changes.test_acts import type_it
 from tests.changes.values import SERVICE, quiet, read
 from tests.stores.machines import PROJECT, StoreMachine, postgres_inputs
 from tests.stores.test_replica import PASSWORD, PORT, address
+from tests.vm.test_document import document_of
 
 INIT = "SET ROLE shop; CREATE TABLE customers (id integer PRIMARY KEY); INSERT INTO customers VALUES (1);"
 UNIT = "postgresql@15-main.service"
@@ -213,6 +216,20 @@ def test_a_rule_that_it_cannot_read_is_taken_back_by_the_check(primary: Server) 
     primary.change("host shop shop 10.0.0.0/24 scram-sha-256")
     assert "10.0.0.0/24" in primary.files()[2]
     assert "host replication understudy_replication 127.0.0.1/32" in primary.files()[2]
+
+
+def test_a_robot_types_it_out_of_the_document(primary: Server, tmp_path: Path) -> None:
+    before = primary.files()
+    wanted = {"work_mem": "6MB", "max_connections": "45", "log_line_prefix": "it's %m \\ "}
+    with connect(primary.machine.connection, primary.machine.private_key, quiet, 10) as shell:
+        part = primary.foretold(**wanted)
+        text = document_of(part)
+        type_it(shell, tmp_path, text, part, "do")
+        assert (primary.show("work_mem"), primary.show("max_connections")) == ("6MB", "45")
+        assert primary.show("log_line_prefix") == "it's %m \\"
+        assert primary.foretold(**wanted) is None, "nothing is left to do"
+        type_it(shell, tmp_path, text, part, "undo")
+    assert primary.files() == before
 
 
 def test_a_file_that_somebody_edited_is_shown_and_mended(primary: Server) -> None:
