@@ -61,14 +61,16 @@ reload | try-reload-or-restart) running && kill -HUP "$(cat "$state/$unit.pid")"
 enable) : >"$state/$unit.enabled" ;;
 disable) rm -f "$state/$unit.enabled" ;;
 is-active)
-    code=0
-    running || code=3
-    case " $* " in *" --quiet "*) ;; *) [ $code = 0 ] && echo active || echo inactive ;; esac
+    code=0 is=active
+    running || code=3 is=inactive
+    case " $* " in *" --quiet "*) ;; *) echo $is ;; esac
     exit $code
     ;;
 is-enabled)
-    [ -e "$state/$unit.enabled" ] || { echo disabled && exit 1; }
-    echo enabled
+    code=0 is=enabled
+    [ -e "$state/$unit.enabled" ] || code=1 is=disabled
+    case " $* " in *" --quiet "*) ;; *) echo $is ;; esac
+    exit $code
     ;;
 daemon-reload | reset-failed) ;;
 show)
