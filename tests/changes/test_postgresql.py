@@ -20,6 +20,7 @@ from provisioners.stores.kind import SeededStore
 from provisioners.stores.postgresql_replica import PostgresReplica
 from tests.changes.test_acts import type_it
 from tests.changes.values import SERVICE, quiet, read
+from tests.doubles.pulumi import Project
 from tests.stores.machines import PROJECT, StoreMachine, postgres_inputs
 from tests.stores.test_replica import PASSWORD, PORT, address
 from tests.vm.test_document import document_of
@@ -293,3 +294,25 @@ def test_the_table_of_settings_for_which_it_is_restarted_is_the_servers_own(prim
     assert {*primary.machine.sql(query).split()} - {"config_file"} <= texts.RESTARTING
     query = "SELECT name FROM pg_settings WHERE context <> 'postmaster'"
     assert not {*primary.machine.sql(query).split()} & texts.RESTARTING
+
+
+def test_under_the_engine_an_edit_is_a_change_of_the_service_alone(primary: Server, tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    store = {key: value for key, value in primary.store.items() if key != "made" and value is not None}
+
+    def want(**settings: str) -> None:
+        inputs = {**store, "settings": {**store["settings"], **settings}}
+        service = {"kind": "Service", "inputs": primary.wanted(**settings), "after": ["shop"]}
+        project.resources({"shop": {"kind": "PostgresPrimary", "inputs": inputs}, "db1:postgresql": service})
+
+    want()
+    project.run("up", "--yes", "--skip-preview")
+    project.run("preview", "--refresh", "--expect-no-changes")
+    want(work_mem="8MB", max_connections="44")
+    shown = project.run("preview", "--diff")
+    assert "~ 1 to update" in shown
+    assert f"users: {UNIT} on db1 is restarted: what it serves is away for that long" in shown
+    assert "postgres -C config_file" in shown
+    project.run("up", "--yes", "--skip-preview")
+    assert (primary.show("work_mem"), primary.show("max_connections")) == ("8MB", "44")
+    project.run("preview", "--refresh", "--expect-no-changes")
