@@ -40,7 +40,10 @@ SELECT coalesce(string_agg(fault, '; '), 'its files are good, and all settings i
  SELECT sourcefile || ':' || sourceline || ': ' || coalesce(name, '') || ': ' || error
  FROM pg_file_settings WHERE error <> ''
  UNION ALL SELECT 'pg_hba.conf:' || line_number || ': ' || error FROM pg_hba_file_rules WHERE error <> ''
+ UNION ALL SELECT path || ': it has not been read yet' FROM unnest(ARRAY[{paths}]) AS path
+ WHERE (pg_stat_file(path, true)).modification > pg_conf_load_time()
  UNION ALL SELECT name || ' waits for a restart' FROM pg_settings WHERE pending_restart) AS found (fault)"""
+"""A server reads its files a moment after it was told to; until then they are newer than what it has read."""
 _STREAMS = """\
 SELECT CASE WHEN NOT pg_is_in_recovery() OR EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming')
  THEN 'it serves' ELSE 'it does not stream from its primary' END"""
@@ -200,8 +203,9 @@ def validation(version: str, path: str, *, replica: bool) -> tuple[str, ...]:
 def checks(version: str, port: str) -> tuple[tuple[str, tuple[str, ...], str], ...]:
     """Return what tells that a server took its new files well: a name, the command, and the line that it prints."""
     ask = ("env", "--chdir=/", *psql(version, port))
+    paths = ", ".join(quoted(path) for path in site_files(version, {}, (), ()))
     texts = (
-        ("its files", _FAULTS, "its files are good, and all settings in force"),
+        ("its files", _FAULTS.replace("{paths}", paths), "its files are good, and all settings in force"),
         ("it serves", _STREAMS, "it serves"),
     )
     return tuple((name, (*ask, f"--command={' '.join(sql.split())}"), prints) for name, sql, prints in texts)

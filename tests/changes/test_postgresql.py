@@ -71,6 +71,7 @@ class Server:
         return made
 
     def show(self, name: str) -> str:
+        """Return a setting that is in force now."""
         return self.machine.sql(f"SHOW {name}", "postgres", self.port)
 
     def started(self) -> str:
