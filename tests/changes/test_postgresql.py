@@ -18,12 +18,11 @@ from provisioners.shell import close_all, connect
 from provisioners.stores import postgresql
 from provisioners.stores.kind import SeededStore
 from provisioners.stores.postgresql_replica import PostgresReplica
-from tests.changes.test_acts import type_it
 from tests.changes.values import SERVICE, quiet, read
 from tests.doubles.pulumi import Project
+from tests.doubles.robot import Robot, document_of
 from tests.stores.machines import PROJECT, StoreMachine, postgres_inputs
 from tests.stores.test_replica import PASSWORD, PORT, address
-from tests.vm.test_document import document_of
 
 INIT = "SET ROLE shop; CREATE TABLE customers (id integer PRIMARY KEY); INSERT INTO customers VALUES (1);"
 UNIT = "postgresql@15-main.service"
@@ -223,14 +222,14 @@ def test_a_rule_that_it_cannot_read_is_taken_back_by_the_check(primary: Server) 
 def test_a_robot_types_it_out_of_the_document(primary: Server, tmp_path: Path) -> None:
     before = primary.files()
     wanted = {"work_mem": "6MB", "max_connections": "45", "log_line_prefix": "it's %m \\ "}
-    with connect(primary.machine.connection, primary.machine.private_key, quiet, 10) as shell:
-        part = primary.foretold(**wanted)
-        text = document_of(part)
-        type_it(shell, tmp_path, text, part, "do")
+    way = connect(primary.machine.connection, primary.machine.private_key, quiet, 10)
+    with way as shell, Robot(shell, tmp_path) as robot:
+        text = document_of(primary.foretold(**wanted))
+        assert robot.type_part(text, "db1:postgresql", "do")
         assert (primary.show("work_mem"), primary.show("max_connections")) == ("6MB", "45")
         assert primary.show("log_line_prefix") == "it's %m \\"
         assert primary.foretold(**wanted) is None, "nothing is left to do"
-        type_it(shell, tmp_path, text, part, "undo")
+        assert robot.type_part(text, "db1:postgresql", "undo")
     assert primary.files() == before
 
 
