@@ -50,7 +50,7 @@ class Typist:
         text = before + "".join(f"{block.text}echo 'after {block.part}'\n" for block in blocks)
         done = subprocess.run(
             ["bash", "--norc"],
-            input=f"{text}declare -p | grep -E '_(rented|db1|db1_data)='\n",
+            input=f"{text}declare -p | grep -E '_(rented|db1|db1_data|table)='\n",
             cwd=self.directory,
             env=self.environment,
             capture_output=True,
