@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
+from typing import TypeVar
 
 from cli.capacity import load_capacity
 from cli.clouds import refuse_unfit_clouds
@@ -16,6 +17,8 @@ from model.errors import UnderstudyError
 from model.offsite import Finding, OffsiteCopy, decide_offsite, unfit_host
 from model.placement import Accelerator, PinnedSeed, PlacedHost, PlacedMachine, Placement
 from model.topology import Backup, Store
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,9 +57,8 @@ def take_copy(
     if not host or taken is None:
         raise UnderstudyError(
             where=f"Pulumi.{environment.stack}.yaml: offsite",
-            found="no copy that can be taken\n" + "\n".join(reasons),
-            wanted="one with capacity, credentials and data",
-            todo="Mend what is missing at one of them; each line says what.",
+            found="no copy has capacity, credentials and data:\n" + "\n".join(reasons),
+            todo="Mend what one of them lacks.",
         )
     for reason in reasons:
         say(reason)
@@ -73,28 +75,28 @@ def _look(
     """Look at a copy: at all three, so that whoever mends it is told everything at once."""
     stack = environment.at_copy(copy.host)
     lacks: list[tuple[str, str]] = []
-    placed: tuple[tuple[PlacedMachine, ...], tuple[PlacedHost, ...]] | None = None
-    seeds: tuple[PinnedSeed, ...] = ()
-    try:
-        placed = _place(directory, stack, copy, machines)
-    except UnderstudyError as error:
-        lacks.append(("capacity", _line(error)))
-    try:
-        if placed:
-            refuse_unfit_clouds(directory, stack, _placement(*placed), say, account=True)
-        _refuse_writers(stack, copy)
-    except UnderstudyError as error:
-        lacks.append(("credentials", _line(error)))
-    try:
-        seeds = newest_pins(directory, stack, ())
-    except UnderstudyError as error:
-        lacks.append(("data", _line(error)))
-    if lacks or placed is None:
+    placed = _tried(lacks, "capacity", lambda: _place(directory, stack, copy, machines))
+    if placed:
+        found = _placement(*placed)
+        _tried(lacks, "credentials", lambda: refuse_unfit_clouds(directory, stack, found, say, account=True))
+    _tried(lacks, "credentials", lambda: _refuse_writers(stack, copy))
+    seeds = _tried(lacks, "data", lambda: newest_pins(directory, stack, ()))
+    if lacks or placed is None or seeds is None:
         return Finding(host=copy.host, lacks=tuple(lacks)), None
     cost = estimates(directory, stack, _placement(*placed)).values()
     has = [("cost", line) for line in cost] + [("data", f"{pin.store} {in_words(pin)}") for pin in seeds]
     taken = Taken(host=copy.host, machines=placed[0], hosts=placed[1], seeds=seeds)
     return Finding(host=copy.host, has=tuple(has)), taken
+
+
+def _tried(lacks: list[tuple[str, str]], what: str, act: Callable[[], T]) -> T | None:
+    """Return what comes of it; note what is missing, once: without credentials there is no data either."""
+    try:
+        return act()
+    except UnderstudyError as error:
+        if (line := _line(error)) not in {why for _, why in lacks}:
+            lacks.append((what, line))
+    return None
 
 
 def _line(error: UnderstudyError) -> str:

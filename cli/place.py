@@ -57,7 +57,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.explain:
         from cli.spread import explain
 
-        whole, reasons = explain(directory, environment.at_copy(kept.offsite if kept else ""), kept)
+        copies = [kept.offsite] if kept else [copy.host for copy in environment.settings.offsite]
+        whole, reasons = explain(directory, environment.at_copy(next(iter(copies), "")), kept)
         print("\n".join(reasons))
         return 0 if whole else 1
     placement = place(directory, environment, kept, image_anew=arguments.image, rebalance=arguments.rebalance)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -11,22 +10,14 @@ import pulumi_aws as aws
 from pulumi import ResourceOptions
 
 from components.backends import Built, Keys
-from components.backends.aws_values import (
-    ALL_PROTOCOLS,
-    DATA_DEVICE_NAME,
-    EVERYWHERE,
-    SSH,
-    credits_of,
-    data_device,
-    reading_policy,
-)
-from components.backends.cloud_values import identity, image_of, machines_of, opened, reach, region_of, sources, tags
+from components.backends.aws_fence import build_fence, build_opened, build_way_in, tagged
+from components.backends.aws_values import DATA_DEVICE_NAME, credits_of, data_device
+from components.backends.cloud_values import identity, image_of, machines_of, reach, region_of, tags
 from components.resources import SshKeypair
 from components.site import Site
 from model.cloud import refuse_plan
 from model.cloud_init import user_data
 from model.configuration import stack_file_name
-from model.offsite import HTTPS
 from model.rented import AWS_IMAGE, gib, system_disk_gib
 from model.topology import Machine
 
@@ -78,7 +69,7 @@ def build_ground(site: Site, host: str, parent: pulumi.Resource) -> AwsGround:
         # Names are asked for past the security groups: AWS's own server would be a way out.
         enable_dns_support=False,
         enable_dns_hostnames=False,
-        tags=_tags(site, "network"),
+        tags=tagged(site, "network"),
         opts=inside,
     )
     zones = aws.get_availability_zones_output(state="available", opts=pulumi.InvokeOutputOptions(provider=provider))
@@ -87,11 +78,11 @@ def build_ground(site: Site, host: str, parent: pulumi.Resource) -> AwsGround:
         vpc_id=vpc.id,
         cidr_block=str(network),
         availability_zone=zones.names.apply(min),
-        tags=_tags(site, "network"),
+        tags=tagged(site, "network"),
         opts=ResourceOptions.merge(inside, ResourceOptions(ignore_changes=["availabilityZone"])),
     )
-    _build_way_in(site, host, vpc, inside)
-    group, rules = _build_fence(site, host, vpc, inside)
+    build_way_in(site, host, vpc, inside)
+    group, rules = build_fence(site, host, vpc, inside)
     wanted = image_of(site, host, AWS_IMAGE)
     image = aws.ec2.get_ami_output(
         most_recent=True,
@@ -108,7 +99,7 @@ def build_ground(site: Site, host: str, parent: pulumi.Resource) -> AwsGround:
         subnet=subnet,
         group=group,
         fence=rules,
-        opened=_build_opened(site, host, vpc, inside),
+        opened=build_opened(site, host, vpc, inside),
         image_id=image.id,
     )
 
@@ -142,7 +133,7 @@ def build_hardware(site: Site, ground: AwsGround, machine: Machine, keys: Keys, 
         machine.name,
         key_name=tags(site, machine.name)["owner"] + f"-{machine.name}",
         public_key=keys.controller.public_key,
-        tags=_tags(site, machine.name),
+        tags=tagged(site, machine.name),
         opts=ResourceOptions.merge(opts, ResourceOptions(delete_before_replace=True)),
     )
     instance = aws.ec2.Instance(
@@ -164,9 +155,9 @@ def build_hardware(site: Site, ground: AwsGround, machine: Machine, keys: Keys, 
             "encrypted": True,
             "delete_on_termination": True,
         },
-        volume_tags=_tags(site, f"{machine.name}-system"),
+        volume_tags=tagged(site, f"{machine.name}-system"),
         credit_specification=credits_of(kind),
-        tags=_tags(site, machine.name),
+        tags=tagged(site, machine.name),
         opts=ResourceOptions.merge(
             opts,
             ResourceOptions(
@@ -181,116 +172,6 @@ def build_hardware(site: Site, ground: AwsGround, machine: Machine, keys: Keys, 
     return AwsMachine(instance=instance, first=first, data=_build_data(site, ground, machine, instance, opts))
 
 
-def _build_way_in(site: Site, host: str, vpc: aws.ec2.Vpc, inside: ResourceOptions) -> None:
-    """Build the route on which answers to SSH leave; the fence lets nothing else use it."""
-    gateway = aws.ec2.InternetGateway(f"gateway-{host}", vpc_id=vpc.id, tags=_tags(site, "network"), opts=inside)
-    aws.ec2.Route(
-        f"route-{host}",
-        route_table_id=vpc.main_route_table_id,
-        destination_cidr_block=EVERYWHERE,
-        gateway_id=gateway.id,
-        opts=inside,
-    )
-
-
-def _build_fence(
-    site: Site, host: str, vpc: aws.ec2.Vpc, inside: ResourceOptions
-) -> tuple[aws.ec2.SecurityGroup, tuple[pulumi.Resource, ...]]:
-    """Build the fence: in comes SSH from where you are; machines speak with each other; nothing gets out.
-
-    Each rule is a resource of its own: AWS says so, and rules within a group crash an older provider's second preview.
-    """
-    group = aws.ec2.SecurityGroup(
-        f"fence-{host}",
-        description=f"understudy, stack {site.environment.stack}: nothing gets out",
-        vpc_id=vpc.id,
-        revoke_rules_on_delete=True,
-        tags=_tags(site, "fence"),
-        opts=inside,
-    )
-    among = {"security_group_id": group.id, "source_security_group_id": group.id}
-    everything = {"protocol": ALL_PROTOCOLS, "from_port": 0, "to_port": 0}
-    # One for each network: of two rules that overlap AWS refuses the second, and a changed one is made anew.
-    ways_in = [
-        aws.ec2.SecurityGroupRule(
-            f"ssh-{host}-{source.replace('/', '-')}",
-            type="ingress",
-            security_group_id=group.id,
-            protocol="tcp",
-            from_port=SSH,
-            to_port=SSH,
-            cidr_blocks=[source],
-            opts=inside,
-        )
-        for source in sources(site)
-    ]
-    into = aws.ec2.SecurityGroupRule(f"into-{host}", type="ingress", **among, **everything, opts=inside)
-    out = aws.ec2.SecurityGroupRule(f"out-{host}", type="egress", **among, **everything, opts=inside)
-    return group, (*ways_in, into, out, *_build_way_to_copy(site, host, vpc, group, inside))
-
-
-def _build_way_to_copy(
-    site: Site, host: str, vpc: aws.ec2.Vpc, group: aws.ec2.SecurityGroup, inside: ResourceOptions
-) -> tuple[pulumi.Resource, ...]:
-    """Build the one way out, to the off-site copy that fills the stack; within AWS it is for reading alone."""
-    copy = site.environment.copy
-    if copy is None:
-        return ()
-    common = {"type": "egress", "security_group_id": group.id, "protocol": "tcp"}
-    if copy.networks:
-        where = {"cidr_blocks": [str(network) for network in copy.networks]}
-        return tuple(
-            aws.ec2.SecurityGroupRule(
-                f"copy-{host}-{port}", **common, **where, from_port=port, to_port=port, opts=inside
-            )
-            for port in copy.ports
-        )
-    endpoint = aws.ec2.VpcEndpoint(
-        f"copy-{host}",
-        vpc_id=vpc.id,
-        vpc_endpoint_type="Gateway",
-        service_name=f"com.amazonaws.{region_of(site, host)}.s3",
-        route_table_ids=[vpc.main_route_table_id],
-        policy=json.dumps(reading_policy([store.bucket for store in copy.stores])),
-        tags=_tags(site, "copy"),
-        opts=inside,
-    )
-    ports = {"from_port": HTTPS, "to_port": HTTPS, "prefix_list_ids": [endpoint.prefix_list_id]}
-    return endpoint, aws.ec2.SecurityGroupRule(f"copy-{host}", **common, **ports, opts=inside)
-
-
-def _build_opened(site: Site, host: str, vpc: aws.ec2.Vpc, inside: ResourceOptions) -> dict[str, aws.ec2.SecurityGroup]:
-    """Build a group for each machine that everybody reaches at some ports.
-
-    Where prod's users may come one day, each machine has one from the first: then a rule lets them in, and no machine
-    is touched.
-    """
-    groups, ports_of = {}, opened(site, host)
-    if site.environment.copy:
-        ports_of = {machine.name: ports_of.get(machine.name, ()) for machine in machines_of(site, host)}
-    for name, ports in ports_of.items():
-        groups[name] = aws.ec2.SecurityGroup(
-            f"open-{host}-{name}",
-            description=f"understudy, stack {site.environment.stack}: what everybody reaches of {name}",
-            vpc_id=vpc.id,
-            revoke_rules_on_delete=True,
-            tags=_tags(site, f"open-{name}"),
-            opts=inside,
-        )
-        for port in ports:
-            aws.ec2.SecurityGroupRule(
-                f"open-{host}-{name}-{port}",
-                type="ingress",
-                security_group_id=groups[name].id,
-                protocol="tcp",
-                from_port=port,
-                to_port=port,
-                cidr_blocks=[EVERYWHERE],
-                opts=inside,
-            )
-    return groups
-
-
 def _build_data(
     site: Site, ground: AwsGround, machine: Machine, instance: aws.ec2.Instance, opts: ResourceOptions
 ) -> tuple[aws.ebs.Volume, aws.ec2.VolumeAttachment] | None:
@@ -303,7 +184,7 @@ def _build_data(
         size=gib(machine.data_disk_mib),
         type="gp3",
         encrypted=True,
-        tags=_tags(site, f"{machine.name}-data"),
+        tags=tagged(site, f"{machine.name}-data"),
         opts=ResourceOptions.merge(opts, ResourceOptions(protect=site.environment.settings.protect)),
     )
     plugged = aws.ec2.VolumeAttachment(
@@ -323,9 +204,3 @@ def _user_data(site: Site, machine: Machine, keys: Keys, first: SshKeypair) -> p
         return user_data(who, private_key=values[1], public_key=values[2])
 
     return pulumi.Output.all(keys.controller.public_key, first.private_key, first.public_key).apply(told)
-
-
-def _tags(site: Site, name: str) -> dict[str, str]:
-    """Return AWS's tags: it shows a resource by ``Name``."""
-    mine = tags(site, name)
-    return {"Name": mine.pop("name"), **mine}

@@ -109,12 +109,24 @@ def test_the_first_whole_copy_is_taken_and_stays(
     assert "tokyo" not in said
 
     write_lock(project, "dr", found)
+    assert main(["seed", "--list", "-s", "dr", "--cwd", str(project)]) == 0
+    assert "20261124-032202F_20261124-032209I of 2026-11-24 03:22:10 UTC (incr, pinned)" in capsys.readouterr().out
     assert read_lock(project, "dr") == found
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # nobody is asked again
     assert place(project, environment, found) == found
     (store,) = environment.at_copy(found.offsite).topology.stores
     assert store.backup
     assert store.backup.endpoint == offsite.endpoint
+
+
+def test_it_is_explained_where_the_machines_of_the_first_copy_would_be(
+    project: Path, offsite: OffsiteService, capsys: pytest.CaptureFixture[str]
+) -> None:
+    describe(project, offsite, {"host": "stockholm"}, {"host": "frankfurt"})
+    assert main(["place", "--explain", "-s", "dr", "--cwd", str(project)]) == 0
+    told = capsys.readouterr().out
+    assert "db1: on stockholm" in told
+    assert "frankfurt" not in told
 
 
 def test_where_users_write_nothing_is_filled_anew(project: Path, offsite: OffsiteService) -> None:
@@ -135,4 +147,6 @@ def test_without_a_whole_copy_each_says_what_it_lacks(project: Path, offsite: Of
     assert "paris: not taken: capacity: " in told
     assert "tokyo: not taken: capacity: host tokyo: Capacity.yaml has no host tokyo" in told
     assert "credentials: credentials: The config profile (nobody) could not be found" in told
+    assert told.count("nobody) could not be found") == 1, "and not once more as data that is missing"
+    assert told.endswith("Mend what one of them lacks.")
     assert not (project / "Placement.dr.lock.yaml").exists()

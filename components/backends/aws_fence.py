@@ -1,0 +1,130 @@
+"""The fence of a stack in AWS: who may speak with its machines, whom they reach, and what everybody reaches of them."""
+
+from __future__ import annotations
+
+import json
+
+import pulumi
+import pulumi_aws as aws
+from pulumi import ResourceOptions
+
+from components.backends.aws_values import ALL_PROTOCOLS, EVERYWHERE, SSH, reading_policy
+from components.backends.cloud_values import machines_of, opened, region_of, sources, tags
+from components.site import Site
+from model.offsite import HTTPS
+
+
+def build_way_in(site: Site, host: str, vpc: aws.ec2.Vpc, inside: ResourceOptions) -> None:
+    """Build the route on which answers to SSH leave; the fence lets nothing else use it."""
+    gateway = aws.ec2.InternetGateway(f"gateway-{host}", vpc_id=vpc.id, tags=tagged(site, "network"), opts=inside)
+    aws.ec2.Route(
+        f"route-{host}",
+        route_table_id=vpc.main_route_table_id,
+        destination_cidr_block=EVERYWHERE,
+        gateway_id=gateway.id,
+        opts=inside,
+    )
+
+
+def build_fence(
+    site: Site, host: str, vpc: aws.ec2.Vpc, inside: ResourceOptions
+) -> tuple[aws.ec2.SecurityGroup, tuple[pulumi.Resource, ...]]:
+    """Build the fence: in comes SSH from where you are; machines speak with each other; nothing gets out.
+
+    Each rule is a resource of its own: AWS says so, and rules within a group crash an older provider's second preview.
+    """
+    group = aws.ec2.SecurityGroup(
+        f"fence-{host}",
+        description=f"understudy, stack {site.environment.stack}: nothing gets out",
+        vpc_id=vpc.id,
+        revoke_rules_on_delete=True,
+        tags=tagged(site, "fence"),
+        opts=inside,
+    )
+    among = {"security_group_id": group.id, "source_security_group_id": group.id}
+    everything = {"protocol": ALL_PROTOCOLS, "from_port": 0, "to_port": 0}
+    # One for each network: of two rules that overlap AWS refuses the second, and a changed one is made anew.
+    ways_in = [
+        aws.ec2.SecurityGroupRule(
+            f"ssh-{host}-{source.replace('/', '-')}",
+            type="ingress",
+            security_group_id=group.id,
+            protocol="tcp",
+            from_port=SSH,
+            to_port=SSH,
+            cidr_blocks=[source],
+            opts=inside,
+        )
+        for source in sources(site)
+    ]
+    into = aws.ec2.SecurityGroupRule(f"into-{host}", type="ingress", **among, **everything, opts=inside)
+    out = aws.ec2.SecurityGroupRule(f"out-{host}", type="egress", **among, **everything, opts=inside)
+    return group, (*ways_in, into, out, *_build_way_to_copy(site, host, vpc, group, inside))
+
+
+def _build_way_to_copy(
+    site: Site, host: str, vpc: aws.ec2.Vpc, group: aws.ec2.SecurityGroup, inside: ResourceOptions
+) -> tuple[pulumi.Resource, ...]:
+    """Build the one way out, to the off-site copy that fills the stack; within AWS it is for reading alone."""
+    copy = site.environment.copy
+    if copy is None:
+        return ()
+    common = {"type": "egress", "security_group_id": group.id, "protocol": "tcp"}
+    if copy.networks:
+        where = {"cidr_blocks": [str(network) for network in copy.networks]}
+        return tuple(
+            aws.ec2.SecurityGroupRule(
+                f"copy-{host}-{port}", **common, **where, from_port=port, to_port=port, opts=inside
+            )
+            for port in copy.ports
+        )
+    endpoint = aws.ec2.VpcEndpoint(
+        f"copy-{host}",
+        vpc_id=vpc.id,
+        vpc_endpoint_type="Gateway",
+        service_name=f"com.amazonaws.{region_of(site, host)}.s3",
+        route_table_ids=[vpc.main_route_table_id],
+        policy=json.dumps(reading_policy([store.bucket for store in copy.stores])),
+        tags=tagged(site, "copy"),
+        opts=inside,
+    )
+    ports = {"from_port": HTTPS, "to_port": HTTPS, "prefix_list_ids": [endpoint.prefix_list_id]}
+    return endpoint, aws.ec2.SecurityGroupRule(f"copy-{host}", **common, **ports, opts=inside)
+
+
+def build_opened(site: Site, host: str, vpc: aws.ec2.Vpc, inside: ResourceOptions) -> dict[str, aws.ec2.SecurityGroup]:
+    """Build a group for each machine that everybody reaches at some ports.
+
+    Where prod's users may come one day, each machine has one from the first: then a rule lets them in, and no machine
+    is touched.
+    """
+    groups, ports_of = {}, opened(site, host)
+    if site.environment.copy:
+        ports_of = {machine.name: ports_of.get(machine.name, ()) for machine in machines_of(site, host)}
+    for name, ports in ports_of.items():
+        groups[name] = aws.ec2.SecurityGroup(
+            f"open-{host}-{name}",
+            description=f"understudy, stack {site.environment.stack}: what everybody reaches of {name}",
+            vpc_id=vpc.id,
+            revoke_rules_on_delete=True,
+            tags=tagged(site, f"open-{name}"),
+            opts=inside,
+        )
+        for port in ports:
+            aws.ec2.SecurityGroupRule(
+                f"open-{host}-{name}-{port}",
+                type="ingress",
+                security_group_id=groups[name].id,
+                protocol="tcp",
+                from_port=port,
+                to_port=port,
+                cidr_blocks=[EVERYWHERE],
+                opts=inside,
+            )
+    return groups
+
+
+def tagged(site: Site, name: str) -> dict[str, str]:
+    """Return AWS's tags: it shows a resource by ``Name``."""
+    mine = tags(site, name)
+    return {"Name": mine.pop("name"), **mine}
