@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from components.backends.aws_values import data_device
+from components.backends.aws_values import DATA_DEVICE_NAME, data_device
 from tests.doubles.sshd import Machine
 
 _HERE = Path(__file__).parent
@@ -155,7 +155,7 @@ class Bodies:
         for volume in self.ec2.describe_volumes()["Volumes"]:
             for at in volume["Attachments"]:
                 name, body = volume["VolumeId"], self._by_id.get(at["InstanceId"])
-                if body and name not in self._disks and at["Device"] != "/dev/sda1":
+                if body and name not in self._disks and at["Device"] == DATA_DEVICE_NAME:
                     file = self._directory / name
                     with file.open("wb") as content:
                         content.truncate(volume["Size"] << 30)

@@ -8,6 +8,7 @@ security groups, as packet filters. What is not: AWS itself, cloud-init, systemd
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -30,7 +31,8 @@ from tests.doubles.pulumi import ROOT, Project, wait_until
 from tests.doubles.s3 import BUCKET, REGION, OffsiteService, offsite_service
 
 HERE = Path(__file__).parent
-NETWORK = "198.19.231"
+NETWORK = f"198.19.{230 + os.getpid() % 26}"
+"""As each run has one of its own: others may run on this computer, too."""
 NAME = "s3.offsite.example"
 _LEFT_OUT = ("cron:", "sshd:", "sysctl:")
 """Services of the sample that would change this computer's kernel, or need packages of their own."""
