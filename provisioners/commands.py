@@ -127,7 +127,7 @@ class Variable:
 
 
 def line_with(argv: Sequence[str | Variable], into: str = "") -> str:
-    """Return the line that makes a shell run a command with values of variables among its arguments.
+    r"""Return the line that makes a shell run a command with values of variables among its arguments.
 
     Args:
         argv: the command.

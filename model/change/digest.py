@@ -74,7 +74,7 @@ def identifier(digest: str) -> str:
     """Return by what people know a change: in its document, on its machines, in records, in commands.
 
     >>> identifier(change_digest(NOTHING, "1" * 64))
-    '7b53c2bfb7a8'
+    '0857e73fe61b'
     """
     return digest[:12]
 
