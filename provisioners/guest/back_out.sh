@@ -69,6 +69,16 @@ version() {
     case $shown in "installed "*) printf '%s\n' "${shown#* }" ;; *) printf -- '-\n' ;; esac
 }
 
+# dpkg takes files in the order given, and refuses one that needs another even to be unpacked (Pre-Depends): each time at
+# least one more of them gets there.
+install_all() {
+    local _
+    for _ in "$@"; do
+        if dpkg --force-downgrade --force-confold --install -- "$@" </dev/null >&2 9<&-; then return 0; fi
+    done
+    return 1
+}
+
 packages() {
     local name was now purge=() debs=() how=--purge
     [ -s packages ] || return 0
@@ -86,7 +96,7 @@ packages() {
         dpkg "$how" -- "${purge[@]}" </dev/null >&2 9<&- || failed "packages ${purge[*]}"
     fi
     if [ ${#debs[@]} -gt 0 ]; then
-        dpkg --force-downgrade --force-confold --install -- "${debs[@]}" </dev/null >&2 9<&- || failed "${debs[*]}"
+        install_all "${debs[@]}" || failed "${debs[*]}"
     fi
 }
 

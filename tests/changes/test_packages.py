@@ -130,6 +130,29 @@ def test_a_service_that_is_taken_away_leaves_what_its_package_wrote(
     assert read(wanted).inputs == wanted
 
 
+def test_a_package_comes_back_after_the_one_that_it_needs_even_to_be_unpacked(
+    machine: Machine, tmp_path: Path, shell: Shell
+) -> None:
+    """As Debian's cron does; by name it is the first of the two."""
+    packages = {}
+    for name, needs in (("understudy-one", "Pre-Depends: understudy-two\n"), ("understudy-two", "")):
+        control = tmp_path / name / "DEBIAN/control"
+        control.parent.mkdir(parents=True)
+        told = f"Package: {name}\nVersion: 1\nArchitecture: all\n{needs}Maintainer: nobody <nobody@invalid>\n"
+        control.write_text(f"{told}Description: nothing\n")
+        made = tmp_path / f"{name}.deb"
+        subprocess.run(("dpkg-deb", "--build", tmp_path / name, made), check=True, capture_output=True)
+        digest = hashlib.sha256(made.read_bytes()).hexdigest()
+        packages[name] = {"version": "1", "sha256": digest, "source": str(made)}
+    reach = {"connection": machine.connection.values(), "private_key": machine.private_key, "generation": "1"}
+    wanted = {**reach, "service": "demo", "packages": packages}
+    SERVICE.create(wanted, quiet)
+    SERVICE.delete("", wanted, {}, quiet)
+    assert {value["version"] for value in read(wanted).inputs["packages"].values()} == {"(not installed)"}
+    back_out(shell, changes_on(shell)[0])
+    assert read(wanted).inputs == wanted
+
+
 def test_a_file_with_another_digest_is_not_even_sent(machine: Machine, debs: dict[str, Path], tmp_path: Path) -> None:
     wanted = inputs(machine, debs, "1.0-1")
     damaged = tmp_path / "damaged.deb"
