@@ -46,15 +46,19 @@ class Body(Machine):
         self.port, self._address = _SSH_PORT, public.partition("/")[0]
         self._told, self._addresses, self._bridge, self._rules = told, (private, public), bridge, rules
         self._certificate = certificate
+        self._card = f"{bridge}{self._address.rpartition('.')[2]}"
+
+    def stop(self) -> None:
+        """Cut its power, and unplug it: connections that nobody ended keep a network for minutes."""
+        super().stop()
+        with suppress(subprocess.CalledProcessError):
+            run("ip", "link", "delete", self._card)
 
     def _plug_in(self, process: subprocess.Popen[bytes]) -> None:
         own, here = Path(f"/proc/{process.pid}/ns/uts"), Path("/proc/self/ns/uts").readlink()
         while own.readlink() == here:
             time.sleep(0.005)
-        card, inside = (
-            f"{self._bridge}{self._address.rpartition('.')[2]}",
-            ("nsenter", f"--target={process.pid}", "--net"),
-        )
+        card, inside = self._card, ("nsenter", f"--target={process.pid}", "--net")
         run("ip", "link", "add", card, "type", "veth", "peer", "name", "eth0", "netns", str(process.pid))
         run("ip", "link", "set", card, "master", self._bridge, "up")
         run("nsenter", f"--target={process.pid}", "--uts", "hostname", self.name)

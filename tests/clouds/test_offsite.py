@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from cli.drill import refuse_live
 from cli.files import load_environment, read_lock, write_lock
 from cli.place import place
 from model.errors import UnderstudyError
+from model.topology import Backup
+from provisioners.stores.repository import open_repository
 from tests.doubles.s3 import BUCKET, REGION, OffsiteService, offsite_service
 
 ROOT = Path(__file__).parents[2]
@@ -96,7 +99,8 @@ def test_the_first_whole_copy_is_taken_and_stays(
     assert {machine.host for machine in found.machines} == {"frankfurt"}
     assert [host.region for host in found.hosts] == [REGION]
     (pin,) = found.seeds
-    assert (pin.store, pin.snapshot) == ("shop", "20261124-032202F_20261124-032209I")
+    newest = open_repository(Backup(kind="pgbackrest", location=str(SAMPLE), stanza="shop"), ROOT).newest()
+    assert (pin.store, pin.snapshot) == ("shop", newest.label)
     said = capsys.readouterr().err
     paris, ireland, stockholm, frankfurt = (line for line in said.splitlines() if "taken: " in line)
     assert "paris: not taken: capacity: " in paris
@@ -105,12 +109,14 @@ def test_the_first_whole_copy_is_taken_and_stays(
     assert "not refused to write" in ireland
     assert "127.0.0.1; wanted an address in 203.0.113.0/28" in stockholm
     assert "frankfurt: taken: the first of 5 with capacity, credentials and data; cost: " in frankfurt
-    assert "shop 20261124-032202F_20261124-032209I of 2026-11-24" in frankfurt
+    assert f"shop {newest.label} of {newest.taken_at.astimezone(UTC):%Y-%m-%d}" in frankfurt
     assert "tokyo" not in said
 
     write_lock(project, "dr", found)
     assert main(["seed", "--list", "-s", "dr", "--cwd", str(project)]) == 0
-    assert "20261124-032202F_20261124-032209I of 2026-11-24 03:22:10 UTC (incr, pinned)" in capsys.readouterr().out
+    assert f"{newest.label} of {newest.taken_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC (incr, pinned)" in (
+        capsys.readouterr().out
+    )
     assert read_lock(project, "dr") == found
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # nobody is asked again
     assert place(project, environment, found) == found
