@@ -77,7 +77,9 @@ def run(arguments: argparse.Namespace) -> int:
         _prepare(directory, stack, arguments.verb, None if mirrored else state)
         if gated:
             look_round(directory, state, say, act=True)
-        clear(state, names.owner(stack, backend_url(os.environ)), mirrored=mirrored)
+        clear(
+            state, names.owner(stack, backend_url(os.environ)), _lock_if_readable(directory, stack), mirrored=mirrored
+        )
         if arguments.verb == "up":
             if not mirrored:
                 from cli.held import hold
@@ -128,7 +130,13 @@ def _prepare(directory: Path, stack: str, verb: str, state: PulumiState | None) 
         refuse_others(directory, environment, state.exported)
     if verb == "up" and any(machine.host == HERE for machine in placement.machines):
         _refuse_foreign_network(placement, stack)
+    if verb == "up" and placement.needs_image:
         ensure_image(directory, placement, stack)
+        if placement.hosts:
+            from cli.hosts import make_ready
+            from images.build import IMAGES
+
+            make_ready(stack, placement, IMAGES / placement.image[:12], say)
     if verb == "up" and placement.machines:
         ensure_packages(directory, environment)
 
@@ -240,12 +248,20 @@ def ensure_packages(directory: Path, environment: Environment) -> None:
         packages.archive().ensure(wanted, say)
 
 
-def clear(state: PulumiState, owner: str, *, mirrored: bool) -> None:
-    """Take away what is on this computer, has the stack's mark, and is not in its state; then what was cut off there.
+def _lock_if_readable(directory: Path, stack: str) -> Placement | None:
+    """A stage can always be removed, whatever somebody wrote into its lock file."""
+    try:
+        return read_lock(directory, stack)
+    except UnderstudyError:
+        return None
+
+
+def clear(state: PulumiState, owner: str, placement: Placement | None, *, mirrored: bool) -> None:
+    """Take away what is on the stack's hosts, has its mark, and is not in its state; then what was cut off there.
 
     What exists elsewhere (prod) is only named.
     """
-    from provisioners.hypervisor.sweep import sweep
+    from cli.hosts import swept
 
     deployment = state.exported
     if mirrored and (pools := half_made_pools(deployment)):
@@ -253,7 +269,7 @@ def clear(state: PulumiState, owner: str, *, mirrored: bool) -> None:
         state.replace(deployment)
         say(f"forgot {', '.join(pools)}, which was made by half; it is made anew")
     known = recorded(deployment)
-    left_over = sweep(state.stack, owner, known, say, act=mirrored)
+    left_over = swept(state.stack, owner, deployment, placement, say, act=mirrored)
     for line in left_over:
         say(f"removed {line}: a run that was killed had left it" if mirrored else f"found {line}, not in the state")
     if left_over and not mirrored:

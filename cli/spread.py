@@ -107,15 +107,17 @@ def check_hosts(directory: Path, environment: Environment, placement: Placement)
     """See that a lock file's hosts are such that machines can be built there, and cost no more than they may.
 
     Raises:
-        UnderstudyError: one is another computer, or a cloud's machines come to more than its budget.
+        UnderstudyError: they are several computers, or a cloud's machines come to more than its budget.
     """
-    others = [host.name for host in placement.hosts if host.kind not in CLOUDS]
-    if others:
+    clouds = {host.name for host in placement.hosts if host.kind in CLOUDS}
+    computers = sorted({machine.host for machine in placement.machines} - clouds)
+    if len(computers) > 1:
         raise UnderstudyError(
             where=file_name(environment.stack),
-            found=f"machines on {', '.join(others)}",
-            wanted="machines on this computer or in clouds: on other computers they are placed, but not built yet",
-            todo=f"Set `capacity: here`, then `./run understudy place --again -s {environment.stack}`.",
+            found=f"machines on {', '.join(computers)}",
+            wanted="one computer: machines on several are placed, but are not built as one network yet",
+            todo=f"Leave one computer to {environment.stack} in {FILE} (`stacks` at a host says who may use it), then "
+            f"`./run understudy place --again -s {environment.stack}`.",
         )
     budgets = {host.name: host.budget_per_month for host in load_capacity(directory)}
     for host in placement.hosts:

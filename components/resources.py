@@ -80,10 +80,11 @@ class Fence(_Kind):
         mirror_bridge: str,
         control_bridge: str,
         control_network: str,
+        where: Values,
         opts: ResourceOptions,
     ) -> None:
-        bridges = {"mirror_bridge": mirror_bridge, "control_bridge": control_bridge}
-        super().__init__(name, {"stack": stack, "owner": owner, **bridges, "control_network": control_network}, opts)
+        inputs = {"mirror_bridge": mirror_bridge, "control_bridge": control_bridge, "control_network": control_network}
+        super().__init__(name, {"stack": stack, "owner": owner, **inputs, **where}, opts)
 
 
 class Template(_Kind):
@@ -106,11 +107,12 @@ class Template(_Kind):
         data_disk: bool,
         warm: bool,
         cmdline: str,
+        where: Values,
         opts: ResourceOptions,
     ) -> None:
         size = {"vcpus": vcpus, "memory_mib": memory_mib, "system_disk_mib": system_disk_mib}
         how = {"image": image, "accelerator": accelerator, "cmdline": cmdline, "warm": warm}
-        super().__init__(name, {**how, **size, "data_disk": data_disk}, opts)
+        super().__init__(name, {**how, **size, "data_disk": data_disk, **where}, opts)
 
 
 class WarmStart(_Kind):
@@ -130,11 +132,12 @@ class WarmStart(_Kind):
         template_key: Input[str],
         system_disk_path: str,
         volume_id: Input[str],
+        where: Values,
         opts: ResourceOptions,
     ) -> None:
         machine = {"domain": domain, "uuid": uuid, "domain_xml": domain_xml}
         disk = {"system_disk_path": system_disk_path, "volume_id": volume_id}
-        super().__init__(name, {**machine, "template_key": template_key, **disk}, opts)
+        super().__init__(name, {**machine, "template_key": template_key, **disk, **where}, opts)
 
 
 class Boot(_Kind):

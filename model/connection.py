@@ -26,6 +26,7 @@ class Connection:
             ``known_hosts`` has it. A key that is not this one, or not in that file, is refused.
         domain: a virtual machine's libvirt address, ``#`` and its domain's name, such as ``qemu:///system#stage-db1``:
             whether a machine that does not answer exists at all can then be told. Empty for any other machine.
+        jump_key: the public host key of the last machine of ``jump``; empty where the user's ``known_hosts`` has it.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Connection:
     jump: str = ""
     host_key: str = ""
     domain: str = ""
+    jump_key: str = ""
 
     def values(self) -> dict[str, Any]:
         """Return the connection as a resource's input has it.
@@ -43,7 +45,7 @@ class Connection:
         >>> Connection(name="db1", address="198.18.0.10").values()["port"]
         22
         """
-        return asdict(self)
+        return {key: value for key, value in asdict(self).items() if value or key != "jump_key"}
 
 
 def existing_way(machine: Machine) -> Connection:
@@ -81,6 +83,7 @@ def connection_of(values: Mapping[str, Any]) -> Connection:
         "jump": str,
         "host_key": str,
         "domain": str,
+        "jump_key": str,
         "sudo": bool,
     }
     known = {*kinds, "port"}

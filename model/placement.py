@@ -138,6 +138,11 @@ class Placement:
         """Return the host of that name, None for this computer."""
         return next((host for host in self.hosts if host.name == name), None)
 
+    def accelerator_on(self, name: str) -> Accelerator:
+        """Return how the processors of a host are run."""
+        host = self.host(name)
+        return host.accelerator if host and host.accelerator else self.accelerator
+
     @property
     def needs_image(self) -> bool:
         """Return whether a machine is on a host that is no cloud: clouds have images of their own."""

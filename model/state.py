@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from model.capacity import HERE
 from model.errors import UnderstudyError
+from model.host_uri import LOCAL, host_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +30,7 @@ class CutOff:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """What the state knows of the host. What was being created when Pulumi was killed is not in it.
+    """What the state knows of a host. What was being created when Pulumi was killed is not in it.
 
     Args:
         domains: names of libvirt domains; ``networks`` and ``pools`` likewise.
@@ -47,8 +49,12 @@ class Recorded:
     cut_off: tuple[CutOff, ...] = ()
 
 
-def recorded(deployment: object) -> Recorded:
-    """Return what ``pulumi stack export`` printed, parsed, says of the host.
+def recorded(deployment: object, host: str = HERE) -> Recorded:
+    """Return what ``pulumi stack export`` printed, parsed, says of a host.
+
+    Args:
+        deployment: the state.
+        host: what the lock file calls it.
 
     Raises:
         UnderstudyError: it is no deployment.
@@ -58,18 +64,44 @@ def recorded(deployment: object) -> Recorded:
         raise UnderstudyError(where="pulumi stack export", found="no deployment", wanted="the stack's state")
     resources: list[Mapping[str, Any]] = inner.get("resources") or []
     pending: list[Mapping[str, Any]] = inner.get("pending_operations") or []
+    there = [each for each in resources if host_name(_uri_of(each, _providers(resources))) == host]
     return Recorded(
-        domains=_names(resources, "domain:Domain"),
-        networks=_names(resources, "network:Network"),
-        pools=_names(resources, "pool:Pool"),
-        volumes=frozenset(str(each["id"]) for each in resources if _is(each, "volume:Volume") and "id" in each),
-        fenced=any(each.get("type") == "understudy:index:Fence" for each in resources),
+        domains=_names(there, "domain:Domain"),
+        networks=_names(there, "network:Network"),
+        pools=_names(there, "pool:Pool"),
+        volumes=frozenset(str(each["id"]) for each in there if _is(each, "volume:Volume") and "id" in each),
+        fenced=any(each.get("type") == "understudy:index:Fence" for each in there),
         resources=len(resources),
         cut_off=tuple(
             CutOff(operation=str(each.get("type", "")), urn=str(each.get("resource", {}).get("urn", "")))
             for each in pending
         ),
     )
+
+
+def hosts_in(deployment: Mapping[str, Any]) -> dict[str, str]:
+    """Return libvirt's addresses of the hosts other than this computer on which a state has something, by their names.
+
+    >>> fence = {"type": "understudy:index:Fence", "inputs": {"host_uri": "qemu+ssh://root@10.0.0.2:22/system?as=rack1"}}
+    >>> sorted(hosts_in({"deployment": {"resources": [fence, {"type": "understudy:index:Fence"}]}}))
+    ['rack1']
+    """
+    resources = (deployment.get("deployment") or {}).get("resources") or ()
+    providers = _providers(resources)
+    uris = (_uri_of(each, providers) for each in resources)
+    return {host_name(uri): uri for uri in uris if uri != LOCAL}
+
+
+def _providers(resources: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the addresses that the providers for libvirt dial, by their URNs."""
+    found = (each for each in resources if each.get("type") == "pulumi:providers:libvirt")
+    return {str(each.get("urn")): str((each.get("inputs") or {}).get("uri") or LOCAL) for each in found}
+
+
+def _uri_of(resource: Mapping[str, Any], providers: Mapping[str, str]) -> str:
+    """Return libvirt's address of the host that a resource is on; this computer's for what is on none."""
+    named = (resource.get("inputs") or {}).get("host_uri")
+    return str(named or providers.get(str(resource.get("provider", "")).rpartition("::")[0], LOCAL))
 
 
 def left_alone(deployment: Mapping[str, Any]) -> frozenset[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from model.topology import Access
 from provisioners.commands import Argv, command_line
 
@@ -43,6 +45,29 @@ def install_line(release: str, architecture: str, access: Access, *, local: bool
     else:
         packages = ("libvirt", "qemu-base", "qemu-img")
     return _typed((*install, *packages), access, local=local)
+
+
+_DEBIAN = {
+    "virsh": "libvirt-clients",
+    "virt-ssh-helper": "libvirt-daemon",
+    "qemu-img": "qemu-utils",
+    "nft": "nftables",
+    "ip": "iproute2",
+    "ssh-keygen": "openssh-client",
+}
+
+
+def programs_line(release: str, programs: Iterable[str], access: Access) -> str:
+    """Return the line that installs programs on another host.
+
+    >>> programs_line("debian 12", ["nft", "genisoimage"], Access(host="desk"))
+    'ssh -t root@desk apt-get install --yes nftables genisoimage'
+    """
+    install = next((argv for names, argv in _INSTALL.items() if release.partition(" ")[0] in names), None)
+    if install is None or install[0] != "apt-get":
+        return f"the command of {release or 'its distribution'} that installs {', '.join(programs)}"
+    packages = dict.fromkeys(_DEBIAN.get(program, program) for program in programs)
+    return _typed((*install, *packages), access, local=False)
 
 
 def start_line(access: Access, *, local: bool) -> str:

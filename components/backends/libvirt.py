@@ -15,14 +15,13 @@ from components.resources import Boot, Fence, Reached, Template, WarmStart
 from components.site import Site
 from model import names
 from model.connection import Connection
+from model.host_uri import host_uri, way_through
 from model.kernel import kernel_command_line
 from model.libvirt_xml import DomainSpec, domain_arguments, domain_xml, network_arguments, replacing_xslt, volume_xml
 from model.placement import HERE
 from model.placing import built_machines
 from model.topology import Machine
 
-HOST_URI = "qemu:///system"
-_HOST_URIS = {HERE: HOST_URI}
 _MIB = 1024 * 1024
 _NEVER_WARM = "cold: an image of your own has nobody who gives a waking memory its identity"
 
@@ -32,14 +31,32 @@ class LibvirtGround:
     """What the machines of a stack stand on.
 
     Args:
+        host: the host's name in the placement.
+        uri: libvirt's address of it.
         networks: all of them; a machine is started after these.
         templates: by the size of the machines that wake from them; none for an image of the user's own.
     """
 
+    host: str
+    uri: str
     provider: libvirt.Provider
     pool: libvirt.Pool
     networks: tuple[libvirt.Network, ...]
     templates: Mapping[Size, Template]
+
+    @property
+    def where(self) -> Mapping[str, str]:
+        """Return the inputs that say which host does it; none for this computer."""
+        return _where(self.host, self.uri)
+
+
+def _named(name: str, host: str) -> str:
+    """Return a resource's name: on each host there is one of them."""
+    return name if host == HERE else f"{name}-{host}"
+
+
+def _where(host: str, uri: str) -> Mapping[str, str]:
+    return {} if host == HERE else {"host": host, "host_uri": uri}
 
 
 def build_ground(site: Site, host: str, parent: pulumi.Resource) -> LibvirtGround:
@@ -48,21 +65,23 @@ def build_ground(site: Site, host: str, parent: pulumi.Resource) -> LibvirtGroun
     An image of the user's own has none: in a memory that wakes, nobody listens who gives it another identity.
     """
     stack, control = site.environment.stack, site.placement.control_network
-    provider = libvirt.Provider("libvirt", uri=_HOST_URIS[host], opts=ResourceOptions(parent=parent))
+    uri = host_uri(site.placement.host(host))
+    provider = libvirt.Provider(_named("libvirt", host), uri=uri, opts=ResourceOptions(parent=parent))
     fence = Fence(
-        "fence",
+        _named("fence", host),
         stack=stack,
         owner=site.owner,
         mirror_bridge=names.bridge(stack, "mirror"),
         control_bridge=names.bridge(stack, "control"),
         control_network=str(control),
+        where=_where(host, uri),
         opts=ResourceOptions(parent=parent),
     )
     behind = ResourceOptions(parent=parent, provider=provider, depends_on=[fence])
     hosts_address = {"mirror": "", "control": str(control[1])}
     networks = tuple(
         libvirt.Network(
-            card,
+            _named(card, host),
             **network_arguments(
                 names.network(stack, card),
                 names.bridge(stack, card),
@@ -74,7 +93,7 @@ def build_ground(site: Site, host: str, parent: pulumi.Resource) -> LibvirtGroun
         for card in ("mirror", "control")
     )
     pool = libvirt.Pool(
-        "pool",
+        _named("pool", host),
         name=stack,
         type="dir",
         target={"path": str(names.stack_directory(stack))},
@@ -83,8 +102,8 @@ def build_ground(site: Site, host: str, parent: pulumi.Resource) -> LibvirtGroun
     )
     machines = () if site.placement.own_image else built_machines(site.environment.topology.machines)
     sizes = sorted({size(machine) for machine in machines})
-    templates = {one: _build_template(site, one, parent, fence) for one in sizes}
-    return LibvirtGround(provider=provider, pool=pool, networks=networks, templates=templates)
+    templates = {one: _build_template(site, one, host, parent, fence) for one in sizes}
+    return LibvirtGround(host=host, uri=uri, provider=provider, pool=pool, networks=networks, templates=templates)
 
 
 def build_machine(site: Site, ground: LibvirtGround, machine: Machine, keys: Keys, parent: pulumi.Resource) -> Built:
@@ -106,10 +125,11 @@ def build_machine(site: Site, ground: LibvirtGround, machine: Machine, keys: Key
         template_key=template.key if template else "",
         system_disk_path=spec.system_disk,
         volume_id=system.id,
+        where=ground.where,
         opts=inside,
     )
     domain = _build_domain(machine.name, ground, spec, disks, warm, inside)
-    boot = _build_boot(site, machine, keys, spec, domain, warm, disks, inside)
+    boot = _build_boot(site, ground, machine, keys, spec, domain, warm, disks, inside)
     return Built(
         reached=Reached(
             name=machine.name,
@@ -119,10 +139,10 @@ def build_machine(site: Site, ground: LibvirtGround, machine: Machine, keys: Key
             anchor=domain,
         ),
         backend="libvirt",
-        host="this machine",
+        host="this machine" if ground.host == HERE else ground.host,
         control_address=str(site.placement.machine(machine.name).control_address),
         domain=spec.name,
-        host_uri=HOST_URI,
+        host_uri=ground.uri,
         started=boot.started,
         reason=boot.reason,
         boot_seconds=boot.boot_seconds,
@@ -130,11 +150,11 @@ def build_machine(site: Site, ground: LibvirtGround, machine: Machine, keys: Key
     )
 
 
-def _build_template(site: Site, of: Size, parent: pulumi.Resource, fence: Fence) -> Template:
+def _build_template(site: Site, of: Size, host: str, parent: pulumi.Resource, fence: Fence) -> Template:
     vcpus, memory_mib, system_disk_mib, data_disk = of
-    accelerator = site.placement.accelerator.kind
+    accelerator = site.placement.accelerator_on(host).kind
     return Template(
-        f"template-{vcpus}cpu-{memory_mib}mib-{system_disk_mib}mib{'-data' if data_disk else ''}",
+        _named(f"template-{vcpus}cpu-{memory_mib}mib-{system_disk_mib}mib{'-data' if data_disk else ''}", host),
         image=image_name(site),
         accelerator=accelerator,
         vcpus=vcpus,
@@ -143,6 +163,7 @@ def _build_template(site: Site, of: Size, parent: pulumi.Resource, fence: Fence)
         data_disk=data_disk,
         warm=site.environment.settings.warm_start,
         cmdline=kernel_command_line(accelerator),
+        where=_where(host, host_uri(site.placement.host(host))),
         opts=ResourceOptions(parent=parent, depends_on=[fence]),
     )
 
@@ -197,6 +218,7 @@ def _build_domain(
 
 def _build_boot(
     site: Site,
+    ground: LibvirtGround,
     machine: Machine,
     keys: Keys,
     spec: DomainSpec,
@@ -205,12 +227,15 @@ def _build_boot(
     disks: list[libvirt.Volume],
     opts: ResourceOptions,
 ) -> Boot:
+    jump, jump_key = way_through(ground.uri)
     connection = keys.host.public_key.apply(
         lambda key: Connection(
             name=machine.name,
             address=str(site.placement.machine(machine.name).control_address),
             host_key=" ".join(key.split()[:2]),
-            domain=f"{HOST_URI}#{spec.name}",
+            domain=f"{ground.uri}#{spec.name}",
+            jump=jump,
+            jump_key=jump_key,
         ).values()
     )
     return Boot(
@@ -220,7 +245,8 @@ def _build_boot(
             "uuid": spec.uuid,
             "domain_id": domain.id,
             "domain_xml": domain_xml(spec),
-            "host_uri": HOST_URI,
+            **ground.where,
+            "host_uri": ground.uri,
             "identity": identity(site, machine, keys.controller.public_key),
             "host_private_key": keys.host.private_key,
             "host_public_key": keys.host.public_key,

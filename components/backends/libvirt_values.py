@@ -39,29 +39,30 @@ def domain_spec(site: Site, machine: Machine) -> DomainSpec:
     """Return the machine as libvirt is to run it."""
     stack = site.environment.stack
     directory = names.stack_directory(stack)
+    accelerator = site.placement.accelerator_on(site.placement.machine(machine.name).host).kind
     return DomainSpec(
         name=names.domain(stack, machine.name),
         uuid=names.domain_uuid(site.owner, machine.name),
         owner=site.owner,
         vcpus=machine.vcpus,
         memory_mib=machine.memory_mib,
-        **_direct_boot(site),
+        **_direct_boot(site, accelerator),
         system_disk=str(directory / f"{machine.name}-system-{_system(site, machine)}.qcow2"),
         data_disk=str(directory / f"{machine.name}-data.qcow2") if machine.data_disk_mib else "",
         control=_card(stack, machine, "control"),
         mirror=_card(stack, machine, "mirror"),
-        accelerator=site.placement.accelerator.kind,
+        accelerator=accelerator,
     )
 
 
-def _direct_boot(site: Site) -> dict[str, str]:
+def _direct_boot(site: Site, accelerator: str) -> dict[str, str]:
     """Return how the project's image is booted; one of the user's own has a boot loader."""
     if site.placement.own_image:
         return {}
     return {
         "kernel": str(image_directory(site) / "vmlinuz"),
         "initrd": str(image_directory(site) / "initrd.img"),
-        "cmdline": kernel_command_line(site.placement.accelerator.kind),
+        "cmdline": kernel_command_line(accelerator),
     }
 
 

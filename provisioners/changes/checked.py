@@ -10,8 +10,7 @@ from provisioners.changes.marks import mark
 from provisioners.changes.seen import SHOWN_BYTES
 from provisioners.provider.inputs import ACCOUNT, COMMON, FLAG, MODE, PATH, TEXT, UNIT, WORDS, Rule, number, optional
 from provisioners.provider.inputs import failures as wrong
-from provisioners.provider.kinds import UNKNOWN, Failure
-from provisioners.provider.wire import has_unknown
+from provisioners.provider.kinds import UNKNOWN, Failure, has_unknown
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]")
 _SECONDS = (5, 86400)

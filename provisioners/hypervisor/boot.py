@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
-from hashlib import sha256
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from model.connection import connection_of
-from model.errors import UnderstudyError
-from provisioners.hypervisor import fence, own_image
-from provisioners.hypervisor.cold import why_cold
-from provisioners.hypervisor.fence_rules import fences_of
-from provisioners.hypervisor.host import ToolFailed, tool
-from provisioners.hypervisor.identity import ask, identity_message
+from provisioners.hypervisor import own_image
+from provisioners.hypervisor.door import door
+from provisioners.hypervisor.on_its_host import OnItsHost
 from provisioners.hypervisor.restart import restart_words
-from provisioners.hypervisor.virsh import Absent, Virsh, VirshFailed, refuse_stalled, wait_for_state
-from provisioners.hypervisor.warm_start import forget_memory, save_path
+from provisioners.hypervisor.running import PATIENCE_SECONDS, Running, is_told
 from provisioners.outcome import Deadline, Say
 from provisioners.provider.inputs import COMMON, FLAG, TEXT, WORDS, Rule, failures, optional
-from provisioners.provider.kinds import Failure, Real, Values
-from provisioners.provider.wire import has_unknown
+from provisioners.provider.kinds import Failure, Real, Values, has_unknown
 from provisioners.shell import Unreachable, connect
 
-_PATIENCE_SECONDS = 600.0
-_SHUTDOWN_SECONDS = 90.0
-_ASK_AGAIN_SECONDS = 15.0
 _LOOK_SECONDS = 60.0
 """After so long without an answer from a machine, its host is asked whether it stands still."""
 _IDENTITY = Rule(
@@ -39,32 +28,24 @@ _SIZES = Rule(
     optional=True,
 )
 """Nothing here depends on them: they tell a rehearsal what the machine was."""
-_TOLD = ("identity", "host_private_key", "host_public_key")
-"""Inputs that the machine is told over its channel."""
+_TEXTS = (
+    *("domain", "uuid", "domain_id", "domain_xml", "host_uri"),
+    *("host_private_key", "host_public_key", "image"),
+)
 
 
 class Boot:
-    """Kind ``understudy:index:Boot``."""
+    """Kind ``understudy:index:Boot``: what its host does for it, and then its SSH."""
 
-    token = "understudy:index:Boot"
-    secret_outputs: frozenset[str] = frozenset()
-    replace_on = frozenset({"domain", "uuid", "domain_id", "domain_xml"})
-    ignored = frozenset({"connection", "private_key", "host_uri", "warm_placed", "warm_reason", "untouched", "sizes"})
+    _there = OnItsHost(Running())
+    token, secret_outputs = _there.token, _there.secret_outputs
+    replace_on, ignored = _there.replace_on, _there.ignored
 
     def check(self, inputs: Mapping[str, Any]) -> tuple[Failure, ...]:
         """Return what is wrong with the inputs."""
-        texts = (
-            "domain",
-            "uuid",
-            "domain_id",
-            "domain_xml",
-            "host_uri",
-            "host_private_key",
-            "host_public_key",
-            "image",
-        )
         rules = {
-            **dict.fromkeys(texts, TEXT),
+            **dict.fromkeys(_TEXTS, TEXT),
+            "host": optional(TEXT),
             "identity": _IDENTITY,
             "connection": COMMON["connection"],
             "private_key": TEXT,
@@ -79,49 +60,28 @@ class Boot:
 
     def create(self, inputs: Values, say: Say) -> tuple[str, Values]:
         """Tell the machine who it is, plug its cables in, and wait until it answers."""
-        virsh, began = Virsh(uri=inputs["host_uri"], say=say), time.time()
-        started = "warm" if "restored" in _start(virsh, inputs, say) else "cold"
-        _introduce(virsh, inputs, say)
+        identifier, outputs = self._there.create(inputs, say)
+        waiting = Deadline(0)
         if not inputs["image"]:
-            own_image.introduce(virsh, inputs, say)
-        _wait_for_ssh(virsh, inputs, say)
-        reason = inputs.get("warm_reason") or "cold"
-        if started == "cold" and inputs.get("warm_placed"):
-            reason = f"cold: {why_cold(virsh, inputs['domain'], Path(inputs['volume_ids'][0]))}"
-        outputs = {
-            "generation": generation(inputs["volume_ids"]),
-            "started": started,
-            "reason": reason,
-            "boot_seconds": round(time.time() - (_process_start(inputs["domain"]) or began), 1),
-        }
-        return inputs["uuid"], outputs
+            own_image.introduce(inputs, say)
+        _wait_for_ssh(inputs, say)
+        return identifier, {**outputs, "boot_seconds": round(outputs["boot_seconds"] + waiting.elapsed, 1)}
 
     def read(self, identifier: str, inputs: Values, outputs: Values, say: Say) -> Real | None:
         """Return whether it runs, and the generation that its disks really have; None where it is gone."""
-        virsh = Virsh(uri=inputs["host_uri"], say=say)
-        state = virsh.state(inputs["domain"])
-        if not state:
-            return None
-        try:
-            real = generation(inputs["volume_ids"])
-        except ToolFailed:  # a disk is gone, and with it the machine, even if it still runs
-            return None
-        return Real(inputs={**inputs, "running": state == "running"}, outputs={**outputs, "generation": real})
+        return self._there.read(identifier, inputs, outputs, say)
 
     def update(self, identifier: str, old: Values, inputs: Values, outputs: Values, say: Say) -> Values:
         """Start it where somebody stopped it, and tell it what is new."""
-        virsh = Virsh(uri=inputs["host_uri"], say=say)
-        _start(virsh, inputs, say)
-        if any(old.get(name) != inputs[name] for name in _TOLD):
-            _introduce(virsh, inputs, say)
-            if not inputs["image"]:
-                own_image.tell(old, inputs, say)
-        _wait_for_ssh(virsh, inputs, say)
-        return {**outputs, "generation": generation(inputs["volume_ids"])}
+        new = self._there.update(identifier, old, inputs, outputs, say)
+        if not inputs["image"] and is_told(old, inputs):
+            own_image.tell(old, inputs, say)
+        _wait_for_ssh(inputs, say)
+        return new
 
     def delete(self, identifier: str, inputs: Values, outputs: Values, say: Say) -> None:
         """Shut it down in order; libvirt's own way of deleting is a power cut."""
-        shut_down(Virsh(uri=inputs["host_uri"], say=say), inputs["domain"], say)
+        self._there.delete(identifier, inputs, outputs, say)
 
     def foresee(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> Values:
         """Return what a start or another identity does not change: the disks stay."""
@@ -139,106 +99,14 @@ class Boot:
         return restart_words(identity["hostname"] if isinstance(identity, Mapping) else old["domain"], before, after)
 
 
-def generation(paths: Sequence[str]) -> str:
-    """Return what names these very disks: another as soon as one of them is made anew, even under the same name.
-
-    Raises:
-        ToolFailed: a disk is missing.
-    """
-    births = tool("stat", "--format=%n %i %w", "--", *paths)
-    return sha256(births.encode()).hexdigest()[:16]
-
-
-def shut_down(virsh: Virsh, domain: str, say: Say, seconds: float = _SHUTDOWN_SECONDS) -> None:
-    """Press the power button and wait; a machine that does not end in time, or cannot, is switched off."""
-    deadline = Deadline(seconds)
-    while virsh.state(domain) == "running" and deadline.left > 0:
-        say(f"shutting down ({deadline.elapsed:.0f} s)")
-        _ignoring_a_stopped(virsh, "shutdown", domain)
-        if wait_for_state(virsh, domain, ("shut off", ""), min(_ASK_AGAIN_SECONDS, max(deadline.left, 1))):
-            return
-    if virsh.state(domain) not in ("shut off", ""):
-        say("it does not shut down: switching it off")
-        _ignoring_a_stopped(virsh, "destroy", domain)
-
-
-def _ignoring_a_stopped(virsh: Virsh, verb: str, domain: str) -> None:
-    try:
-        virsh.run(verb, domain)
-    except VirshFailed:
-        if virsh.state(domain) not in ("shut off", ""):
-            raise
-
-
-def _start(virsh: Virsh, inputs: Values, say: Say) -> str:
-    """Make it run, on the disks that it has now, and return its state with the reason, in libvirt's words."""
-    domain = inputs["domain"]
-    state = _state_and_reason(virsh, domain)
-    if not state:
-        raise UnderstudyError(
-            where=domain,
-            found="libvirt does not know it",
-            todo="Run `pulumi refresh`, then `pulumi up`: it is made again.",
-        )
-    if state.startswith("running") and _runs_on_disks_that_are_gone(domain, inputs["volume_ids"]):
-        say("it runs on a disk that is gone: starting it on its new one")
-        virsh.run("destroy", domain)
-        state = "shut off"
-    if not state.startswith("running"):
-        say("starting")
-        virsh.run("resume" if state.startswith("paused") else "start", domain)
-        state = _state_and_reason(virsh, domain)
-    if save_path(domain).exists():  # it runs: from now on no saved memory fits its disk
-        forget_memory(virsh, domain)
-    return state
-
-
-def _state_and_reason(virsh: Virsh, domain: str) -> str:
-    """Return such as ``running (restored)``; empty where there is no such machine."""
-    try:
-        return virsh.run("domstate", domain, "--reason").strip()
-    except Absent:
-        return ""
-
-
-def _runs_on_disks_that_are_gone(domain: str, paths: Sequence[str]) -> bool:
-    since = _process_start(domain)
-    births = tool("stat", "--format=%W", "--", *paths).split()
-    return since > 0 and any(float(birth) > since for birth in births)
-
-
-def _process_start(domain: str) -> float:
-    """Return when the machine's process was started, in seconds since 1970; 0 where that cannot be told."""
-    try:
-        return Path(f"/run/libvirt/qemu/{domain}.pid").stat().st_mtime
-    except OSError:
-        return 0.0
-
-
-def _introduce(virsh: Virsh, inputs: Values, say: Say) -> None:
-    """Tell a machine of our image who it is, then plug its cables in."""
-    domain, identity = inputs["domain"], inputs["identity"]
-    for table in fences_of(inputs["domain_xml"]):
-        fence.assure(table)
-    if inputs["image"]:
-        message = identity_message(
-            identity,
-            private_key=inputs["host_private_key"],
-            public_key=inputs["host_public_key"],
-            domain_uuid=inputs["uuid"],
-        )
-        ask(virsh, domain, message, seconds=_PATIENCE_SECONDS, say=say, doing="telling it who it is")
-    virsh.run_all(*(("domif-setlink", domain, card["mac"], "up") for card in identity["cards"].values()))
-
-
-def _wait_for_ssh(virsh: Virsh, inputs: Values, say: Say) -> None:
-    connection, deadline = connection_of(inputs["connection"]), Deadline(_PATIENCE_SECONDS)
+def _wait_for_ssh(inputs: Values, say: Say) -> None:
+    connection, deadline = connection_of(inputs["connection"]), Deadline(PATIENCE_SECONDS)
     while True:
         try:
             with connect(connection, inputs["private_key"], say, min(_LOOK_SECONDS, deadline.left)) as shell:
                 shell.run(("true",))
         except Unreachable:
-            refuse_stalled(virsh, inputs["domain"])
+            door(inputs["host_uri"]).call("refuse stalled", inputs["domain"], say=say)
             if deadline.left <= 0:
                 raise
         else:

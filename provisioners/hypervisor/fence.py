@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import suppress
+from importlib.resources import files
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,6 @@ from provisioners.provider.inputs import Rule, failures
 from provisioners.provider.kinds import Failure, Real, Values
 
 HOOKS = Path("/etc/libvirt/hooks")
-_HOOK = Path(__file__).with_name("fence-hook.sh")
 _HOOK_FILES = ("network.d/understudy-fence", "qemu.d/understudy-fence")
 _WORD = Rule(
     good=lambda value: isinstance(value, str) and bool(value) and value.isprintable(), allowed="one line of text"
@@ -148,8 +148,9 @@ def _put(inputs: Values, say: Say) -> Values:
         write_whole(FENCES / f"{inputs['stack']}.json", json.dumps(notes) + "\n")
         write_whole(FENCES / f"{table}.nft", rules)
         tool("nft", "-f", str(FENCES / f"{table}.nft"))
+        hook = files(__package__ or "").joinpath("fence-hook.sh").read_text(encoding="utf-8")
         for name in _HOOK_FILES:
-            write_whole(HOOKS / name, _HOOK.read_text(encoding="utf-8"), mode=0o755)
+            write_whole(HOOKS / name, hook, mode=0o755)
     return {"ruleset": rules, "listing": listing(table)}
 
 

@@ -10,17 +10,17 @@ import base64
 import json
 import os
 import socket
+import tempfile
 import time
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
-
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from model.errors import UnderstudyError
 from model.libvirt_xml import IDENTITY_PORT, parsed
+from provisioners.hypervisor.host import tool
 from provisioners.hypervisor.virsh import Absent, Virsh, refuse_stalled
 from provisioners.outcome import Deadline, Say, pause
 
@@ -69,9 +69,10 @@ def identity_message(
 
 def throwaway_key() -> tuple[str, str]:
     """Return a new SSH key pair, ed25519, in OpenSSH's forms: private and public."""
-    private = Ed25519PrivateKey.generate()
-    text = private.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
-    return text, private.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+    with tempfile.TemporaryDirectory(prefix="understudy-key-") as place:
+        key = Path(place, "key")
+        tool("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(key))
+        return key.read_text(), key.with_suffix(".pub").read_text().strip()
 
 
 def socket_path(xml: str) -> str:

@@ -7,31 +7,23 @@ into the running machine only, its file is gone as soon as qemu has it, and no c
 
 from __future__ import annotations
 
-import tempfile
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from model.cloud_init import hosts_text, seed_files
 from model.connection import Connection, connection_of
-from model.errors import UnderstudyError
 from provisioners.commands import scripted
-from provisioners.hypervisor.host import ROOT, tool
+from provisioners.hypervisor.door import door
 from provisioners.hypervisor.identity import throwaway_key
-from provisioners.hypervisor.virsh import Virsh, VirshFailed
-from provisioners.outcome import Deadline, Say, pause
+from provisioners.outcome import Deadline, Say
 from provisioners.provider.kinds import Values
 from provisioners.shell import ConnectionLost, Shell, Unreachable, WrongHostKey, connect
 
-_TARGET = "vdy"
-_LAST_SLOT = "pci:0000.00.1f.0"
-"""Behind all other disks: the machine counts them by their places on the bus."""
 _FIRST_BOOT_SECONDS = 600.0
 _CLOUD_INIT_SECONDS = 1200.0
-_UNPLUG_SECONDS = 60.0
 _GLANCE_SECONDS = 1.0
 _AGAIN_SECONDS = 60.0
 _KEY = "/etc/ssh/ssh_host_ed25519_key"
@@ -39,12 +31,13 @@ Way = tuple[Connection, str]
 """How a machine is reached, and the private key with which."""
 
 
-def introduce(virsh: Virsh, inputs: Values, say: Say) -> None:
+def introduce(inputs: Values, say: Say) -> None:
     """Make a machine the one that it is to be: at the first boot of its disk through cloud-init, then over SSH.
 
     Raises:
         UnderstudyError: it does not come up, or is not what it was told to be.
     """
+    host = door(inputs["host_uri"])
     usual: Way = (connection_of(inputs["connection"]), inputs["private_key"])
     ways = [usual]
     if inputs.get("untouched") and not answers(usual):
@@ -52,9 +45,9 @@ def introduce(virsh: Virsh, inputs: Values, say: Say) -> None:
         ways.insert(0, (replace(usual[0], host_key=public), usual[1]))
         say("its first boot, with cloud-init")
         files = seed_files(inputs["identity"], instance=str(uuid.uuid4()), private_key=private, public_key=public)
-        _start_with(virsh, inputs["domain"], files)
+        host.call("start with cloud-init", inputs["domain"], files, say=say)
     settle_over_the_first(ways, inputs, say)
-    _unplug(virsh, inputs["domain"], say)
+    host.call("unplug cloud-init", inputs["domain"], say=say)
 
 
 def tell(old: Values, inputs: Values, say: Say) -> None:
@@ -68,35 +61,6 @@ def answers(way: Way) -> bool:
     with suppress(Unreachable, WrongHostKey), connect(*way, lambda _: None, _GLANCE_SECONDS):
         return True
     return False
-
-
-def _start_with(virsh: Virsh, domain: str, files: Mapping[str, str]) -> None:
-    """Start it anew with the NoCloud disk in it: nothing that its first seconds without one have done is of use."""
-    with tempfile.TemporaryDirectory(dir=_seeds()) as directory:
-        disk = _disk(Path(directory), files)
-        if virsh.state(domain) != "shut off":
-            virsh.run("destroy", domain)
-        virsh.run("start", domain, "--paused")
-        how = ("--targetbus", "virtio", "--mode", "readonly", "--driver", "qemu", "--subdriver", "raw", "--live")
-        virsh.run("attach-disk", domain, str(disk), _TARGET, "--address", _LAST_SLOT, *how)
-    virsh.run("resume", domain)
-
-
-def _seeds() -> Path:
-    seeds = ROOT / "seeds"
-    seeds.mkdir(mode=0o711, parents=True, exist_ok=True)
-    return seeds
-
-
-def _disk(directory: Path, files: Mapping[str, str]) -> Path:
-    directory.chmod(0o711)  # qemu is another user, and is given the disk alone
-    contents, disk = directory / "contents", directory / "cidata.iso"
-    contents.mkdir(mode=0o700)
-    for name, text in files.items():
-        (contents / name).write_text(text, encoding="utf-8")
-    disk.touch(mode=0o600)
-    tool("genisoimage", "-quiet", "-volid", "cidata", "-joliet", "-rock", "-output", str(disk), str(contents))
-    return disk
 
 
 def settle_over_the_first(ways: Sequence[Way], inputs: Values, say: Say) -> None:
@@ -145,18 +109,3 @@ def _hand_over(shell: Shell, inputs: Values) -> None:
     shell.put(f"{inputs['host_public_key'].strip()}\n".encode(), f"{_KEY}.pub", mode="0644")
     addresses = (f"{card['address']}/{int(card['prefix'])}" for card in identity["cards"].values())
     shell.run(scripted("own_image", identity["hostname"], *addresses))
-
-
-def _unplug(virsh: Virsh, domain: str, say: Say) -> None:
-    deadline = Deadline(_UNPLUG_SECONDS)
-    while any(line.split()[:1] == [_TARGET] for line in virsh.run("domblklist", domain).splitlines()):
-        if deadline.left <= 0:
-            raise UnderstudyError(
-                where=domain,
-                found=f"it does not let go of its cloud-init disk ({_TARGET})",
-                todo="See whether something has it mounted (`lsblk`); then run it again.",
-            )
-        say("unplugging the cloud-init disk")
-        with suppress(VirshFailed):  # asked for already: the machine takes its time
-            virsh.run("detach-disk", domain, _TARGET, "--live")
-        pause(0.5, domain)

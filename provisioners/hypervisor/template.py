@@ -198,8 +198,9 @@ def _boot_and_save(spec: TemplateSpec, domain: str, work: Path, virsh: Virsh, sa
 
 def _become_template(domain: str, virsh: Virsh, say: Say) -> None:
     private, public = throwaway_key()
+    nobody = {**_IDENTITY, "authorized_keys": [throwaway_key()[1]]}
     message = identity_message(
-        _IDENTITY, private_key=private, public_key=public, domain_uuid=str(uuid.uuid4()), template=True
+        nobody, private_key=private, public_key=public, domain_uuid=str(uuid.uuid4()), template=True
     )
     del message["boot_id"]
     doing = "template: booting"
@@ -292,7 +293,6 @@ _IDENTITY = {
     "hostname": "template",
     "domain": "",
     "hosts": [{"address": "192.0.2.1", "names": ["template"]}],
-    "authorized_keys": [throwaway_key()[1]],
     "cards": {
         "control": {"mac": "52:54:00:00:00:01", "address": "192.0.2.1", "prefix": 24},
         "mirror": {"mac": "52:54:00:00:00:02", "address": "198.51.100.1", "prefix": 24},

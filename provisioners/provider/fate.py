@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from model.errors import UnderstudyError
-from provisioners.hypervisor.virsh import Absent, Virsh
+from provisioners.hypervisor.door import door
 
 Fate = Literal["gone", "off", "unknown"]
 
@@ -21,9 +21,9 @@ def fate(inputs: Mapping[str, Any]) -> Fate:
     if not address:
         return "unknown"
     try:
-        state = Virsh(uri=address).run("domstate", "--domain", name, timeout_seconds=30).strip()
-    except Absent:
-        return "gone"
+        state = door(address).call("state", name, say=lambda _: None)
     except UnderstudyError:
         return "unknown"
+    if not state:
+        return "gone"
     return "off" if state in ("shut off", "crashed") else "unknown"

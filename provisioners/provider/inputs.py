@@ -10,8 +10,7 @@ from typing import Any
 
 from model.connection import connection_of
 from model.errors import UnderstudyError
-from provisioners.provider.kinds import Failure
-from provisioners.provider.wire import has_unknown
+from provisioners.provider.kinds import Failure, has_unknown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -128,3 +128,16 @@ class Planning(Protocol):
 
 UNKNOWN: Any = object()
 """Stands in a preview for a value that only the update will know."""
+
+
+def has_unknown(value: Any) -> bool:
+    """Return whether a value, or anything in it, will only be known by the update.
+
+    >>> has_unknown({"a": [1, UNKNOWN]})
+    True
+    """
+    if isinstance(value, Mapping):
+        return any(has_unknown(item) for item in value.values())
+    if isinstance(value, (list, tuple)):
+        return any(has_unknown(item) for item in value)
+    return value is UNKNOWN

@@ -14,6 +14,7 @@ def kinds() -> Mapping[str, Kind]:
     """Return every kind by its token, such as ``understudy:index:Service``."""
     from provisioners.hypervisor.boot import Boot
     from provisioners.hypervisor.fence import Fence
+    from provisioners.hypervisor.on_its_host import OnItsHost
     from provisioners.hypervisor.template_kind import Template
     from provisioners.hypervisor.warm_start import WarmStart
     from provisioners.provider.filesystem import Filesystem
@@ -30,7 +31,7 @@ def kinds() -> Mapping[str, Kind]:
 
     every: tuple[Kind, ...] = (
         Boot(),
-        Fence(),
+        OnItsHost(Fence()),
         Filesystem(),
         FirstContact(),
         Gate(),
@@ -42,7 +43,7 @@ def kinds() -> Mapping[str, Kind]:
         *RETIRED,
         Service(),
         SshKeypair(),
-        Template(),
-        WarmStart(),
+        OnItsHost(Template()),
+        OnItsHost(WarmStart()),
     )
     return MappingProxyType({kind.token: kind for kind in every})

@@ -23,9 +23,8 @@ from provisioners.changes.written import foretold
 from provisioners.machine_lock import machine_lock
 from provisioners.outcome import Say
 from provisioners.provider.inputs import REACH
-from provisioners.provider.kinds import Failure, Real, Values
+from provisioners.provider.kinds import Failure, Real, Values, has_unknown
 from provisioners.provider.machines import changing, place, reach_of, reading
-from provisioners.provider.wire import has_unknown
 from provisioners.shell import USUAL_PATIENCE_SECONDS, connect
 
 _PATIENCE_SECONDS = 10.0

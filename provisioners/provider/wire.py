@@ -78,16 +78,3 @@ def _message(value: Any) -> Value:
         result.list_value.values.extend(_message(item) for item in value)
         return result
     raise TypeError(f"a property value cannot be a {type(value).__name__}")
-
-
-def has_unknown(value: Any) -> bool:
-    """Return whether a value, or anything in it, will only be known by the update.
-
-    >>> has_unknown({"a": [1, UNKNOWN]})
-    True
-    """
-    if isinstance(value, Mapping):
-        return any(has_unknown(item) for item in value.values())
-    if isinstance(value, (list, tuple)):
-        return any(has_unknown(item) for item in value)
-    return value is UNKNOWN

@@ -35,7 +35,8 @@ def _jump(connection: Connection) -> Connection:
     user, _, host = last.strip().rpartition("@")
     host, _, port = host.partition(":")
     user = user or os.environ.get("USER", "root")
-    return Connection(name=host, address=host, port=int(port or 22), user=user, jump=",".join(before))
+    way = Connection(name=host, address=host, port=int(port or 22), user=user, jump=",".join(before))
+    return replace(way, host_key=connection.jump_key)
 
 
 def _socket(connection: Connection, timeout_seconds: float) -> socket.socket:

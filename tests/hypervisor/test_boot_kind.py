@@ -12,9 +12,10 @@ import pytest
 
 from model.errors import UnderstudyError
 from model.libvirt_xml import CardSpec, DomainSpec, domain_xml
-from provisioners.hypervisor import boot
-from provisioners.hypervisor.boot import Boot, generation, shut_down
+from provisioners.hypervisor import boot, running
+from provisioners.hypervisor.boot import Boot
 from provisioners.hypervisor.cold import memory_digest
+from provisioners.hypervisor.running import generation, shut_down
 from provisioners.hypervisor.virsh import Virsh
 from provisioners.provider.kinds import UNKNOWN
 from tests.hypervisor.conftest import FakeVirsh
@@ -32,7 +33,7 @@ def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     for disk in disks:
         disk.write_bytes(b"")
     monkeypatch.setattr("provisioners.hypervisor.warm_start.MANAGED_SAVES", tmp_path)
-    monkeypatch.setattr(boot, "_process_start", lambda _: 0.0)
+    monkeypatch.setattr(running, "_process_start", lambda _: 0.0)
     card = CardSpec(network="n", mac="52:54:00:00:00:01")
     spec = DomainSpec(name="stage-db1", uuid=UUID, vcpus=1, memory_mib=512, system_disk=str(disks[0]), control=card)
     return {
@@ -69,7 +70,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         told.append(str(more["doing"]))
         return {"ok": True}
 
-    monkeypatch.setattr(boot, "ask", ask)
+    monkeypatch.setattr(running, "ask", ask)
     monkeypatch.setattr(boot, "_wait_for_ssh", lambda *_: told.append("ssh"))
     return told
 
@@ -146,7 +147,7 @@ def test_a_memory_that_is_still_there_once_the_machine_runs_is_removed(
 def test_a_machine_that_runs_on_a_disk_that_is_gone_is_started_on_the_new_one(
     inputs: dict[str, Any], virsh: FakeVirsh, told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(boot, "_process_start", lambda _: time.time() - 1000)
+    monkeypatch.setattr(running, "_process_start", lambda _: time.time() - 1000)
     virsh.answer(
         {
             "domstate stage-db1 --reason": ["running (restored)", "running (booted)"],

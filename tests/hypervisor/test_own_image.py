@@ -8,20 +8,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from model.connection import Connection, connection_of
 from model.errors import UnderstudyError
-from provisioners.hypervisor import own_image
+from provisioners.hypervisor import cloud_init_disk, own_image
 from provisioners.hypervisor.own_image import introduce, tell
-from provisioners.hypervisor.virsh import Virsh, VirshFailed
+from provisioners.hypervisor.virsh import VirshFailed
 from provisioners.shell import Unreachable, WrongHostKey
 
 FINAL = "ssh-ed25519 FINAL"
 INPUTS: dict[str, Any] = {
     "domain": "stage-db1",
+    "host_uri": "qemu:///system",
     "identity": {
         "hostname": "db1",
         "domain": "",
@@ -78,9 +79,11 @@ class Host:
 
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
-    monkeypatch.setattr(own_image, "ROOT", tmp_path)
-    monkeypatch.setattr(own_image, "_UNPLUG_SECONDS", 0.2)
-    return Host()
+    made = Host()
+    monkeypatch.setattr(cloud_init_disk, "ROOT", tmp_path)
+    monkeypatch.setattr(cloud_init_disk, "_UNPLUG_SECONDS", 0.2)
+    monkeypatch.setattr(cloud_init_disk, "Virsh", lambda **_: made)
+    return made
 
 
 @pytest.fixture
@@ -104,14 +107,14 @@ def reached(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     return came
 
 
-def act(host: Host, **inputs: Any) -> None:
-    introduce(cast("Virsh", host), {**INPUTS, **inputs}, quiet)
+def act(**inputs: Any) -> None:
+    introduce({**INPUTS, **inputs}, quiet)
 
 
 def test_a_new_disk_meets_cloud_init_once_and_nothing_is_left(
     host: Host, reached: list[tuple[str, str]], tmp_path: Path
 ) -> None:
-    act(host)
+    act()
     assert host.asked == ["destroy", "start", "attach-disk", "resume", "domblklist", "detach-disk", "domblklist"]
     assert host.label == "cidata"
     told = json.loads(host.contents["user-data"].removeprefix("#cloud-config\n"))
@@ -123,23 +126,23 @@ def test_a_new_disk_meets_cloud_init_once_and_nothing_is_left(
 
 
 def test_each_telling_is_another_instance_with_another_key(host: Host, reached: list[tuple[str, str]]) -> None:
-    act(host)
+    act()
     before = dict(host.contents)
     reached.clear()
-    act(host)
+    act()
     assert {name for name in before if before[name] != host.contents[name]} == {"meta-data", "user-data"}
 
 
 def test_a_machine_that_is_who_it_is_to_be_is_not_started_anew(host: Host, reached: list[tuple[str, str]]) -> None:
     reached.append(("it", "is there"))
-    act(host)
+    act()
     assert host.asked == ["domblklist"]
     assert reached[1:] == [("settled", FINAL)]
 
 
 def test_a_disk_that_was_written_to_never_meets_cloud_init_again(host: Host, reached: list[tuple[str, str]]) -> None:
     reached.append(("it", "is there"))
-    act(host, untouched=False)
+    act(untouched=False)
     assert "attach-disk" not in host.asked
     assert "destroy" not in host.asked
 
@@ -156,7 +159,7 @@ def test_a_cloud_init_that_did_not_listen_to_the_disk(
         yield connection
 
     monkeypatch.setattr(own_image, "connect", connect)
-    act(host)
+    act()
     assert reached == [("settled", FINAL)]
     assert not host.plugged
 
@@ -164,7 +167,7 @@ def test_a_cloud_init_that_did_not_listen_to_the_disk(
 def test_a_disk_that_the_machine_does_not_let_go_is_told(host: Host, reached: list[tuple[str, str]]) -> None:
     host.lets_go = False
     with pytest.raises(UnderstudyError, match=r"does not let go of its cloud-init disk \(vdy\)"):
-        act(host)
+        act()
 
 
 def test_what_is_new_is_told_over_the_way_that_was_used_before(reached: list[tuple[str, str]]) -> None:

@@ -28,8 +28,17 @@ func upstream() *schema.Provider {
 	var uris sync.Map
 	configure, domain := p.ConfigureFunc, p.ResourcesMap["libvirt_domain"]
 	p.ConfigureFunc = func(d *schema.ResourceData) (any, error) {
-		client, err := configure(d)
-		uris.Store(client, d.Get("uri"))
+		var client any
+		host := d.Get("uri").(string)
+		err := through(host, func(near string) (err error) {
+			if near == host {
+				client, err = configure(d)
+			} else {
+				client, err = (&libvirt.Config{URI: near}).Client()
+			}
+			return err
+		})
+		uris.Store(client, host)
 		return client, err
 	}
 	create := domain.CreateContext
@@ -57,12 +66,16 @@ func upstream() *schema.Provider {
 // cables in, which was not laid down for a new machine, it is an error.
 func withoutMemory(host, name string) (*golibvirt.Libvirt, golibvirt.Domain, error) {
 	var machine golibvirt.Domain
-	parsed, err := uri.Parse(host)
+	var virt *golibvirt.Libvirt
+	err := through(host, func(near string) error {
+		parsed, err := uri.Parse(near)
+		if err != nil {
+			return err
+		}
+		virt = golibvirt.NewWithDialer(parsed)
+		return virt.ConnectToURI(golibvirt.ConnectURI(parsed.RemoteName()))
+	})
 	if err != nil {
-		return nil, machine, err
-	}
-	virt := golibvirt.NewWithDialer(parsed)
-	if err := virt.ConnectToURI(golibvirt.ConnectURI(parsed.RemoteName())); err != nil {
 		return nil, machine, err
 	}
 	machine, err = virt.DomainLookupByName(name)
