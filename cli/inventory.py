@@ -24,7 +24,7 @@ from components.site import read_services
 from model import names
 from model.errors import UnderstudyError
 from model.inventory import Reached, groups, host_variables, inventory, options
-from provisioners.commands import command_line
+from provisioners.commands import command_line, jump_line, jump_option
 from provisioners.hypervisor.host import write_whole
 
 
@@ -94,6 +94,7 @@ def _written(place: Path, known: Mapping[str, Way]) -> dict[str, Reached]:
             key_file=str(place / f"{name}.key") if name in built else "",
             known_hosts=str(hosts) if name in built else "",
             sudo=way.access.sudo,
+            jump=jump_option(way.connection, str(hosts)),
         )
         for name, way in known.items()
     }
@@ -102,4 +103,4 @@ def _written(place: Path, known: Mapping[str, Way]) -> dict[str, Reached]:
 def _known_host(way: Way) -> str:
     connection = way.connection
     host = connection.address if connection.port == 22 else f"[{connection.address}]:{connection.port}"
-    return f"{host} {connection.host_key}\n"
+    return f"{host} {connection.host_key}\n{jump_line(connection)}"

@@ -16,7 +16,7 @@ from cli.pulumi_state import PulumiState
 from model.connection import Connection
 from model.errors import UnderstudyError
 from model.way_in import way_in
-from provisioners.commands import command_line
+from provisioners.commands import command_line, jump_line, jump_option
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,8 +53,8 @@ def ssh_command(connection: Connection, key: Path | None, known_hosts: Path | No
     options = ["StrictHostKeyChecking=yes", *(["IdentitiesOnly=yes"] if key else []), "ForwardAgent=no"]
     if known_hosts:
         options += [f"UserKnownHostsFile={known_hosts}", "GlobalKnownHostsFile=/dev/null", "UpdateHostKeys=no"]
-    if connection.jump:
-        options.append(f"ProxyJump={connection.jump}")
+    if jump := jump_option(connection, str(known_hosts)):
+        options.append(jump)
     where = ["-p", str(connection.port), "-l", connection.user, "--", connection.address]
     words = [command_line(command)] if command else []
     identity = ["-i", str(key)] if key else []
@@ -73,4 +73,4 @@ def _known_hosts(place: str, connection: Connection) -> Path | None:
     if not connection.host_key:
         return None
     host = connection.address if connection.port == 22 else f"[{connection.address}]:{connection.port}"
-    return _write(place, "known_hosts", f"{host} {connection.host_key}")
+    return _write(place, "known_hosts", f"{host} {connection.host_key}\n{jump_line(connection)}")

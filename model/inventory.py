@@ -23,12 +23,14 @@ class Reached:
         key_file: the file with its private key; empty for the user's own keys.
         known_hosts: the file with its host key and no other; empty for the user's own.
         sudo: whether commands become root through sudo.
+        jump: ssh's option for going through other hosts; empty where the way is direct.
     """
 
     connection: Connection
     key_file: str = ""
     known_hosts: str = ""
     sudo: bool = False
+    jump: str = ""
 
 
 def options(reached: Reached) -> tuple[str, ...]:
@@ -38,8 +40,8 @@ def options(reached: Reached) -> tuple[str, ...]:
     ('-o', 'UpdateHostKeys=no')
     """
     values = [*_ALWAYS]
-    if reached.connection.jump:
-        values.append(f"ProxyJump={reached.connection.jump}")
+    if reached.jump:
+        values.append(reached.jump)
     if reached.key_file:
         values.append("IdentitiesOnly=yes")
     if reached.known_hosts:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from model.connection import Connection
 from model.postgresql import quoted
 
 Argv = tuple[str, ...]
@@ -36,6 +37,45 @@ def command_line(argv: Sequence[str]) -> str:
     if not argv or any("\0" in argument for argument in argv):
         raise ValueError("a command has at least one argument, and no argument has a zero byte")
     return shlex.join(argv)
+
+
+def jump_line(connection: Connection) -> str:
+    """Return the line of a file of known hosts with the key of the last jump host; empty where none is known.
+
+    >>> jump_line(Connection(name="a", address="198.18.0.10", jump="gate,me@rack:2222", jump_key="ssh-ed25519 AAAA"))
+    'understudy-jump.me.rack.2222 ssh-ed25519 AAAA\\n'
+    """
+    return f"{_jump_alias(connection)} {connection.jump_key}\n" if connection.jump_key else ""
+
+
+def _jump_alias(connection: Connection) -> str:
+    return f"understudy-jump.{re.sub('[@:]', '.', connection.jump.rpartition(',')[2])}"
+
+
+def jump_option(connection: Connection, known_hosts: str) -> str:
+    """Return ssh's option for going through other hosts; empty where the way is direct.
+
+    Args:
+        connection: how the machine is reached.
+        known_hosts: the file with the `jump_line`, where that key is known.
+
+    >>> jump_option(Connection(name="a", address="198.18.0.10", jump="gate"), "/run/x")
+    'ProxyJump=gate'
+    >>> gate = Connection(name="a", address="198.18.0.10", jump="gate,me@rack:2222", jump_key="k")
+    >>> print(jump_option(gate, "/x y")[-73:])
+    -J gate -p 2222 -l me -o 'UserKnownHostsFile="/x y"' -W '[%h]:%p' -- rack
+    """
+    if not connection.jump or not connection.jump_key:
+        return f"ProxyJump={connection.jump}" if connection.jump else ""
+    before, _, last = connection.jump.rpartition(",")
+    user, _, host = last.rpartition("@")
+    host, _, port = host.partition(":")
+    checks = ("StrictHostKeyChecking=yes", f"HostKeyAlias={_jump_alias(connection)}", "GlobalKnownHostsFile=/dev/null")
+    argv: Argv = ("ssh", *(word for check in (*checks, "UpdateHostKeys=no") for word in ("-o", check)))
+    argv += (*(("-J", before) if before else ()), "-p", port or "22", *(("-l", user) if user else ()))
+    file = known_hosts.replace("%", "%%")  # ssh puts in what the machine is called where it finds one alone
+    line = command_line((*argv, "-o", f'UserKnownHostsFile="{file}"', "-W", "[%h]:%p", "--", host))
+    return f"ProxyCommand={line}"
 
 
 def privileged(argv: Sequence[str], *, sudo: bool) -> Argv:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import platform
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from model.state import Recorded
@@ -22,6 +23,7 @@ from provisioners.outcome import Say
 from provisioners.provider.kinds import Kind, Values
 
 Act = Callable[..., Any]
+_NOTES = Path("/var/lib/libvirt/dnsmasq")
 
 
 def act(name: str, arguments: Sequence[Any], say: Say) -> Any:
@@ -58,11 +60,16 @@ def _networks(_: Say) -> list[tuple[str, str]]:
 
 
 def _lacking_programs(names: Sequence[str], _: Say) -> tuple[list[str], str]:
-    """Return those of these programs that are not there, and the distribution with its version."""
+    """Return those of these programs that are not there, and the distribution with its version.
+
+    Libvirt makes the directory for its notes only for a network with DHCP, and ours have none.
+    Source: libvirt 9.0, networkStartDhcpDaemon and networkAllocatePort.
+    """
     try:
         release = platform.freedesktop_os_release()
     except OSError:
         release = {}
+    _NOTES.mkdir(mode=0o755, parents=True, exist_ok=True)
     told = f"{release.get('ID', '')} {release.get('VERSION_ID', '')}".strip()
     return [name for name in names if shutil.which(name) is None], told
 

@@ -79,5 +79,7 @@ def main() -> None:
     except UnderstudyError as error:
         told = {name: getattr(error, name) for name in ("where", "found", "wanted", "todo")}
         write(error=told, kind=type(error).__name__)
+    except OSError as error:
+        write(error={"where": "this host", "found": str(error)}, kind="UnderstudyError")
     over.set()
     sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123  # its end would complain of a reader that is gone

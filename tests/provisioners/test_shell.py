@@ -251,6 +251,22 @@ def test_the_users_own_key_jump_host_and_configuration_are_used(
     close_all()
 
 
+def test_a_jump_host_whose_key_is_given_is_that_one_or_none(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh" / "id_ed25519").write_text(machine.private_key)
+    through = replace(machine.connection, jump=f"root@127.0.0.1:{machine.port}", jump_key=machine.host_key)
+    with connect(through, machine.private_key, quiet, 5) as own:
+        assert own.run(("id", "-u")).text == "0"
+    for key in ("", keypair()[1]):  # nobody knows it, or it is another's
+        with pytest.raises(WrongHostKey), connect(replace(through, jump_key=key), machine.private_key, quiet, 5):
+            pass
+    close_all()
+
+
 def test_another_user_works_through_sudo_that_never_asks(machine: Machine) -> None:
     connection = replace(machine.connection, user="admin", sudo=True)
     with connect(connection, machine.private_key, quiet, 5) as own:

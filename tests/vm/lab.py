@@ -17,6 +17,7 @@ from typing import Any
 
 from model import names
 from model.connection import connection_of
+from model.placed_hosts import PlacedHost, hosts_as_values
 from model.state import Recorded
 from provisioners.hypervisor import fence
 from provisioners.hypervisor.fence_rules import table_name
@@ -58,6 +59,7 @@ class Lab:
     image: str
     domain_name: str = "test.example"
     environment: dict[str, str] = field(default_factory=dict)
+    hosts: Sequence[PlacedHost] = ()
 
     @property
     def owner(self) -> str:
@@ -92,6 +94,7 @@ class Lab:
             "domain": self.domain_name,
             "warm": self.warm,
             "backend": self.backend,
+            "hosts": hosts_as_values(self.hosts),
         }
         (self.directory / "wanted.json").write_text(json.dumps(wanted))
         return subprocess.Popen(
@@ -162,6 +165,7 @@ def lab(
     machines: Sequence[dict[str, Any]],
     *,
     warm: bool = True,
+    hosts: Sequence[PlacedHost] = (),
 ) -> Iterator[Lab]:
     """Give a stack that is destroyed in the end, whatever happened to it."""
     (directory / "state").mkdir(parents=True)
@@ -174,6 +178,7 @@ def lab(
         machines=machines,
         warm=warm,
         image=image(),
+        hosts=hosts,
     )
     made.pulumi("stack", "init", stack)
     try:

@@ -14,13 +14,17 @@ from components.resources import SshKeypair
 from components.site import Site
 from model import names
 from model.environment import Environment, Settings
+from model.placed_hosts import read_hosts
 from model.placement import HERE, Accelerator, PlacedMachine, Placement
+from model.readers import Place
 from model.topology import Machine, Topology
 
 wanted = json.loads(Path(os.environ["UNDERSTUDY_TEST_MACHINES"]).read_text())
 stack = pulumi.get_stack()
 control = IPv4Network(wanted["control_network"])
 machines = tuple(Machine(**{**machine, "address": IPv4Address(machine["address"])}) for machine in wanted["machines"])
+hosts = read_hosts(Place("wanted.json", (), []), wanted["hosts"])
+host_of_all = hosts[0].name if hosts else HERE
 topology = Topology(network=IPv4Network(wanted["network"]), domain=wanted["domain"], machines=machines)
 site = Site(
     environment=Environment(stack=stack, topology=topology, settings=Settings(warm_start=wanted["warm"])),
@@ -29,15 +33,16 @@ site = Site(
         accelerator=Accelerator(kind="tcg", reason="tests"),
         image=wanted["image"],
         machines=tuple(
-            PlacedMachine(name=machine.name, host="here", control_address=control[10 + at])
+            PlacedMachine(name=machine.name, host=host_of_all, control_address=control[10 + at])
             for at, machine in enumerate(machines)
         ),
+        hosts=hosts,
     ),
     owner=names.owner(stack, wanted["backend"]),
     services={},
     engines={},
 )
-network = Network("network", libvirt, site, HERE, ResourceOptions())
+network = Network("network", libvirt, site, host_of_all, ResourceOptions())
 controller = SshKeypair("controller", comment="test", opts=ResourceOptions())
 for machine in machines:
     host = SshKeypair(f"{machine.name}-host", comment=machine.name, opts=ResourceOptions())
