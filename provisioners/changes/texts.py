@@ -94,8 +94,9 @@ def opening(change: Change) -> tuple[str, ...]:
     """Return the lines that begin a change; whoever comes second is refused."""
     return (
         f"mkdir -p {CONFIGS}/.open {change.folder}",
-        f"new() {{ date -u +{change.folder}/%Y%m%dT%H%M%SZ-{change.identifier}; }}",
-        'change=$(new); while [ -e "$change" ]; do sleep 1; change=$(new); done',
+        f"new() {{ date -u +{change.folder}/%Y%m%dT%H%M%SZ-; }}",
+        'change=$(new); while compgen -G "$change*" >/dev/null; do sleep 1; change=$(new); done',
+        f"change+={change.identifier}",
         'mkdir "$change" "$change/files"; : >"$change/lock"; echo open >"$change/state"',
         f'ln -sT "$change" {change.open} || {{ rm -r "$change"; exit 1; }}',
         'echo "what is there now is copied to $change"',

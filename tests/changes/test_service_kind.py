@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -215,6 +216,18 @@ def test_a_change_of_last_month_is_taken_back(machine: Machine, shell: Shell) ->
     assert tree(machine, *PLACES) == made
     assert changes_on(shell)[0].state == "backed-out"
     assert read(changed).inputs != changed, "the next preview shows that Git and the machine differ"
+
+
+def test_two_changes_are_never_of_one_second(machine: Machine, shell: Shell) -> None:
+    """Else chance decided which is the newer one: that is the first to be taken back, and tells what Git had."""
+    wanted = inputs(machine)
+    _, made = SERVICE.create(wanted, quiet)
+    folder, now = machine.root / "root/configs/web", datetime.now(UTC)
+    others = [f"{now + timedelta(seconds=ahead):%Y%m%dT%H%M%SZ}-ffffffffffff" for ahead in range(4)]
+    for name in others:
+        (folder / name).mkdir()
+    SERVICE.update("", wanted, with_content(wanted, CONFIG, "port = 1\nmore\n"), made, quiet)
+    assert changes_on(shell)[0].directory.rpartition("/")[2] > max(others)
 
 
 def test_only_a_check_is_another_and_that_is_a_change_like_any_other(machine: Machine, shell: Shell) -> None:
