@@ -10,10 +10,12 @@ from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 LONG = (
     "tests/bench/test_hundred.py",
-    *("tests/changes/test_crashes.py", "tests/changes/test_faults.py", "tests/changes/test_packages.py"),
+    *("tests/changes/test_acts.py", "tests/changes/test_crashes.py", "tests/changes/test_document.py"),
+    *("tests/changes/test_faults.py", "tests/changes/test_packages.py", "tests/changes/test_postgresql.py"),
     *("tests/changes/test_service_files.py", "tests/changes/test_service_kind.py", "tests/changes/test_tool.py"),
-    *("tests/clouds/", "tests/cli/test_evidence.py", "tests/damage/", "tests/facts/test_real_databases.py"),
-    *("tests/probe/", "tests/provider/test_engine.py", "tests/provider/test_gate.py", "tests/report/test_engine.py"),
+    *("tests/clouds/", "tests/cli/test_evidence.py", "tests/cli/test_rehearsal_play.py", "tests/cli/test_rollout.py"),
+    *("tests/damage/", "tests/facts/test_real_databases.py", "tests/probe/", "tests/provider/test_engine.py"),
+    *("tests/provider/test_gate.py", "tests/provider/test_import.py", "tests/report/test_engine.py"),
     *("tests/run/test_existing.py", "tests/run/test_real_pulumi.py", "tests/stores/"),
 )
 """No machine is booted here, but real servers and engines are walked through everything that can go wrong, for minutes:

@@ -34,6 +34,7 @@ from model.libvirt_xml import (
 from model.placing import MACHINE_OVERHEAD_MIB
 from tests.components import conftest as sample
 
+pytestmark = pytest.mark.vm
 make_site, project = sample.make_site, sample.project
 URI = "qemu:///system"
 
