@@ -6,7 +6,11 @@ A file's tests stay together, and machines are one group of their own.
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+
+settings.register_profile("no deadline", deadline=None)  # computers are noisy, and no test asserts a time
+settings.load_profile("no deadline")
 
 LONG = (
     "tests/bench/test_hundred.py",
