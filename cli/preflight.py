@@ -29,11 +29,11 @@ from model.placement import OwnImage, Placement, file_name
 from model.placing import built_machines
 from model.state import (
     Recorded,
-    half_made_pools,
+    half_made,
     left_alone,
     recorded,
     without_cut_off,
-    without_half_made_pools,
+    without_half_made,
 )
 from provisioners import this_computer
 
@@ -264,10 +264,10 @@ def clear(state: PulumiState, owner: str, placement: Placement | None, *, mirror
     from cli.hosts import swept
 
     deployment = state.exported
-    if mirrored and (pools := half_made_pools(deployment)):
-        deployment = without_half_made_pools(deployment)
+    if mirrored and (halves := half_made(deployment)):
+        deployment = without_half_made(deployment)
         state.replace(deployment)
-        say(f"forgot {', '.join(pools)}, which was made by half; it is made anew")
+        say(f"forgot {', '.join(halves)}, which was made by half and is made anew")
     known = recorded(deployment)
     left_over = swept(state.stack, owner, deployment, placement, say, act=mirrored)
     for line in left_over:

@@ -137,23 +137,25 @@ def _names(resources: Iterable[Mapping[str, Any]], kind: str) -> frozenset[str]:
     return frozenset(str(each["name"]) for each in values if "name" in each)
 
 
-def half_made_pools(deployment: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the names of storage pools whose creation failed half way: Pulumi would update them, which no pool can be.
+def half_made(deployment: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the pools and volumes whose creation failed half way: Pulumi would update them, which none can be.
 
     >>> pool = {"type": "libvirt:index/pool:Pool", "urn": "a::pool", "initErrors": ["the daemon is gone"]}
-    >>> half_made_pools({"deployment": {"resources": [pool, {**pool, "initErrors": []}]}})
-    ('pool',)
+    >>> disk = {"type": "libvirt:index/volume:Volume", "urn": "a::disk", "initErrors": ["the daemon is gone"]}
+    >>> half_made({"deployment": {"resources": [pool, disk, {**pool, "initErrors": []}]}})
+    ('pool', 'disk')
     """
     resources = (deployment.get("deployment") or {}).get("resources") or ()
     return tuple(str(each["urn"]).rpartition("::")[2] for each in resources if _half_made(each))
 
 
-def without_half_made_pools(deployment: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a deployment that does not know such pools; nothing can stand on them yet."""
+def without_half_made(deployment: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a deployment that does not know them; nothing can stand on them yet."""
     inner = deployment["deployment"]
     kept = [each for each in inner.get("resources") or () if not _half_made(each)]
     return {**deployment, "deployment": {**inner, "resources": kept}}
 
 
 def _half_made(resource: Mapping[str, Any]) -> bool:
-    return bool(_is(resource, "pool:Pool") and resource.get("initErrors"))
+    made_at_once = _is(resource, "pool:Pool") or _is(resource, "volume:Volume")
+    return bool(made_at_once and resource.get("initErrors"))
