@@ -15,7 +15,8 @@ settings.load_profile("no deadline")
 LONG = (
     "tests/bench/test_hundred.py",
     *("tests/changes/test_acts.py", "tests/changes/test_crashes.py", "tests/changes/test_document.py"),
-    *("tests/changes/test_faults.py", "tests/changes/test_packages.py", "tests/changes/test_postgresql.py"),
+    *("tests/changes/test_faults.py", "tests/changes/test_packages.py", "tests/changes/test_plan.py"),
+    *("tests/changes/test_postgresql.py", "tests/placement/test_solver.py", "tests/run/test_toolchain.py"),
     *("tests/changes/test_service_files.py", "tests/changes/test_service_kind.py", "tests/changes/test_tool.py"),
     *("tests/clouds/", "tests/cli/test_evidence.py", "tests/cli/test_rehearsal_play.py", "tests/cli/test_rollout.py"),
     *("tests/damage/", "tests/facts/test_real_databases.py", "tests/probe/", "tests/provider/test_engine.py"),
