@@ -27,6 +27,7 @@ from cli.change._stage import Stage, ahead_of_prod, had_by_prod, refuse_without_
 from cli.files import load_environment, read_lock
 from cli.mirror import compared, portraits
 from components.files import SIZES_BEFORE
+from model.change.digest import identifier
 from model.change.planned import SERVICE, VOLUME, Planned, planned
 from model.change.rehearsing import (
     Base,
@@ -298,8 +299,8 @@ def told(rehearsal: Rehearsal, fault: str, stack: str) -> list[str]:
     lines = [f"  {'ok ' if step.ok else 'RED'} {step.name}: {step.seconds:.1f} s" for step in rehearsal.steps]
     lines += [f"  RED {difference}" for difference in rehearsal.differences]
     for change in rehearsal.changes:
-        lines.append(f"change {change.digest[:12]} of {change.service} on {', '.join(change.machines)}")
+        lines.append(f"change {identifier(change.digest)} of {change.service} on {', '.join(change.machines)}")
         if change.check == NO_CHECK:
-            word = f'./run understudy change word {change.digest[:12]} -s {stack} --why "..."'
+            word = f'./run understudy change word {identifier(change.digest)} -s {stack} --why "..."'
             lines.append(f"  it has no check of its own: look at the stage, then give your word: {word}")
     return [*lines, f"rehearsal: {'GREEN' if rehearsal.green else 'RED'}{f': {fault}' if fault else ''}"]
