@@ -221,7 +221,7 @@ def left_to_puppet(inputs: Mapping[str, Any], found: Observed) -> tuple[str, ...
     )
 
 
-def change_id(inputs: Mapping[str, Any], changed: Parts, found: Observed) -> str:
+def change_id(inputs: Mapping[str, Any], found: Observed) -> str:
     """Return the name of a change on a machine: that of the change of the service, the same wherever it is made.
 
     What changes without a change in Git, such as what somebody did by hand, is named by what it consists of: the same
@@ -231,6 +231,6 @@ def change_id(inputs: Mapping[str, Any], changed: Parts, found: Observed) -> str
     if after and before != after:
         return identifier(change_digest(before, after))
     aside = {"connection", "private_key", "generation", "secrets", "adopt", "evidence", "forecasts", BEFORE}
-    value = {"parts": asdict(changed), **{key: inputs[key] for key in inputs if key not in aside}}
+    value = {"parts": asdict(parts(inputs, found)), **{key: inputs[key] for key in inputs if key not in aside}}
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return identifier(hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest())

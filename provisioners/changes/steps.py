@@ -93,7 +93,7 @@ def change_of(inputs: Mapping[str, Any], observed: Observed) -> Change:
     """Return the change that makes a service on a machine as it should be."""
     if inputs.get(GOES):
         return leaving.change_that_goes(inputs, observed)
-    return Change(service=inputs["service"], identifier=change_id(inputs, parts(inputs, observed), observed))
+    return Change(service=inputs["service"], identifier=change_id(inputs, observed))
 
 
 def _open(change: Change) -> Step:
