@@ -33,30 +33,23 @@ class LibvirtGround:
     Args:
         host: the host's name in the placement.
         uri: libvirt's address of it.
+        where: the inputs that say which host does it; none for this computer.
         networks: all of them; a machine is started after these.
         templates: by the size of the machines that wake from them; none for an image of the user's own.
     """
 
     host: str
     uri: str
+    where: Mapping[str, str]
     provider: libvirt.Provider
     pool: libvirt.Pool
     networks: tuple[libvirt.Network, ...]
     templates: Mapping[Size, Template]
 
-    @property
-    def where(self) -> Mapping[str, str]:
-        """Return the inputs that say which host does it; none for this computer."""
-        return _where(self.host, self.uri)
-
 
 def _named(name: str, host: str) -> str:
     """Return a resource's name: on each host there is one of them."""
     return name if host == HERE else f"{name}-{host}"
-
-
-def _where(host: str, uri: str) -> Mapping[str, str]:
-    return {} if host == HERE else {"host": host, "host_uri": uri}
 
 
 def build_ground(site: Site, host: str, parent: pulumi.Resource) -> LibvirtGround:
@@ -66,6 +59,7 @@ def build_ground(site: Site, host: str, parent: pulumi.Resource) -> LibvirtGroun
     """
     stack, control = site.environment.stack, site.placement.control_network
     uri = host_uri(site.placement.host(host))
+    where = {} if host == HERE else {"host": host, "host_uri": uri}
     provider = libvirt.Provider(_named("libvirt", host), uri=uri, opts=ResourceOptions(parent=parent))
     fence = Fence(
         _named("fence", host),
@@ -74,7 +68,7 @@ def build_ground(site: Site, host: str, parent: pulumi.Resource) -> LibvirtGroun
         mirror_bridge=names.bridge(stack, "mirror"),
         control_bridge=names.bridge(stack, "control"),
         control_network=str(control),
-        where=_where(host, uri),
+        where=where,
         opts=ResourceOptions(parent=parent),
     )
     behind = ResourceOptions(parent=parent, provider=provider, depends_on=[fence])
@@ -102,8 +96,10 @@ def build_ground(site: Site, host: str, parent: pulumi.Resource) -> LibvirtGroun
     )
     machines = () if site.placement.own_image else built_machines(site.environment.topology.machines)
     sizes = sorted({size(machine) for machine in machines})
-    templates = {one: _build_template(site, one, host, parent, fence) for one in sizes}
-    return LibvirtGround(host=host, uri=uri, provider=provider, pool=pool, networks=networks, templates=templates)
+    templates = {one: _build_template(site, one, host, where, parent, fence) for one in sizes}
+    return LibvirtGround(
+        host=host, uri=uri, where=where, provider=provider, pool=pool, networks=networks, templates=templates
+    )
 
 
 def build_machine(site: Site, ground: LibvirtGround, machine: Machine, keys: Keys, parent: pulumi.Resource) -> Built:
@@ -150,7 +146,9 @@ def build_machine(site: Site, ground: LibvirtGround, machine: Machine, keys: Key
     )
 
 
-def _build_template(site: Site, of: Size, host: str, parent: pulumi.Resource, fence: Fence) -> Template:
+def _build_template(
+    site: Site, of: Size, host: str, where: Mapping[str, str], parent: pulumi.Resource, fence: Fence
+) -> Template:
     vcpus, memory_mib, system_disk_mib, data_disk = of
     accelerator = site.placement.accelerator_on(host).kind
     return Template(
@@ -163,7 +161,7 @@ def _build_template(site: Site, of: Size, host: str, parent: pulumi.Resource, fe
         data_disk=data_disk,
         warm=site.environment.settings.warm_start,
         cmdline=kernel_command_line(accelerator),
-        where=_where(host, host_uri(site.placement.host(host))),
+        where=where,
         opts=ResourceOptions(parent=parent, depends_on=[fence]),
     )
 
