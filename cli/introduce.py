@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from model.errors import UnderstudyError
-from provisioners.hypervisor.identity import ask, identity_message
+from provisioners.hypervisor.identity import plug_in, tell
 from provisioners.hypervisor.virsh import LOCAL, Virsh
 
-_PATIENCE_SECONDS = 600.0
 _NEEDED = frozenset({"hostname", "hosts", "authorized_keys", "cards"})
 
 
@@ -31,10 +30,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Tell it, plug its cables in, and return once it has said that it knows."""
     virsh, identity = Virsh(uri=arguments.connect, say=print), read_identity(sys.stdin.read())
     private, public = (_key(path) for path in (arguments.host_key, Path(f"{arguments.host_key}.pub")))
-    message = identity_message(identity, private_key=private, public_key=public.strip(), domain_uuid=arguments.uuid)
-    ask(virsh, arguments.domain, message, seconds=_PATIENCE_SECONDS, say=print, doing="telling it who it is")
-    cards = filter(None, identity["cards"].values())
-    virsh.run_all(*(("domif-setlink", arguments.domain, card["mac"], "up") for card in cards))
+    keys = {"private_key": private, "public_key": public.strip()}
+    tell(virsh, arguments.domain, identity, print, **keys, domain_uuid=arguments.uuid)
+    plug_in(virsh, arguments.domain, identity)
     print(f"{arguments.domain} knows that it is {identity['hostname']}")
     return 0
 

@@ -8,9 +8,10 @@ from typing import Any
 from model.connection import connection_of
 from provisioners.hypervisor import own_image
 from provisioners.hypervisor.door import door
+from provisioners.hypervisor.identity import PATIENCE_SECONDS
 from provisioners.hypervisor.on_its_host import OnItsHost
 from provisioners.hypervisor.restart import restart_words
-from provisioners.hypervisor.running import PATIENCE_SECONDS, Running, is_told
+from provisioners.hypervisor.running import Running, is_told
 from provisioners.outcome import Deadline, Say
 from provisioners.provider.inputs import COMMON, FLAG, TEXT, WORDS, Rule, failures, optional
 from provisioners.provider.kinds import Failure, Real, Values, has_unknown

@@ -24,6 +24,8 @@ from provisioners.hypervisor.host import tool
 from provisioners.hypervisor.virsh import Absent, Virsh, refuse_stalled
 from provisioners.outcome import Deadline, Say, pause
 
+PATIENCE_SECONDS = 600.0
+"""How long a machine may take to boot and answer."""
 _SILENCE_SECONDS = 60.0
 """After so long without an answer the line is taken for lost, and the request is sent again."""
 _LARGEST_REPLY = 1 << 20
@@ -65,6 +67,40 @@ def identity_message(
         "now": round(time.time(), 3),
         "cards": cards,
     }
+
+
+def tell(
+    virsh: Virsh,
+    domain: str,
+    identity: Mapping[str, Any],
+    say: Say,
+    *,
+    private_key: str,
+    public_key: str,
+    domain_uuid: str,
+) -> None:
+    """Tell a machine of our image who it is.
+
+    Args:
+        virsh: where the machine is.
+        domain: the domain's name.
+        identity: as for `identity_message`, like the keys and the UUID.
+        say: is told every few seconds that it still takes.
+        private_key: the machine's host key for SSH.
+        public_key: its public half.
+        domain_uuid: the domain's UUID.
+
+    Raises:
+        IdentityFailed, Stalled, Stopped: as `ask`.
+    """
+    message = identity_message(identity, private_key=private_key, public_key=public_key, domain_uuid=domain_uuid)
+    ask(virsh, domain, message, seconds=PATIENCE_SECONDS, say=say, doing="telling it who it is")
+
+
+def plug_in(virsh: Virsh, domain: str, identity: Mapping[str, Any]) -> None:
+    """Plug a machine's cables in."""
+    cards = filter(None, identity["cards"].values())
+    virsh.run_all(*(("domif-setlink", domain, card["mac"], "up") for card in cards))
 
 
 def throwaway_key() -> tuple[str, str]:

@@ -13,13 +13,12 @@ from provisioners.hypervisor import fence
 from provisioners.hypervisor.cold import why_cold
 from provisioners.hypervisor.fence_rules import fences_of
 from provisioners.hypervisor.host import ToolFailed, tool
-from provisioners.hypervisor.identity import ask, identity_message
+from provisioners.hypervisor.identity import plug_in, tell
 from provisioners.hypervisor.virsh import Absent, Virsh, VirshFailed, wait_for_state
 from provisioners.hypervisor.warm_start import forget_memory, save_path
 from provisioners.outcome import Deadline, Say
 from provisioners.provider.kinds import Failure, Real, Values
 
-PATIENCE_SECONDS = 600.0
 _SHUTDOWN_SECONDS = 90.0
 _ASK_AGAIN_SECONDS = 15.0
 _TOLD = ("identity", "host_private_key", "host_public_key")
@@ -165,11 +164,13 @@ def _introduce(virsh: Virsh, inputs: Values, say: Say) -> None:
     for table in fences_of(inputs["domain_xml"]):
         fence.assure(table)
     if inputs["image"]:
-        message = identity_message(
+        tell(
+            virsh,
+            domain,
             identity,
+            say,
             private_key=inputs["host_private_key"],
             public_key=inputs["host_public_key"],
             domain_uuid=inputs["uuid"],
         )
-        ask(virsh, domain, message, seconds=PATIENCE_SECONDS, say=say, doing="telling it who it is")
-    virsh.run_all(*(("domif-setlink", domain, card["mac"], "up") for card in identity["cards"].values()))
+    plug_in(virsh, domain, identity)

@@ -70,7 +70,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         told.append(str(more["doing"]))
         return {"ok": True}
 
-    monkeypatch.setattr(running, "ask", ask)
+    monkeypatch.setattr("provisioners.hypervisor.identity.ask", ask)
     monkeypatch.setattr(boot, "_wait_for_ssh", lambda *_: told.append("ssh"))
     return told
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from provisioners.hypervisor import boot, running
+from provisioners.hypervisor import boot
 from provisioners.hypervisor.boot import Boot
 from provisioners.hypervisor.template_kind import Template
 from provisioners.hypervisor.virsh import Stalled
@@ -77,7 +77,7 @@ def test_a_machine_that_stands_still_because_the_disk_is_full(
         raise Unreachable(where="db1", found="no answer")
 
     monkeypatch.setattr(boot, "connect", connect)
-    monkeypatch.setattr(running, "ask", lambda *_, **__: {"ok": True})
+    monkeypatch.setattr("provisioners.hypervisor.identity.ask", lambda *_, **__: {"ok": True})
     up = {"domif-setlink stage-db1 52:54:00:00:00:01 up": ""}
     virsh.answer({"domstate stage-db1 --reason": ["running (booted)", "paused (I/O error)"], **up})
     with pytest.raises(Stalled, match=r"could not write to its disk: \d+ MiB are free in /var/lib/understudy"):
