@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from model.change.foreseen import FILL_IN
 from model.errors import UnderstudyError
 from provisioners.hypervisor.identity import plug_in, tell
 from provisioners.hypervisor.virsh import LOCAL, Virsh
@@ -51,8 +52,8 @@ def read_identity(text: str) -> dict[str, Any]:
         raise UnderstudyError(
             where="standard input", found="no identity", wanted=f"JSON with {', '.join(sorted(_NEEDED))}"
         )
-    if "TO FILL IN" in text:
-        raise UnderstudyError(where="standard input", found="a place that is still TO FILL IN", wanted="your own key")
+    if FILL_IN in text:
+        raise UnderstudyError(where="standard input", found=f"a place that is still {FILL_IN}", wanted="your own key")
     return identity
 
 

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from model.change import Step
 from model.change.document import Part
 from model.change.planned import Needed, Planned
-from provisioners.changes.by_hand.common import known, part
+from provisioners.changes.by_hand import common
+from provisioners.changes.by_hand.common import known
 from provisioners.commands import Variable, line_with
 
 ONE_SHELL = "All parts about AWS are typed into one and the same shell: ids of what is new are in its variables."
@@ -91,10 +92,6 @@ def made(planned: Planned, query: str, argv: Argv) -> str:
 
 
 def whole(planned: Planned, what: str, make: Sequence[Step], remove: Sequence[Step]) -> tuple[Part, ...]:
-    """Return the part of what is made, or removed, or both; nothing for a change within it."""
-    name = f"{what} {planned.name}"
-    if planned.operation == "create":
-        return (part(planned, f"{name} is made.", make, remove, ONE_SHELL),)
-    if planned.operation == "delete":
-        return (part(planned, f"{name} is removed.", remove, (), "It is made anew by hand, or by an update."),)
-    return ()
+    """Return the part of what is made, or removed; nothing for a change within it."""
+    again = "It is made anew by hand, or by an update."
+    return common.whole(planned, f"{what} {planned.name}", make, remove, ONE_SHELL, again=again)

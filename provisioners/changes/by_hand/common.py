@@ -7,11 +7,11 @@ from typing import Any
 
 from model.change import Step
 from model.change.document import Part
+from model.change.foreseen import FILL_IN
 from model.change.planned import UNKNOWN, Planned
 from provisioners.commands import Variable, command_line, line_with, typed_with
 
 DONE = "done"
-FILL_IN = "TO FILL IN: "
 _SECRET = "[secret]"  # what stands in a preview for any
 
 
@@ -42,6 +42,26 @@ def part(
     return Part(name=name, machine=machine, effect=effect, steps=tuple(steps), undo=tuple(undo), notes=notes)
 
 
+def whole(
+    planned: Planned, name: str, make: Sequence[Step], remove: Sequence[Step], *notes: str, again: str
+) -> tuple[Part, ...]:
+    """Return the part of what is made, or removed; nothing for a change within it.
+
+    Args:
+        planned: the step.
+        name: what it is and its name, as a sentence begins.
+        make: what is typed to make it.
+        remove: what is typed to remove it.
+        notes: anything else to know where it is made.
+        again: how it comes back once it is removed.
+    """
+    if planned.operation == "create":
+        return (part(planned, f"{name} is made.", make, remove, *notes),)
+    if planned.operation == "delete":
+        return (part(planned, f"{name} is removed.", remove, (), again),)
+    return ()
+
+
 def typed(name: str, *lines: str | Sequence[str | Variable]) -> Step:
     """Return a step of commands on the operator's own computer, each of which must go well; a text is a whole line."""
     texts = [line if isinstance(line, str) else line_with(line) for line in lines]
@@ -56,7 +76,7 @@ def fed(name: str, content: str, *argv: str) -> Step:
 
 def to_fill_in(name: str, text: str) -> Step:
     """Return a step for what only a person can fill in."""
-    return Step(name=name, command=f"{FILL_IN}{text}", place="person")
+    return Step(name=name, command=f"{FILL_IN}: {text}", place="person")
 
 
 _GROW = "findmnt --raw --noheadings --types ext4 --output SOURCE | sort -u | xargs --no-run-if-empty -n 1 resize2fs"

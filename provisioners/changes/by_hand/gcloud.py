@@ -11,7 +11,7 @@ from typing import Any
 from model.change import Step
 from model.change.document import Part
 from model.change.planned import Planned
-from provisioners.changes.by_hand.common import grown_inside, known, machine_of, number, part, to_fill_in, typed
+from provisioners.changes.by_hand.common import grown_inside, known, machine_of, number, part, to_fill_in, typed, whole
 
 _FIRST_BOOT = "components/backends/google_first_boot.sh"
 
@@ -51,11 +51,7 @@ def _labels(values: Mapping[str, Any]) -> tuple[str, ...]:
 def _whole(planned: Planned, what: str, make: Sequence[Step], remove: Step) -> tuple[Part, ...]:
     """Return the part of what is made or removed; nothing for a change within it."""
     name = f"{what} {(planned.after or planned.before).get('name', planned.name)}"
-    if planned.operation == "create":
-        return (part(planned, f"{name} is made.", make, (remove,)),)
-    if planned.operation == "delete":
-        return (part(planned, f"{name} is removed.", (remove,), (), "It is made anew by an update."),)
-    return ()
+    return whole(planned, name, make, (remove,), again="It is made anew by an update.")
 
 
 def _network(planned: Planned) -> tuple[Part, ...]:

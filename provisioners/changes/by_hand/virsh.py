@@ -9,9 +9,10 @@ from typing import Any
 from model import names
 from model.change import Step
 from model.change.document import Part
+from model.change.foreseen import FILL_IN
 from model.change.planned import BOOT, Planned
 from model.libvirt_xml import indented, replaced_by, volume_xml
-from provisioners.changes.by_hand.common import FILL_IN, fed, grown_inside, known, machine_of, number, part, typed
+from provisioners.changes.by_hand.common import fed, grown_inside, known, machine_of, number, part, typed
 from provisioners.commands import command_line
 
 _MIB = 1024 * 1024
@@ -153,7 +154,7 @@ def _boot(planned: Planned) -> tuple[Part, ...]:
     identity, domain = values.get("identity"), str(values.get("domain"))
     if planned.operation != "create" or not known(values.get("image")) or not isinstance(identity, Mapping):
         return ()
-    keys = [key if known(key) else f"{FILL_IN}your public key" for key in identity.get("authorized_keys") or ()]
+    keys = [key if known(key) else f"{FILL_IN}: your public key" for key in identity.get("authorized_keys") or ()]
     told = json.dumps({**_plain(identity), "authorized_keys": keys}, indent=1, sort_keys=True)
     file, uri = f"{planned.name}.host-key", values.get("host_uri")
     make = typed("make its host key", ("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", file))
