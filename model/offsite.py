@@ -22,6 +22,11 @@ _PROFILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
 _MOST_NETWORKS = 20
 
 
+def aws_service(region: str) -> str:
+    """Return the name of AWS's own service for buckets. Source: AWS General Reference, "Amazon S3 endpoints"."""
+    return f"s3.{region}.amazonaws.com"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OffsiteStore:
     """Where one store's backups lie off site.
@@ -46,7 +51,7 @@ class OffsiteStore:
         ('s3.eu-central-1.amazonaws.com', 443)
         """
         if not self.endpoint:
-            return f"s3.{self.region}.amazonaws.com", HTTPS
+            return aws_service(self.region), HTTPS
         parts = urlsplit(self.endpoint)
         return parts.hostname or "", parts.port or HTTPS
 

@@ -109,6 +109,16 @@ ENGINES = {
 }
 
 
+def bucket_parts(address: str) -> tuple[str, str]:
+    """Return a bucket's name and the prefix in it, of an address that matches `BUCKET`.
+
+    >>> bucket_parts("s3://copies/of/prod/"), bucket_parts("s3://copies")
+    (('copies', 'of/prod'), ('copies', ''))
+    """
+    name, _, prefix = address.removeprefix("s3://").partition("/")
+    return name, prefix.strip("/")
+
+
 def is_url(text: str) -> bool:
     """Tell whether a text is an http address that can be asked for.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from model.rules import bucket_parts
+
 # Source: AWS, "Device names for volumes on Amazon EC2 instances": f to p are for data; a Nitro machine ignores it.
 DATA_DEVICE_NAME = "/dev/sdf"
 EVERYWHERE = "0.0.0.0/0"
@@ -47,8 +49,8 @@ def reading_policy(buckets: Sequence[str]) -> dict[str, Any]:
     """
     resources = []
     for address in buckets:
-        name, _, prefix = address.removeprefix("s3://").partition("/")
-        below = f"{prefix.strip('/')}/*" if prefix.strip("/") else "*"
+        name, prefix = bucket_parts(address)
+        below = f"{prefix}/*" if prefix else "*"
         resources += [f"arn:aws:s3:::{name}", f"arn:aws:s3:::{name}/{below}"]
     allowed = {"Effect": "Allow", "Principal": "*", "Action": ["s3:GetObject", "s3:ListBucket", "s3:GetBucketLocation"]}
     return {"Version": "2012-10-17", "Statement": [{**allowed, "Resource": resources}]}

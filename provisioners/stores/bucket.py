@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from model.errors import UnderstudyError
+from model.rules import bucket_parts
 from model.snapshot import BadBackup, Flaw
 from provisioners.outcome import Say, pause
 from provisioners.stores.storage import Entry, Tree
@@ -34,8 +35,8 @@ class Bucket:
         from botocore.config import Config  # with boto3 it takes a third of a second, and only buckets need it
 
         self.where = address
-        self._bucket, _, prefix = address.removeprefix("s3://").partition("/")
-        self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+        self._bucket, prefix = bucket_parts(address)
+        self._prefix = f"{prefix}/" if prefix else ""
         retries = Config(retries={"max_attempts": 5, "mode": "standard"}, connect_timeout=10, read_timeout=60)
         self._client: Any = aws_session(profile).client(
             "s3", endpoint_url=endpoint or None, region_name=region or None, config=retries

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from model.errors import UnderstudyError
+from model.offsite import aws_service
+from model.rules import bucket_parts
 from model.topology import Backup
 from provisioners.stores.bucket import aws_session
 
@@ -27,13 +29,13 @@ def variables(backup: Backup) -> Mapping[str, str]:
         where = f"{backup.location}: credentials"
         raise UnderstudyError(where=where, found="none", todo="Run `aws configure`, or name a `profile` in ~/.aws.")
     keys = credentials.get_frozen_credentials()
-    bucket, _, prefix = backup.location.removeprefix("s3://").partition("/")
+    bucket, prefix = bucket_parts(backup.location)
     service = urlsplit(backup.endpoint)
     told = {
         "repo1_type": "s3",
         "repo1_s3_bucket": bucket,
         "repo1_s3_region": backup.region,
-        "repo1_s3_endpoint": service.hostname or f"s3.{backup.region}.amazonaws.com",
+        "repo1_s3_endpoint": service.hostname or aws_service(backup.region),
         "repo1_s3_uri_style": "path" if backup.endpoint else "host",
         "repo1_s3_key": keys.access_key,
         "repo1_s3_key_secret": keys.secret_key,
@@ -44,7 +46,7 @@ def variables(backup: Backup) -> Mapping[str, str]:
     hosts = "".join(f"{address} {asked}\n" for address in addresses(backup) if address != asked)
     return {
         **{f"PGBACKREST_{name.upper()}": text for name, text in told.items()},
-        "REPOSITORY": f"/{prefix.strip('/')}",
+        "REPOSITORY": f"/{prefix}",
         "HOSTS": hosts,
     }
 
@@ -55,8 +57,8 @@ def named(backup: Backup) -> str:
     >>> named(Backup(kind="pgbackrest", location="s3://copy/prod", region="eu-central-1"))
     'copy.s3.eu-central-1.amazonaws.com'
     """
-    bucket = backup.location.removeprefix("s3://").partition("/")[0]
-    return urlsplit(backup.endpoint).hostname or f"{bucket}.s3.{backup.region}.amazonaws.com"
+    bucket, _ = bucket_parts(backup.location)
+    return urlsplit(backup.endpoint).hostname or f"{bucket}.{aws_service(backup.region)}"
 
 
 def addresses(backup: Backup) -> tuple[str, ...]:
