@@ -40,13 +40,6 @@ def placement(rack: Machine, network: str = "198.19.251.0/24") -> Placement:
     )
 
 
-def program(rack: Machine, name: str, script: str) -> None:
-    path = rack.root / "usr" / "local" / "bin" / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(0o755)
-
-
 def ready(rack: Machine, **more: Any) -> None:
     make_ready("stage", placement(rack, **more), Path("/nowhere"), lambda _: None)
 
@@ -60,13 +53,13 @@ def test_a_host_that_lacks_something_gets_the_line_to_type(rack: Machine) -> Non
 
 
 def test_a_host_whose_libvirt_does_not_run(rack: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    program(rack, "virsh", "exit 1")
+    rack.program("virsh", "exit 1")
     with pytest.raises(UnderstudyError, match=r"Try: ssh -t -p \d+ root@127.0.0.1 systemctl enable --now libvirtd"):
         ready(rack)
 
 
 def test_a_host_that_has_the_control_network_already(rack: Machine) -> None:
-    program(rack, "virsh", "echo 9.0.0")
+    rack.program("virsh", "echo 9.0.0")
     card, known = next((card, each) for card, each in this_computer.networks() if card != "lo")
     with pytest.raises(UnderstudyError, match=rf"control_network: {known}, but host rack1 has {known} on {card}"):
         ready(rack, network=str(known))

@@ -109,6 +109,13 @@ class Machine:
         (folder / "id_ed25519").write_text(self.private_key)
         (folder / "id_ed25519").chmod(0o600)
 
+    def program(self, name: str, script: str) -> None:
+        """Let a program of it be this script."""
+        path = self.root / "usr" / "local" / "bin" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+
     def start(self) -> None:
         """Boot it; all that was written on it before is gone."""
         seed, box = self._directory / "seed", self._directory / "box"

@@ -41,14 +41,6 @@ def rack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
     close_all()
 
 
-def program(rack: Machine, name: str, script: str) -> None:
-    """Let a program of the host be this script."""
-    path = rack.root / "usr" / "local" / "bin" / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(0o755)
-
-
 def uri(rack: Machine, **more: Any) -> str:
     access = Access(host="127.0.0.1", port=rack.port, **more)
     return host_uri(PlacedHost(name="rack1", access=access, host_key=rack.host_key))
@@ -73,18 +65,18 @@ def test_an_act_is_the_same_here_and_there(rack: Machine) -> None:
 
 
 def test_who_is_not_root_there_becomes_it(rack: Machine) -> None:
-    program(rack, "virsh", "id -un")
+    rack.program("virsh", "id -un")
     assert door(uri(rack, user="admin", sudo=True)).call("state", "a", say=quiet) == "root"
 
 
 def test_progress_comes_while_it_works_and_errors_name_the_host(rack: Machine) -> None:
     away = '[ -e /run/there ] || { touch /run/there; echo "error: failed to connect socket" >&2; exit 1; }; exit 3'
-    program(rack, "virsh", away)
+    rack.program("virsh", away)
     said: list[str] = []
     with pytest.raises(VirshFailed, match=r"host rack1: qemu:///system: `virsh version`: no reason given"):
         There(way(rack)).call("version", say=said.append)
     assert "libvirt's daemon is away; waiting for it" in said
-    program(rack, "ip", "echo broken >&2; exit 1")
+    rack.program("ip", "echo broken >&2; exit 1")
     with pytest.raises(UnderstudyError, match=r"^host rack1: `ip -json -4`: broken"):
         There(way(rack)).call("networks", say=quiet)
 
@@ -94,7 +86,7 @@ def way(rack: Machine) -> Connection:
 
 
 def test_without_a_python_of_our_age(rack: Machine) -> None:
-    program(rack, "python3", '[ "$1" = --version ] || exit 1; echo Python 3.9.2')
+    rack.program("python3", '[ "$1" = --version ] || exit 1; echo Python 3.9.2')
     line = rf"`ssh -p {rack.port} root@127.0.0.1 sudo apt-get install --yes python3`"
     with pytest.raises(UnderstudyError, match=rf"host rack1: Python 3.9.2; wanted Python 3.11 .*{line}"):
         There(way(rack)).call("networks", say=quiet)
@@ -111,7 +103,7 @@ def test_a_host_that_is_off_and_one_that_is_another(rack: Machine, monkeypatch: 
 
 def test_what_nobody_waits_for_any_more_stops(rack: Machine) -> None:
     """The connection is cut while the program waits for a daemon: it must not go on beside the next one."""
-    program(rack, "virsh", 'echo "error: failed to connect socket" >&2; exit 1')
+    rack.program("virsh", 'echo "error: failed to connect socket" >&2; exit 1')
     said: list[str] = []
     ended: list[BaseException] = []
 
