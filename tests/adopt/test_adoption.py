@@ -650,6 +650,6 @@ HOSTS = st.builds(
 
 
 @given(st.lists(HOSTS, min_size=1, max_size=3))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_whatever_machines_say_every_refused_key_is_asked_and_the_file_can_be_read(facts: Sequence[HostFacts]) -> None:
     adopted(*facts)

@@ -158,7 +158,7 @@ def asked_paths(topology: Topology) -> set[str]:
 
 
 @given(topologies(), st.integers(0, 5))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_what_the_machines_tell_is_the_topology_that_they_were_built_from(topology: Topology, seed: int) -> None:
     adoption = adopted(topology, seed)
     assert {question.key for question in adoption.questions()} == asked_paths(topology)
@@ -168,7 +168,7 @@ def test_what_the_machines_tell_is_the_topology_that_they_were_built_from(topolo
 
 
 @given(topologies())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_file_says_what_was_found(topology: Topology) -> None:
     adoption = adopted(topology)
     text = file_text(adoption, command="understudy adopt")

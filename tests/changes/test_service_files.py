@@ -38,7 +38,7 @@ def inputs(machine: Machine, path: str, content: str, **more: Any) -> dict[str, 
     return {**reach, "service": "one", "files": {path: {"content": content, **more}}}
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example(name="-rf", content="\r\n\0 {} $(reboot) END\n\ud7ff\n\n")
 @example(name='it\'s "$HOME"', content="")
 @given(name=NAMES, content=st.text(st.characters(codec="utf-8"), max_size=200))

@@ -24,7 +24,7 @@ def bash(text: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(("bash", "-c", text), input=stdin, capture_output=True, check=False)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example(content=b"")
 @example(content=b"\n")
 @example(content=b"END\nEND1\n$HOME `id` \\ '\n")

@@ -16,7 +16,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(VALUES)
 @example("12e45")
 @example("012345678901")
@@ -28,7 +28,7 @@ def test_what_is_written_is_read_again(values: object) -> None:
     assert yaml.safe_load(text) == values
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(max_size=60) | st.lists(st.sampled_from("[]{}:,-?&*!|>'\"%@`#\n\t ae1"), max_size=40).map("".join))
 def test_any_text_is_values_or_faults(text: str) -> None:
     _, faults = parse("f", text)

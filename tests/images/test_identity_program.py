@@ -245,7 +245,7 @@ FLAT = LEAVES | st.lists(LEAVES, max_size=3) | st.dictionaries(TEXTS, LEAVES, ma
 VALUES = FLAT | st.lists(FLAT, max_size=3) | st.dictionaries(TEXTS, FLAT, max_size=3)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(value=VALUES)
 def test_json_comes_back_as_it_was(value: object) -> None:
     program = "print Understudy::Json::json_encode(Understudy::Json::json_decode($ARGV[0]))"
@@ -262,7 +262,7 @@ def _plain(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.binary(min_size=64, max_size=512))
 def test_the_seed_is_decoded_whole(seed: bytes) -> None:
     program = 'print unpack "H*", Understudy::Kernel::decode_base64($ARGV[0])'

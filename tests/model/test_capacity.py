@@ -64,7 +64,7 @@ ANY: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(ANY)
 def test_no_value_breaks_the_reader(values: Any) -> None:
     try:

@@ -226,7 +226,7 @@ def changed(values: Any, path: tuple[Any, ...], change: Any) -> Any:
 PARSED = {stack: dict(stack_file(f"Pulumi.{stack}.yaml", text).config) for stack, text in VALID.items()}
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.data(), st.sampled_from(["prod", "stage"]), ANYTHING)
 def test_any_value_anywhere_is_read_or_is_a_fault(data: st.DataObject, stack: str, change: Any) -> None:
     path = data.draw(st.sampled_from([place for place in places(PARSED[stack]) if place]))
@@ -235,7 +235,7 @@ def test_any_value_anywhere_is_read_or_is_a_fault(data: st.DataObject, stack: st
     read_or_faults(files)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     st.data(), st.sampled_from(["prod", "stage"]), st.text(max_size=6) | st.sampled_from(["\n", "\t", "{", "*", "&"])
 )

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from model.change.digest import NOTHING, change_digest
@@ -132,7 +132,6 @@ def test_a_machine_that_no_stage_can_try_passes_by_a_word() -> None:
     assert decide([grown], evidence([WORD, rehearsal(green=False)]))[1], "it was tried, and is red"
 
 
-@settings(deadline=None)  # a busy computer is slow
 @given(st.data())
 def test_whatever_happened_the_log_remembers_what_was_let_through_last(data: st.DataObject) -> None:
     # A service's name is a part of what its digest covers: no two services have one digest.

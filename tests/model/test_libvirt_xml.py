@@ -55,7 +55,7 @@ def canonical(xml: str) -> str:
     return ET.canonicalize(xml, rewrite_prefixes=True)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(name=NASTY, path=NASTY, cmdline=NASTY, tap=NASTY)
 def test_any_characters_survive_xsltproc(
     tmp_path_factory: pytest.TempPathFactory, name: str, path: str, cmdline: str, tap: str

@@ -125,7 +125,7 @@ def test_a_file_of_one_host_stays_as_it_always_was() -> None:
     assert values["machines"]["lb"] == {"host": "here", "control_address": "198.18.7.11"}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(placements())
 def test_what_is_written_is_read_again(placement: Placement) -> None:
     text = dump(as_values(placement))

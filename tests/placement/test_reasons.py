@@ -82,7 +82,7 @@ def test_what_would_not_fit_when_a_host_dies_is_told() -> None:
     assert "if x died, the others would have no room for large" in text
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(0, 1 << 32).map(Random))
 def test_obstacles_are_what_the_rules_say(random: Random) -> None:
     asked = random_problem(random)
@@ -93,7 +93,7 @@ def test_obstacles_are_what_the_rules_say(random: Random) -> None:
             assert bool(obstacles(asked, places, each, place)) == bool(broken_rules(asked, there))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(0, 1 << 32).map(Random))
 def test_every_machine_is_explained(random: Random) -> None:
     asked = random_problem(random)

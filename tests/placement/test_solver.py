@@ -56,7 +56,7 @@ def problem(
     )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(RANDOM)
 def test_no_answer_breaks_a_rule(random: Random) -> None:
     asked = random_problem(random)
@@ -66,7 +66,7 @@ def test_no_answer_breaks_a_rule(random: Random) -> None:
     assert len(answer.places) >= len(first_fit(asked))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(RANDOM)
 def test_the_quick_answer_breaks_no_rule(random: Random) -> None:
     asked = random_problem(random, most_hosts=8, most_machines=30)
@@ -102,7 +102,7 @@ def best_weight(asked: Problem) -> int:
     return best
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(RANDOM)
 def test_none_is_worse_than_what_trying_everything_finds(random: Random) -> None:
     asked = random_problem(random, most_hosts=3, most_machines=4)

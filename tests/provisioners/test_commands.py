@@ -13,7 +13,7 @@ from provisioners.commands import command_line, scripted
 ARGUMENT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(ARGUMENT, max_size=4))
 def test_a_shell_passes_on_exactly_these_arguments(arguments: list[str]) -> None:
     line = command_line(("printf", "%s\\0", *arguments))

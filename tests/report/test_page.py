@@ -81,7 +81,7 @@ def test_no_text_becomes_markup(text: str) -> None:
 
 
 @given(st.text(min_size=1, max_size=40))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_text_at_all_becomes_markup(text: str) -> None:
     assert structure(page_with(text)).tags == structure(page_with("tame")).tags
 
