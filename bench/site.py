@@ -12,7 +12,9 @@ from uuid import uuid4
 
 import yaml
 
-from provisioners.hypervisor.host import FENCES, STACKS
+from model import names
+from provisioners.hypervisor.fence_rules import table_name
+from provisioners.hypervisor.host import FENCES, MANAGED_SAVES, STACKS
 from provisioners.hypervisor.virsh import Virsh
 
 ROOT = Path(__file__).parents[1]
@@ -127,9 +129,26 @@ class Site:
                 self.pulumi("destroy", stack)
 
 
+def on_host(stack: str) -> dict[str, set[str]]:
+    """Return everything on the host that has a stack's name or is behind its fence, by what it is."""
+    virsh, table = Virsh(), table_name(names.bridge(stack, "mirror"))
+    tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
+    places = [Path("/var/lib/libvirt"), Path("/run/libvirt"), Path("/etc/libvirt"), STACKS, FENCES]
+    disks = {str(path) for path in (STACKS / stack).rglob("*")}
+    return {
+        "machines": {name for name in virsh.names("list", "--all") if name.startswith(f"{stack}-")},
+        "networks": {name for name in virsh.names("net-list", "--all") if name.startswith(f"{stack}-")},
+        "pools": {name for name in virsh.names("pool-list", "--all") if name == stack},
+        "disks": disks,
+        "fences": {path.name for path in FENCES.glob("*.*") if path.stem in (stack, table)},
+        "tables": {line.removeprefix("table ") for line in tables.splitlines() if line.split()[2] == table},
+        "links": {path.name for path in Path("/sys/class/net").iterdir() if path.name.startswith(table)},
+        "saved memories": {path.name for path in MANAGED_SAVES.glob(f"*{stack}-*")},
+        # Of every network that there ever was, libvirt keeps an empty directory below /run.
+        "files": {str(path) for place in places for path in place.rglob(f"*{stack}*") if not path.is_dir()} - disks,
+    }
+
+
 def is_gone(stack: str) -> bool:
     """Return whether this computer has nothing of a stack."""
-    kinds = (("list", "--all"), ("net-list", "--all"), ("pool-list", "--all"))
-    listed = [name for kind in kinds for name in Virsh().names(*kind)]
-    files = (*STACKS.glob(stack), *FENCES.glob(f"{stack}.*"))
-    return not files and not [name for name in listed if name == stack or name.startswith(f"{stack}-")]
+    return not any(on_host(stack).values())

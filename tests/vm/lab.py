@@ -15,14 +15,13 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
+from bench.site import on_host
 from model import names
 from model.connection import connection_of
 from model.placed_hosts import PlacedHost, hosts_as_values
 from model.state import Recorded
 from provisioners.hypervisor import fence
-from provisioners.hypervisor.fence_rules import table_name
-from provisioners.hypervisor.host import FENCES, MANAGED_SAVES, STACKS
-from provisioners.hypervisor.virsh import Virsh
+from provisioners.hypervisor.host import FENCES
 from provisioners.shell import Shell, connect
 
 PROGRAM = Path(__file__).parent / "machines"
@@ -197,26 +196,6 @@ def _clear(made: Lab) -> None:
     from provisioners.hypervisor.sweep import sweep
 
     sweep(made.stack, made.owner, Recorded(), print, act=True)
-
-
-def on_host(stack: str) -> dict[str, set[str]]:
-    """Return everything on the host that has a stack's name or is behind its fence, by what it is."""
-    virsh, table = Virsh(), table_name(names.bridge(stack, "mirror"))
-    tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
-    places = [Path("/var/lib/libvirt"), Path("/run/libvirt"), Path("/etc/libvirt"), STACKS, FENCES]
-    disks = {str(path) for path in (STACKS / stack).rglob("*")}
-    return {
-        "machines": {name for name in virsh.names("list", "--all") if name.startswith(f"{stack}-")},
-        "networks": {name for name in virsh.names("net-list", "--all") if name.startswith(f"{stack}-")},
-        "pools": {name for name in virsh.names("pool-list", "--all") if name == stack},
-        "disks": disks,
-        "fences": {path.name for path in FENCES.glob("*.*") if path.stem in (stack, table)},
-        "tables": {line.removeprefix("table ") for line in tables.splitlines() if line.split()[2] == table},
-        "links": {path.name for path in Path("/sys/class/net").iterdir() if path.name.startswith(table)},
-        "saved memories": {path.name for path in MANAGED_SAVES.glob(f"*{stack}-*")},
-        # Of every network that there ever was, libvirt keeps an empty directory below /run.
-        "files": {str(path) for place in places for path in place.rglob(f"*{stack}*") if not path.is_dir()} - disks,
-    }
 
 
 def left_overs(of: Lab | str) -> list[str]:

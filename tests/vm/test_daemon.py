@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.site import Site
+from bench.site import Site, on_host
 from provisioners.hypervisor.host import TEMPLATES
 from provisioners.hypervisor.virsh import Virsh
-from tests.vm.lab import ROOT, left_overs, on_host
+from tests.vm.lab import ROOT, left_overs
 from tests.vm.templates import forget, name_of, odd
 
 pytestmark = pytest.mark.vm

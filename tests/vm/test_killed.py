@@ -14,11 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.site import Site
+from bench.site import Site, on_host
 from model import names
 from model.state import recorded
 from provisioners.hypervisor.fence_rules import table_name
-from tests.vm.lab import on_host
 
 pytestmark = pytest.mark.vm
 
