@@ -39,7 +39,11 @@ def test_what_is_planned_is_typed_so(case: Mapping[str, Any]) -> None:
 
 
 def test_a_machine_is_away_only_where_it_is_stopped() -> None:
-    kinds = {"libvirt:index/domain:Domain": "memory", "aws:ec2/instance:Instance": "instanceType"}
+    kinds = {
+        "libvirt:index/domain:Domain": "memory",
+        "aws:ec2/instance:Instance": "instanceType",
+        "azure:compute/linuxVirtualMachine:LinuxVirtualMachine": "size",
+    }
     for kind, key in kinds.items():
         for operation, away in (("create", False), ("update", True), ("replace", True), ("delete", False)):
             assert restarts(Planned(operation=operation, kind=kind, name="lb", differing=(key,))) == away

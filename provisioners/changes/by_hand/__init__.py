@@ -1,14 +1,19 @@
-"""The by-hand equivalent of what Understudy does to machines, disks and networks: with virsh, aws, gcloud. Pure."""
+"""The by-hand equivalent of what Understudy does to machines, disks and networks: with virsh, aws, gcloud, az. Pure."""
 
 from __future__ import annotations
 
 from model.change.document import Part
 from model.change.planned import Planned
-from provisioners.changes.by_hand import aws, gcloud, virsh
+from provisioners.changes.by_hand import aws, az, gcloud, virsh
 
-_BUILDERS = {**virsh.BUILDERS, **aws.BUILDERS, **gcloud.BUILDERS}
-_MACHINES = ("libvirt:index/domain:Domain", "aws:ec2/instance:Instance", "gcp:compute/instance:Instance")
-_RESTARTING = frozenset({"instanceType", "machineType"})
+_BUILDERS = {**virsh.BUILDERS, **aws.BUILDERS, **gcloud.BUILDERS, **az.BUILDERS}
+_MACHINES = (
+    "libvirt:index/domain:Domain",
+    "aws:ec2/instance:Instance",
+    "gcp:compute/instance:Instance",
+    "azure:compute/linuxVirtualMachine:LinuxVirtualMachine",
+)
+_RESTARTING = frozenset({"instanceType", "machineType", "size"})
 """Of a rented machine: what it has to be stopped for."""
 
 

@@ -10,7 +10,7 @@ from model.change import Step
 from model.change.document import Part
 from model.change.planned import Planned
 from provisioners.changes.by_hand.aws_commands import ONE_SHELL, ec2, id_, ids, made, me, tags, whole
-from provisioners.changes.by_hand.common import grown_inside, machine_of, number, part, to_fill_in, typed
+from provisioners.changes.by_hand.common import grown_inside, machine_of, number, part, plugged, to_fill_in, typed
 
 _ROOT = "/dev/xvda"
 """Source: Debian wiki, Cloud/AmazonEC2Image: the name of the root device in Debian's images."""
@@ -119,7 +119,7 @@ def _attachment(planned: Planned) -> tuple[Part, ...]:
         ec2(planned, "wait", "volume-available", *volume),
     )
     plug = typed("plug it in", make, ec2(planned, "wait", "volume-in-use", *volume))
-    return whole(planned, "The data disk's plug", (plug,), (end,))
+    return plugged(planned, plug, end, ONE_SHELL)
 
 
 BUILDERS: Mapping[str, Callable[[Planned], tuple[Part, ...]]] = {

@@ -62,6 +62,14 @@ def whole(
     return ()
 
 
+def plugged(planned: Planned, plug: Step, unplug: Step, *notes: str) -> tuple[Part, ...]:
+    """Return the part of a data disk's plug; a machine that is made anew comes without it."""
+    if planned.operation == "replace":
+        return (part(planned, f"{planned.name} is plugged in again: its machine is a new one.", (plug,), (), *notes),)
+    again = "It is made anew by an update."
+    return whole(planned, f"The plug of {planned.name}", (plug,), (unplug,), *notes, again=again)
+
+
 def typed(name: str, *lines: str | Sequence[str | Variable]) -> Step:
     """Return a step of commands on the operator's own computer, each of which must go well; a text is a whole line."""
     texts = [line if isinstance(line, str) else line_with(line) for line in lines]

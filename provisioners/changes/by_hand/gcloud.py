@@ -11,7 +11,17 @@ from typing import Any
 from model.change import Step
 from model.change.document import Part
 from model.change.planned import Planned
-from provisioners.changes.by_hand.common import grown_inside, known, machine_of, number, part, to_fill_in, typed, whole
+from provisioners.changes.by_hand.common import (
+    grown_inside,
+    known,
+    machine_of,
+    number,
+    part,
+    plugged,
+    to_fill_in,
+    typed,
+    whole,
+)
 
 _FIRST_BOOT = "components/backends/google_first_boot.sh"
 
@@ -180,7 +190,7 @@ def _attached(planned: Planned) -> tuple[Part, ...]:
         _compute(planned, "instances", "stop", machine, place="zone"),
         _compute(planned, "instances", "detach-disk", machine, *disk, place="zone"),
     )
-    return _whole(planned, "The data disk's plug", (make,), end)
+    return plugged(planned, make, end)
 
 
 BUILDERS: Mapping[str, Callable[[Planned], tuple[Part, ...]]] = {
