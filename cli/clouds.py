@@ -12,14 +12,12 @@ from components.files import backend_url
 from components.price_tables import read_price_table
 from model import names
 from model.capacity import CLOUDS
+from model.cloud import subscription_of
 from model.configuration import stack_file_name
 from model.environment import Environment
 from model.errors import UnderstudyError
 from model.placement import PlacedHost, Placement
 from model.rented import AWS_IMAGE, mark
-
-BUILT = ("aws", "gcp")
-"""The clouds that machines can be built in."""
 
 
 def refuse_unfit_clouds(
@@ -35,25 +33,18 @@ def refuse_unfit_clouds(
         account: whether the account is looked at too: only where something is about to be made.
 
     Raises:
-        UnderstudyError: there is no backend, nobody could get in, or the account lacks something.
+        UnderstudyError: nobody could get in, or the account lacks something.
     """
     for host in placement.hosts:
         if host.kind not in CLOUDS:
             continue
-        _refuse_unbuilt(environment, host)
+        _refuse_no_way_in(environment)
         if account:
             _refuse_no_plugin(host.kind, os.environ)
             _examine(directory, environment, placement, host, say)
 
 
-def _refuse_unbuilt(environment: Environment, host: PlacedHost) -> None:
-    if host.kind not in BUILT:
-        raise UnderstudyError(
-            where=f"host {host.name}",
-            found=f"machines in {CLOUDS[host.kind]}",
-            wanted=f"another cloud: machines can be built in {', '.join(CLOUDS[kind] for kind in BUILT)}",
-            todo=f"Strike it from Capacity.yaml, then `./run understudy place --again -s {environment.stack}`.",
-        )
+def _refuse_no_way_in(environment: Environment) -> None:
     if not environment.settings.cloud.ssh_from:
         raise UnderstudyError(
             where=f"{stack_file_name(environment.stack)}: cloud.ssh_from",
@@ -80,18 +71,29 @@ def _refuse_no_plugin(kind: str, environment: Mapping[str, str]) -> None:
 def _examine(
     directory: Path, environment: Environment, placement: Placement, host: PlacedHost, say: Callable[[str], None]
 ) -> None:
+    owner = mark(names.owner(environment.stack, backend_url(os.environ)))
     if host.kind == "gcp":
         from provisioners.clouds import google
 
         google.examine(os.environ, Path.home())
-        return
-    from provisioners.clouds import aws
+    elif host.kind == "azure":
+        from provisioners.clouds import azure
+        from provisioners.clouds.azure_account import log_in
 
-    sizes = read_price_table(directory, host.kind).sizes
-    wanted: dict[str, int] = {}
+        subscription = subscription_of(environment.settings.cloud, stack_file_name(environment.stack))
+        account = log_in(subscription, os.environ)
+        azure.examine(account, host.region, host.image, _wanted(directory, placement, host), owner, say)
+    else:
+        from provisioners.clouds import aws
+
+        image = host.image or AWS_IMAGE
+        aws.examine(host.region, image.owner, image.name, _wanted(directory, placement, host), owner, say)
+
+
+def _wanted(directory: Path, placement: Placement, host: PlacedHost) -> dict[str, int]:
+    """Return the vCPUs of all machines of each size in a cloud."""
+    sizes, wanted = read_price_table(directory, host.kind).sizes, dict[str, int]()
     for place in placement.machines:
         if place.host == host.name:
             wanted[place.instance_type] = wanted.get(place.instance_type, 0) + sizes[place.instance_type].vcpus
-    owner = mark(names.owner(environment.stack, backend_url(os.environ)))
-    image = host.image or AWS_IMAGE
-    aws.examine(host.region, image.owner, image.name, wanted, owner, say)
+    return wanted

@@ -79,8 +79,9 @@ class CloudImage:
     """A machine image in a cloud, found by whose it is and how it is called.
 
     Args:
-        owner: an AWS account, or a Google project.
-        name: AWS's name of it, in which ``*`` stands for anything: the newest is taken; Google's family.
+        owner: an AWS account, a Google project, or a resource group in Azure.
+        name: AWS's name of it, in which ``*`` stands for anything: the newest is taken; Google's family; Azure's name,
+            with ``*`` as well: the last in the order of names is taken.
     """
 
     owner: str

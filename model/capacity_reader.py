@@ -29,8 +29,13 @@ FILE = "Capacity.yaml"
 COMMON_KEYS = ("headroom", "vcpus_per_core", "only_at_night", "stacks")
 SSH_KEYS = ("kind", "host", "port", "user", "sudo", "jump", "known_hosts")
 CLOUD_KEYS = ("kind", "region", "budget_per_month")
-# Source: AWS, "Account identifiers" and CreateImage; Google, "Creating and managing projects" and "Image families".
-_OWNER = re.compile(r"[0-9]{12}|[a-z][a-z0-9-]{4,28}[a-z0-9]")
+# Source: AWS, "Account identifiers" and CreateImage; Google, "Creating and managing projects" and "Image families";
+# Microsoft, "Naming rules and restrictions for Azure resources".
+_OWNERS: Mapping[str, tuple[re.Pattern[str], str]] = {
+    "aws": (re.compile(r"[0-9]{12}"), "an AWS account of 12 digits in quotes"),
+    "gcp": (re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9]"), "a Google project"),
+    "azure": (re.compile(r"[A-Za-z0-9_().-]{0,89}[A-Za-z0-9_()-]"), "a resource group in Azure"),
+}
 _IMAGE = re.compile(r"[A-Za-z0-9()\[\] ./'@_*-]{3,128}")
 _MOST_BUDGET = 1_000_000
 
@@ -100,15 +105,15 @@ def _read_host(place: Place, name: object, value: object, usual: Headroom) -> Ca
         stacks=section.read("stacks", read_list, _read_stack) or (),
         region=region or "",
         budget_per_month=budget,
-        image=section.read("image", read_cloud_image),
+        image=section.read("image", read_cloud_image, str(kind)),
     )
 
 
-def read_cloud_image(place: Place, value: object) -> CloudImage | None:
-    """Return which image machines in a cloud are made of."""
+def read_cloud_image(place: Place, value: object, kind: str) -> CloudImage | None:
+    """Return which image machines in a cloud of a kind are made of."""
     section = read_keys(place, value, required=("owner", "name"))
-    owner = section.read("owner", read_text, _OWNER, "an AWS account of 12 digits in quotes, or a Google project")
-    name = section.read("name", read_text, _IMAGE, "AWS's name of the image, with * for anything, or Google's family")
+    owner = section.read("owner", read_text, *_OWNERS[kind])
+    name = section.read("name", read_text, _IMAGE, "the image's name, with * for anything, or Google's family")
     return CloudImage(owner=owner, name=name) if owner is not None and name is not None else None
 
 

@@ -19,6 +19,7 @@ _KEPT = {"aws": (4, 1), "gcp": (2, 2), "azure": (4, 1)}
 # Source: AWS "Tag naming limits", Azure "Tag resources"; Google's labels have 63 of a-z, 0-9, _ and -.
 _COST_CENTRE = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _PROJECT = re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9]")
+_SUBSCRIPTION = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _WIDEST = 8
 _SSH = 22
 
@@ -31,26 +32,32 @@ class CloudSettings:
         ssh_from: the networks that may reach the machines' SSH: where the controllers are. Nothing else gets in.
         cost_centre: whom the bill is for; a tag on everything that costs.
         project: Google's name of the project that pays; empty where no machine is there.
+        subscription: Azure's id of the subscription that pays; likewise.
         open: by a machine's name, the TCP ports at which everybody reaches it: what prod's users come to.
     """
 
     ssh_from: tuple[IPv4Network, ...] = ()
     cost_centre: str = "understudy"
     project: str = ""
+    subscription: str = ""
     open: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
 
 def read_cloud(place: Place, value: object) -> CloudSettings:
     """Return what a stack's file says of clouds."""
-    section = read_keys(place, value, required=("ssh_from",), optional=("cost_centre", "project", "open"))
+    section = read_keys(
+        place, value, required=("ssh_from",), optional=("cost_centre", "project", "subscription", "open")
+    )
     found = section.read("ssh_from", read_list, _read_source) or ()
     allowed = "1 to 63 of a-z, 0-9, _ and -, as all clouds can have it in a tag"
     cost_centre = section.read("cost_centre", read_text, _COST_CENTRE, allowed)
     project = section.read("project", read_text, _PROJECT, "a Google Cloud project's ID")
+    subscription = section.read("subscription", read_text, _SUBSCRIPTION, "an Azure subscription's ID, 32 hex digits")
     return CloudSettings(
         ssh_from=tuple(IPv4Network(text) for text in found),
         cost_centre=cost_centre or CloudSettings().cost_centre,
         project=project or "",
+        subscription=subscription or "",
         open=section.read("open", _read_open) or (),
     )
 
@@ -78,6 +85,26 @@ def _read_source(place: Place, value: object) -> str | None:
         pass
     place.fault(value, f"an IPv4 network from which you come, such as 203.0.113.7/32; not wider than /{_WIDEST}")
     return None
+
+
+def subscription_of(cloud: CloudSettings, where: str) -> str:
+    """Return which of Azure's subscriptions pays for a stack.
+
+    Args:
+        cloud: what the stack says of clouds.
+        where: what names that, for the error.
+
+    Raises:
+        UnderstudyError: it says none.
+    """
+    if not cloud.subscription:
+        raise UnderstudyError(
+            where=f"{where}: cloud.subscription",
+            found="nothing",
+            wanted="the Azure subscription that pays for the machines",
+            todo="`az account list --output table` names yours; write `understudy:cloud: {subscription: ID, …}`.",
+        )
+    return cloud.subscription
 
 
 def refuse_plan(kind: str, network: IPv4Network, machines: Collection[Machine], where: str) -> None:

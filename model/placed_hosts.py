@@ -109,7 +109,7 @@ def _read_host(place: Place, name: object, value: object) -> PlacedHost | None:
         accelerator=accelerator,
         architecture=architecture,
         region=region or "",
-        image=section.read("image", read_cloud_image),
+        image=section.read("image", read_cloud_image, str(kind)),
     )
 
 

@@ -25,7 +25,7 @@ PACKAGES: Mapping[str, frozenset[str]] = {
     "__main__": frozenset({"pulumi"}),
     "model": frozenset(),
     "components": frozenset({"pulumi", "pulumi_libvirt", "jinja2", "yaml"}),
-    "components/backends": frozenset({"pulumi", "pulumi_libvirt", "pulumi_aws", "pulumi_gcp"}),
+    "components/backends": frozenset({"pulumi", "pulumi_libvirt", "pulumi_aws", "pulumi_azure", "pulumi_gcp"}),
     "provisioners": frozenset({"cryptography"}),
     "provisioners/solver": frozenset({"ortools"}),
     "provisioners/clouds": frozenset({"boto3", "botocore"}),

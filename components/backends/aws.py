@@ -12,11 +12,10 @@ from pulumi import ResourceOptions
 from components.backends import Built, Keys
 from components.backends.aws_fence import build_fence, build_opened, build_way_in, tagged
 from components.backends.aws_values import DATA_DEVICE_NAME, credits_of, data_device
-from components.backends.cloud_values import identity, image_of, machines_of, reach, region_of, tags
+from components.backends.cloud_values import image_of, machines_of, reach, region_of, tags, told_at_first_boot
 from components.resources import SshKeypair
 from components.site import Site
 from model.cloud import refuse_plan
-from model.cloud_init import user_data
 from model.configuration import stack_file_name
 from model.rented import AWS_IMAGE, gib, system_disk_gib
 from model.topology import Machine
@@ -145,7 +144,7 @@ def build_hardware(site: Site, ground: AwsGround, machine: Machine, keys: Keys, 
         associate_public_ip_address=True,
         vpc_security_group_ids=[ground.group.id, *([more.id] if (more := ground.opened.get(machine.name)) else [])],
         key_name=login.key_name,
-        user_data=_user_data(site, machine, keys, first),
+        user_data=told_at_first_boot(site, machine, keys, first),
         user_data_replace_on_change=True,
         # A program that can be talked into fetching an address reads nothing there, nor does a container.
         metadata_options={"http_endpoint": "enabled", "http_tokens": "required", "http_put_response_hop_limit": 1},
@@ -196,11 +195,3 @@ def _build_data(
         opts=ResourceOptions.merge(opts, ResourceOptions(delete_before_replace=True)),
     )
     return volume, plugged
-
-
-def _user_data(site: Site, machine: Machine, keys: Keys, first: SshKeypair) -> pulumi.Output[str]:
-    def told(values: list[str]) -> str:
-        who = identity(site, machine, values[0])
-        return user_data(who, private_key=values[1], public_key=values[2])
-
-    return pulumi.Output.all(keys.controller.public_key, first.private_key, first.public_key).apply(told)

@@ -11,7 +11,7 @@ from model.capacity import LIBVIRT
 from model.errors import UnderstudyError
 from model.placement import Placement
 
-_MODULES: Mapping[str, str] = {LIBVIRT: "libvirt", "aws": "aws", "gcp": "gcp"}
+_MODULES: Mapping[str, str] = {LIBVIRT: "libvirt", "aws": "aws", "gcp": "gcp", "azure": "azure"}
 """By the kind of a host: the module of this folder."""
 
 

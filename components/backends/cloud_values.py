@@ -11,6 +11,7 @@ from components.backends import Built, Keys, identity_of
 from components.resources import FirstContact, Reached, SshKeypair
 from components.site import Site
 from model.capacity import CloudImage
+from model.cloud_init import user_data
 from model.connection import Connection
 from model.errors import UnderstudyError
 from model.rented import mark
@@ -87,6 +88,16 @@ def identity(
     """
     card = {"address": str(machine.address), "prefix": prefix or site.environment.topology.network.prefixlen}
     return identity_of(site, machine, authorized_key, {"mirror": card})
+
+
+def told_at_first_boot(site: Site, machine: Machine, keys: Keys, first: SshKeypair) -> pulumi.Output[str]:
+    """Return what cloud-init reads at the first boot: who it is, and the host key for the first contact alone."""
+
+    def told(values: list[str]) -> str:
+        who = identity(site, machine, values[0])
+        return user_data(who, private_key=values[1], public_key=values[2])
+
+    return pulumi.Output.all(keys.controller.public_key, first.private_key, first.public_key).apply(told)
 
 
 def connection(machine: Machine, address: pulumi.Output[str], host_key: pulumi.Output[str]) -> pulumi.Output[Any]:

@@ -16,6 +16,8 @@ from model.cloud import CloudSettings
 from model.environment import Environment, Settings
 from model.errors import UnderstudyError
 from model.placement import PlacedHost, Placement
+from provisioners.clouds import azure, azure_account
+from tests.clouds.test_subscription import PAYS
 from tests.model.test_prices import ROOT, placed
 
 OPEN = Settings(cloud=CloudSettings(ssh_from=(IPv4Network("203.0.113.7/32"),)))
@@ -41,10 +43,20 @@ def test_nobody_could_get_in(project: Path) -> None:
         refuse(project, placed(), Settings())
 
 
-def test_a_cloud_that_nothing_is_built_in_yet(project: Path) -> None:
+def test_azure_is_asked_with_the_subscription_that_pays(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clouds, "_refuse_no_plugin", lambda *_: None)
+    monkeypatch.setattr(azure_account, "log_in", lambda subscription, _: subscription)
+    asked: list[tuple[object, ...]] = []
+    monkeypatch.setattr(azure, "examine", lambda *given: asked.append(given[:-1]))
     host = PlacedHost(name="rented", kind="azure", region="westeurope")
-    with pytest.raises(UnderstudyError, match="machines in Azure; wanted another cloud"):
-        refuse(project, placed("Standard_B2s", host))
+    environment, placement = placed("Standard_B2s", host)
+    with pytest.raises(UnderstudyError, match=r"Pulumi\.dr\.yaml: cloud\.subscription: nothing; .*az account list"):
+        refuse_unfit_clouds(project, replace(environment, settings=OPEN), placement, lambda _: None, account=True)
+    pays = replace(OPEN, cloud=replace(OPEN.cloud, subscription=PAYS))
+    refuse_unfit_clouds(project, replace(environment, settings=pays), placement, lambda _: None, account=True)
+    ((account, *rest, owner),) = asked
+    assert (account, rest) == (PAYS, ["westeurope", None, {"Standard_B2s": 2}])
+    assert str(owner).startswith("understudy-dr-")
 
 
 def test_without_pulumis_plugin_an_update_is_not_begun(

@@ -86,7 +86,7 @@ NESTED: Mapping[str, type] = {
 """Inputs that have inputs of their own."""
 
 
-CLOUDS = ("aws:", "gcp:", "pulumi:providers:aws", "pulumi:providers:gcp")
+CLOUDS = ("aws:", "azure:", "gcp:", *(f"pulumi:providers:{name}" for name in ("aws", "azure", "gcp")))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +142,8 @@ CALLS: Mapping[str, Mapping[str, Any]] = {
     "aws:ec2/getAmi:getAmi": {"id": "ami-debian"},
     "gcp:compute/getZones:getZones": {"names": ["europe-west3-b", "europe-west3-a"]},
     "gcp:compute/getImage:getImage": {"selfLink": "debian-12"},
+    "azure:compute/getPlatformImage:getPlatformImage": {"version": "0.20261101.2265"},
+    "azure:compute/getImage:getImage": {"id": "/images/shop-7"},
 }
 """What clouds answer when they are asked for something that is there."""
 MADE: Mapping[str, Mapping[str, Any]] = {
@@ -154,6 +156,8 @@ MADE: Mapping[str, Mapping[str, Any]] = {
         "networkInterfaces": [{"accessConfigs": [{"natIp": "203.0.113.98"}]}],
     },
     "gcp:compute/disk:Disk": {"diskId": "4712"},
+    "azure:compute/linuxVirtualMachine:LinuxVirtualMachine": {"virtualMachineId": "4713"},
+    "azure:network/publicIp:PublicIp": {"ipAddress": "203.0.113.97"},
 }
 """What clouds put out beside their inputs."""
 

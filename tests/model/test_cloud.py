@@ -35,6 +35,7 @@ def test_all_of_it() -> None:
         ({"ssh_from": ["203.0.113.7/24"]}, "cloud.ssh_from.0"),
         ({"ssh_from": [], "cost_centre": "Über"}, "cloud.cost_centre"),
         ({"ssh_from": [], "project": "x"}, "cloud.project"),
+        ({"ssh_from": [], "subscription": "Shop"}, "cloud.subscription"),
         ({"ssh_from": [], "region": "eu"}, "cloud.region"),
         ({"ssh_from": [], "open": {"lb": 80}}, "cloud.open.lb"),
         ({"ssh_from": [], "open": {"lb": [0]}}, "cloud.open.lb.0"),
