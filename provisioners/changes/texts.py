@@ -91,12 +91,17 @@ def fenced(change: Change, lines: Iterable[str], says: str, *, secrets: Sequence
 
 
 def opening(change: Change) -> tuple[str, ...]:
-    """Return the lines that begin a change; whoever comes second is refused."""
+    """Return the lines that begin a change; whoever comes second is refused.
+
+    The directories' names tell which change is the newest. So a change is never of the last one's second, and where the
+    machine's clock was put back it is of the second after that one's.
+    """
     return (
         f"mkdir -p {CONFIGS}/.open {change.folder}",
-        f"new() {{ date -u +{change.folder}/%Y%m%dT%H%M%SZ-; }}",
-        'change=$(new); while compgen -G "$change*" >/dev/null; do sleep 1; change=$(new); done',
-        f"change+={change.identifier}",
+        f"last=$(compgen -G '{change.folder}/[0-9]*Z-*' | tail -n 1 || true); last=${{last##*/}}; last=${{last%%-*}}",
+        "now() { date -u +%Y%m%dT%H%M%SZ \"$@\"; }; change=$(now)",
+        '[[ $change > $last ]] || change=$(now -d "${last:0:8} ${last:9:2}:${last:11:2}:${last:13:2} UTC + 1 second")',
+        f"change={change.folder}/$change-{change.identifier}",
         'mkdir "$change" "$change/files"; : >"$change/lock"; echo open >"$change/state"',
         f'ln -sT "$change" {change.open} || {{ rm -r "$change"; exit 1; }}',
         'echo "what is there now is copied to $change"',

@@ -218,16 +218,23 @@ def test_a_change_of_last_month_is_taken_back(machine: Machine, shell: Shell) ->
     assert read(changed).inputs != changed, "the next preview shows that Git and the machine differ"
 
 
-def test_two_changes_are_never_of_one_second(machine: Machine, shell: Shell) -> None:
-    """Else chance decided which is the newer one: that is the first to be taken back, and tells what Git had."""
-    wanted = inputs(machine)
-    _, made = SERVICE.create(wanted, quiet)
-    folder, now = machine.root / "root/configs/web", datetime.now(UTC)
-    others = [f"{now + timedelta(seconds=ahead):%Y%m%dT%H%M%SZ}-ffffffffffff" for ahead in range(4)]
-    for name in others:
-        (folder / name).mkdir()
-    SERVICE.update("", wanted, with_content(wanted, CONFIG, "port = 1\nmore\n"), made, quiet)
-    assert changes_on(shell)[0].directory.rpartition("/")[2] > max(others)
+@pytest.mark.parametrize("ahead", [timedelta(seconds=1), timedelta(days=40)], ids=["one second", "a clock put back"])
+def test_what_is_made_later_is_the_newer_change(machine: Machine, shell: Shell, ahead: timedelta) -> None:
+    """Also in the same second, and where the clock says otherwise: the newest is taken back first, and tells Git's."""
+    wanted = inputs(machine, digest="a" * 64)
+    SERVICE.create(wanted, quiet)
+    made = tree(machine, *PLACES)
+    (copy,) = backups(machine)
+    at = datetime.now(UTC).replace(microsecond=0) + ahead
+    copy.rename(copy.with_name(f"{at:%Y%m%dT%H%M%SZ}-{copy.name.partition('-')[2]}"))
+    later = {**with_content(wanted, CONFIG, "port = 1\nmore\n"), "digest": "b" * 64}
+    outputs = SERVICE.update("", wanted, later, {}, quiet)
+    newest, oldest = changes_on(shell)
+    assert (newest.directory, newest.digest, oldest.at) == (outputs["backup"], "b" * 64, at)
+    assert read(later).inputs == later
+    back_out(shell, newest)
+    assert tree(machine, *PLACES) == made
+    assert read(wanted).inputs == wanted
 
 
 def test_only_a_check_is_another_and_that_is_a_change_like_any_other(machine: Machine, shell: Shell) -> None:
