@@ -47,7 +47,8 @@ class Machine(pulumi.ComponentResource):
                 device=self.built.data_device,
                 label="data",
                 mount="/srv",
-                opts=reached.options(self),
+                disk_mib=machine.data_disk_mib,
+                opts=reached.options(self, *([self.built.data_disk] if self.built.data_disk else [])),
             )
             self.ready = (disk,)
         self.register_outputs({})

@@ -140,6 +140,17 @@ class WarmStart(_Kind):
         super().__init__(name, {**machine, "template_key": template_key, **disk, **where}, opts)
 
 
+class DataDisk(_Kind):
+    """The size of a machine's data disk, which is made bigger where it is."""
+
+    def __init__(
+        self, name: str, *, domain: Input[str], path: str, pool: Input[str], size_mib: int, key: str, where: Values,
+        opts: ResourceOptions,
+    ) -> None:
+        disk = {"domain": domain, "path": path, "pool": pool, "size_mib": size_mib}
+        super().__init__(name, {**disk, "key": key, **where}, opts)
+
+
 class Boot(_Kind):
     """A machine that runs, knows who it is, and answers over SSH; its deletion is a clean shutdown."""
 
@@ -181,9 +192,10 @@ class Filesystem(_Kind):
     """A file system on a disk of a machine, mounted."""
 
     def __init__(
-        self, name: str, at: Reached, *, device: Input[str], label: str, mount: str, opts: ResourceOptions
+        self, name: str, at: Reached, *, device: Input[str], label: str, mount: str, disk_mib: int, opts: ResourceOptions
     ) -> None:
-        super().__init__(name, {**at.inputs(), "device": device, "label": label, "mount": mount}, opts)
+        disk = {"device": device, "disk_mib": disk_mib}
+        super().__init__(name, {**at.inputs(), **disk, "label": label, "mount": mount}, opts)
 
 
 class Service(_Kind):

@@ -57,6 +57,13 @@ class Environment:
         """Return the sizes of a machine as it is described, in MiB."""
         return next(each.sizes for each in (*self.described, *self.topology.machines) if each.name == machine)
 
+    def data_disk_key(self, machine: Machine) -> str:
+        """Return the file and key that say how big a machine's data disk is."""
+        described = next((each for each in self.described if each.name == machine.name), machine)
+        if described.data_disk_mib != machine.data_disk_mib:
+            return f"Pulumi.{self.stack}.yaml: at_most.data_disk"
+        return f"Pulumi.{self.mirror_of or self.stack}.yaml: machines.{machine.name}.data_disk"
+
     def refuse_overwriting(self) -> None:
         """Refuse to fill the stores anew once users write there.
 

@@ -39,4 +39,5 @@ def build_machine(site: Site, ground: None, machine: Machine, keys: Keys, parent
         reason=Output.from_input("it was not started"),
         boot_seconds=Output.from_input(0.0),
         data_device="/dev/vdb",
+        data_disk=None,
     )

@@ -37,7 +37,9 @@ from model.change.rehearsing import (
     refuse_another_text,
     refuse_other_start,
     resized,
+    sizes_before,
     wanted,
+    with_bigger_disk,
 )
 from model.drilling import fault_in
 from model.errors import UnderstudyError
@@ -49,7 +51,7 @@ from model.evidence.rehearsal import (
     RehearsedStep,
     rehearsal_body,
 )
-from model.mirror import Portrait, compare_all, in_record
+from model.mirror import Excuse, Portrait, compare_all, in_record
 from provisioners import evidence_log
 from provisioners.signing import find_signer
 from provisioners.ticker import ticking
@@ -57,9 +59,11 @@ from provisioners.ticker import ticking
 _QUIET = frozenset({"understudy:index:Report", "understudy:index:HttpCheck"})
 """Kinds that follow whatever changes."""
 _OF_MACHINES = frozenset(
-    f"understudy:index:{kind}" for kind in ("Boot", "Fence", "Filesystem", "SshKeypair", "Template", "WarmStart")
+    f"understudy:index:{kind}"
+    for kind in ("Boot", "DataDisk", "Fence", "Filesystem", "SshKeypair", "Template", "WarmStart")
 )
 """Kinds that change where a machine does, beside libvirt's own."""
+_STAYS = "it is not made smaller again, and need not be"
 
 
 @dataclass(slots=True)
@@ -91,7 +95,12 @@ class Play:
     @property
     def sizes_before(self) -> dict[str, Any]:
         """Return the sizes that the machines had; None for one that was not there."""
-        return {step.name: step.before.get("sizes") for step in self.boots}
+        return {step.name: sizes_before(step) for step in self.boots}
+
+    @property
+    def bigger(self) -> tuple[str, ...]:
+        """Return the machines whose data disk becomes bigger, and stays so."""
+        return tuple(step.name for step in self.boots if with_bigger_disk(step))
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -212,21 +221,23 @@ def perform(play: Play) -> None:
             _up(play, play.sizes_before)
         made = stage.made()
         refuse_without_copies(play.staying, made)
-        play.left += stage.back_out(made)
+        play.left += [*stage.back_out(made), *(f"{name}: its data disk: {_STAYS}" for name in play.bigger)]
     with play.step("compare with how it was"):
-        play.differences += differences(before, _looked(play))
+        play.differences += differences(before, _looked(play), play.bigger)
     with play.step("apply again and check"):
         stage.state_again()
         _up(play)
         refuse_another_text(play.services, stage.digests, stage.digests_now())
 
 
-def differences(before: Sequence[Portrait], after: Sequence[Portrait]) -> list[str]:
-    """Return in what the same machines differ from how they were, in words."""
-    mirror = compare_all(tuple(zip(before, after, strict=True)), (), datetime.now(UTC).date())
+def differences(before: Sequence[Portrait], after: Sequence[Portrait], bigger: Sequence[str] = ()) -> list[str]:
+    """Return in what the same machines differ from how they were, in words; of bigger data disks not their size."""
+    stays = tuple(Excuse(key="size of /srv", reason=_STAYS, area="system", machine=name) for name in bigger)
+    mirror = compare_all(tuple(zip(before, after, strict=True)), stays, datetime.now(UTC).date())
     return [
         f"{each.machine}: {each.area}: {each.key}: before {each.prod}, after the back-out {each.stage}"
         for each in mirror.differences
+        if each.excuse is None
     ]
 
 

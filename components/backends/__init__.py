@@ -36,6 +36,7 @@ class Built:
         started: ``warm`` or ``cold``, and ``reason`` why.
         boot_seconds: from its start to the first command.
         data_device: the machine's own name of its data disk, where it has one.
+        data_disk: what makes that disk as big as it is; None where it has none.
     """
 
     reached: Reached
@@ -48,6 +49,7 @@ class Built:
     reason: pulumi.Output[str]
     boot_seconds: pulumi.Output[float]
     data_device: pulumi.Input[str]
+    data_disk: pulumi.Resource | None
 
 
 def identity_of(

@@ -178,4 +178,5 @@ def reach(
         reason=contact.reason,
         boot_seconds=contact.boot_seconds,
         data_device=data_device,
+        data_disk=disks[0] if disks else None,
     )

@@ -11,7 +11,7 @@ from pulumi import ResourceOptions
 
 from components.backends import Built, Keys
 from components.backends.libvirt_values import Size, domain_spec, identity, image_directory, image_name, size
-from components.resources import Boot, Fence, Reached, Template, WarmStart
+from components.resources import Boot, DataDisk, Fence, Reached, Template, WarmStart
 from components.site import Site
 from model import names
 from model.connection import Connection
@@ -125,6 +125,7 @@ def build_machine(site: Site, ground: LibvirtGround, machine: Machine, keys: Key
         opts=inside,
     )
     domain = _build_domain(machine.name, ground, spec, disks, warm, inside)
+    bigger = _build_size(site, ground, machine, spec, domain, disks, parent) if spec.data_disk else None
     boot = _build_boot(site, ground, machine, keys, spec, domain, warm, disks, inside)
     return Built(
         reached=Reached(
@@ -143,6 +144,7 @@ def build_machine(site: Site, ground: LibvirtGround, machine: Machine, keys: Key
         reason=boot.reason,
         boot_seconds=boot.boot_seconds,
         data_device="/dev/vdb",
+        data_disk=bigger,
     )
 
 
@@ -175,7 +177,12 @@ def _build_volume(
     site: Site,
     parent: pulumi.Resource,
 ) -> libvirt.Volume:
-    """Build a disk; with one below it is a linked clone, and what it was cloned from is history."""
+    """Build a disk; with one below it is a linked clone, and what it was cloned from is history.
+
+    Pulumi's libvirt changes no volume, and would make a data disk of another size anew: `DataDisk` makes it bigger. What
+    is ignored is so only of a disk that stays: one that is made anew gets all that is wanted.
+    Source: pulumi, pkg/resource/deploy/step_generator.go, where a replacement's inputs are checked without the old ones.
+    """
     name = path.rsplit("/", 1)[1]
     backing = pulumi.Output.from_input("") if below is None else below
     return libvirt.Volume(
@@ -189,9 +196,31 @@ def _build_volume(
             parent=parent,
             provider=ground.provider,
             delete_before_replace=True,
-            ignore_changes=None if below is None else ["xml"],
+            ignore_changes=["size", "xml"] if below is None else ["xml"],
             protect=site.environment.settings.protect,
         ),
+    )
+
+
+def _build_size(
+    site: Site,
+    ground: LibvirtGround,
+    machine: Machine,
+    spec: DomainSpec,
+    domain: libvirt.Domain,
+    disks: list[libvirt.Volume],
+    parent: pulumi.Resource,
+) -> DataDisk:
+    """Build what makes the data disk as big as it is described, once the machine has it."""
+    return DataDisk(
+        f"{machine.name}-data",
+        domain=spec.name,
+        path=spec.data_disk,
+        pool=ground.pool.name,
+        size_mib=machine.data_disk_mib,
+        key=site.environment.data_disk_key(machine),
+        where=ground.where,
+        opts=ResourceOptions(parent=parent, depends_on=[domain, *disks], deleted_with=disks[1]),
     )
 
 

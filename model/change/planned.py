@@ -8,6 +8,7 @@ from typing import Any
 
 SERVICE, BOOT = "understudy:index:Service", "understudy:index:Boot"
 FIRST_CONTACT = "understudy:index:FirstContact"
+DATA_DISK, FILESYSTEM = "understudy:index:DataDisk", "understudy:index:Filesystem"
 VOLUME = "libvirt:index/volume:Volume"
 UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 """Stands in a preview for a text that is not known yet. Source: pulumi, sdk/go/common/resource/plugin/rpc.go."""

@@ -135,6 +135,19 @@ def resized(steps: Sequence[Planned]) -> tuple[Planned, ...]:
     return tuple(step for step in boots if step.before.get("sizes") != step.after.get("sizes"))
 
 
+def with_bigger_disk(boot: Planned) -> bool:
+    """Return whether a machine that is there gets a bigger data disk, which is not made smaller again."""
+    before, after = ((values.get("sizes") or {}).get("data_disk_mib", 0) for values in (boot.before, boot.after))
+    return bool(0 < before < after)
+
+
+def sizes_before(boot: Planned) -> dict[str, int] | None:
+    """Return the sizes that a change of a machine is taken back to; None for a machine that was not there."""
+    before = boot.before.get("sizes")
+    disk = boot.after["sizes"]["data_disk_mib"] if with_bigger_disk(boot) else None
+    return {**before, "data_disk_mib": disk} if disk else before
+
+
 def changes_of_machines(boots: Sequence[Planned]) -> tuple[RehearsedChange, ...]:
     """Return the changes that planned starts of machines are: that they came up, and answered, is their check."""
 

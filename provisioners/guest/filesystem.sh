@@ -1,6 +1,7 @@
-# Makes an ext4 file system on an empty disk, and mounts it now and at each boot. Arguments: DEVICE LABEL MOUNT
+# Makes an ext4 file system on an empty disk, and mounts it now and at each boot. Where the disk has become bigger, the
+# file system takes all of it, while it is in use. Arguments: DEVICE LABEL MOUNT MEBIBYTES, 0 where nobody says it
 set -euo pipefail
-device=$1 label=$2 mount=$3
+device=$1 label=$2 mount=$3 mebibytes=$4
 if [ ! -b "$device" ]; then
     echo "there is no disk $device" >&2
     exit 66
@@ -49,4 +50,17 @@ if ! mountpoint --quiet -- "$mount"; then
 elif [ "$(findmnt --noheadings --output=LABEL --mountpoint "$mount")" != "$label" ]; then
     echo "something else is mounted at $mount" >&2
     exit 65
+fi
+if [ "$mebibytes" -gt 0 ]; then
+    # That a disk was made bigger is seen a moment later.
+    for _ in {1..60}; do
+        there=$(blockdev --getsize64 "$device")
+        [ $((there >> 20)) -ge "$mebibytes" ] && break
+        sleep 1
+    done
+    if [ $((there >> 20)) -lt "$mebibytes" ]; then
+        echo "the disk has $((there >> 20)) MiB, and not $mebibytes" >&2
+        exit 66
+    fi
+    resize2fs "$device" >/dev/null
 fi

@@ -14,6 +14,7 @@ from typing import Any
 from model.state import Recorded
 from provisioners import this_computer
 from provisioners.hypervisor import cloud_init_disk, copies, sweep
+from provisioners.hypervisor.data_disk import DataDisk
 from provisioners.hypervisor.fence import Fence
 from provisioners.hypervisor.running import Running
 from provisioners.hypervisor.template_kind import Template
@@ -23,6 +24,7 @@ from provisioners.outcome import Say
 from provisioners.provider.kinds import Kind, Values
 
 Act = Callable[..., Any]
+_KINDS: tuple[Kind, ...] = (DataDisk(), Fence(), Running(), Template(), WarmStart())
 _NOTES = Path("/var/lib/libvirt/dnsmasq")
 
 
@@ -75,7 +77,7 @@ def _lacking_programs(names: Sequence[str], _: Say) -> tuple[list[str], str]:
 
 
 _ACTS: Mapping[str, Act] = {
-    **{name: each for kind in (Fence(), Template(), WarmStart(), Running()) for name, each in _acts_of(kind).items()},
+    **{name: each for kind in _KINDS for name, each in _acts_of(kind).items()},
     "copied image": copies.complete,
     "lacking of image": lambda name, record, _: copies.lacking(name, record),
     "lacking programs": _lacking_programs,

@@ -28,7 +28,7 @@ _SIZES = Rule(
     allowed="the machine's sizes as they are described, by name",
     optional=True,
 )
-"""Nothing here depends on them: they tell a rehearsal what the machine was."""
+"""Nothing here depends on them: they tell a rehearsal and the gate what the machine was."""
 _TEXTS = (
     *("domain", "uuid", "domain_id", "domain_xml", "host_uri"),
     *("host_private_key", "host_public_key", "image"),

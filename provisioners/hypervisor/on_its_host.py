@@ -9,7 +9,7 @@ from model.host_uri import LOCAL
 from provisioners.hypervisor.door import door
 from provisioners.outcome import Say
 from provisioners.provider.inputs import TEXT, failures, optional
-from provisioners.provider.kinds import Failure, Kind, Real, Values
+from provisioners.provider.kinds import Failure, Kind, Real, Telling, Values
 
 _WHERE = ("host", "host_uri")
 _RULES = {name: optional(TEXT) for name in _WHERE}
@@ -55,6 +55,10 @@ class OnItsHost:
     def delete(self, identifier: str, inputs: Values, outputs: Values, say: Say) -> None:
         """Take it away there."""
         self._call("delete", inputs, identifier, _rest(inputs), outputs, say=say)
+
+    def consequence(self, old: Values, inputs: Mapping[str, Any]) -> str:
+        """Return what a change will do, which nobody has to be asked for."""
+        return self._kind.consequence(_rest(old), _rest(inputs)) if isinstance(self._kind, Telling) else ""
 
     def _call(self, verb: str, inputs: Values, *arguments: Any, say: Say) -> Any:
         return door(inputs.get("host_uri") or LOCAL).call(f"{self.token} {verb}", *arguments, say=say)

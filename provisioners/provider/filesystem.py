@@ -10,7 +10,7 @@ from model.connection import connection_of_url
 from model.errors import UnderstudyError
 from provisioners.commands import scripted
 from provisioners.outcome import CommandFailed, Say
-from provisioners.provider.inputs import COMMON, PATH, REACH, Rule, failures, text
+from provisioners.provider.inputs import COMMON, PATH, REACH, Rule, failures, number, optional, text
 from provisioners.provider.kinds import Failure, Real, Values
 from provisioners.provider.machines import changing, reach_of, reading
 from provisioners.shell import Shell
@@ -24,7 +24,13 @@ _MOUNT = Rule(
     good=lambda value: PATH.good(value) and bool(re.match(r"^[A-Za-z0-9_./-]+$", value)),
     allowed="an absolute path of letters, digits, `_`, `.` and `-`",
 )
-_RULES: Mapping[str, Rule] = {**COMMON, "device": _DEVICE, "label": _LABEL, "mount": _MOUNT}
+_RULES: Mapping[str, Rule] = {
+    **COMMON,
+    "device": _DEVICE,
+    "label": _LABEL,
+    "mount": _MOUNT,
+    "disk_mib": optional(number(1, 1 << 30)),
+}
 
 
 class Filesystem:
@@ -40,7 +46,7 @@ class Filesystem:
         return failures(inputs, _RULES)
 
     def create(self, inputs: Values, say: Say) -> tuple[str, Values]:
-        """Make it if the disk is empty, and mount it.
+        """Make it if the disk is empty, and mount it; on a disk that was made bigger it takes all of it, while in use.
 
         Raises:
             UnderstudyError: the disk holds something else; nothing was written to it.
@@ -49,9 +55,8 @@ class Filesystem:
         with changing(inputs, f"the file system of {inputs['device']}", say) as shell:
             say(f"looking at {inputs['device']} of {name}")
             try:
-                shell.run(
-                    scripted("filesystem", inputs["device"], inputs["label"], inputs["mount"]), timeout_seconds=900
-                )
+                told = (inputs["device"], inputs["label"], inputs["mount"], str(inputs.get("disk_mib") or 0))
+                shell.run(scripted("filesystem", *told), timeout_seconds=900)
             except CommandFailed as error:
                 raise UnderstudyError(
                     where=f"{name}: {inputs['device']}",
@@ -74,7 +79,7 @@ class Filesystem:
         return Real(inputs={**inputs, "label": found.text.strip()})
 
     def update(self, identifier: str, old: Values, inputs: Values, outputs: Values, say: Say) -> Values:
-        """Do it again, on a new generation of the machine or with a new label."""
+        """Do it again, on a new generation of the machine, with a new label, or on a bigger disk."""
         if old["label"] != inputs["label"] and old["generation"] == inputs["generation"]:
             with changing(inputs, f"the label of {inputs['device']}", say) as shell:
                 shell.run(("e2label", inputs["device"], inputs["label"]))

@@ -13,6 +13,7 @@ from provisioners.provider.kinds import Kind
 def kinds() -> Mapping[str, Kind]:
     """Return every kind by its token, such as ``understudy:index:Service``."""
     from provisioners.hypervisor.boot import Boot
+    from provisioners.hypervisor.data_disk import DataDisk
     from provisioners.hypervisor.fence import Fence
     from provisioners.hypervisor.on_its_host import OnItsHost
     from provisioners.hypervisor.template_kind import Template
@@ -31,6 +32,7 @@ def kinds() -> Mapping[str, Kind]:
 
     every: tuple[Kind, ...] = (
         Boot(),
+        OnItsHost(DataDisk()),
         OnItsHost(Fence()),
         Filesystem(),
         FirstContact(),

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from cli.change.rehearse import Play, rehearsal_of, to_rehearse, told
+from cli.change.rehearse import Play, differences, rehearsal_of, to_rehearse, told
 from model.change.digest import NOTHING, change_digest, machine_digest
 from model.change.planned import BOOT, SERVICE, VOLUME, Planned
 from model.change.rehearsing import changes, resized
 from model.errors import UnderstudyError
+from model.mirror import Portrait, Reading
 from model.evidence.rehearsal import RehearsedSeed, rehearsal_body, rehearsal_from
 
 A, B = "a" * 64, "b" * 64
@@ -67,6 +68,31 @@ def test_machines_are_rehearsed_with_what_follows_them() -> None:
     assert found["machine lb"].digest == change_digest(before, after)
     new = machine_digest("lb2", {"vcpus": 1, "memory_mib": 512})
     assert (found["machine lb2"].digest, found["machine lb2"].check) == (change_digest(NOTHING, new), "automatic")
+
+
+def test_a_bigger_data_disk_stays_when_its_machine_is_taken_back() -> None:
+    before, after = (
+        {"sizes": {"vcpus": 1, "memory_mib": memory, "data_disk_mib": disk}} for memory, disk in ((512, 2048), (640, 4096))
+    )
+    step = Planned(operation="update", kind=BOOT, name="db1", before=before, after=after)
+    follows = (other("understudy:index:DataDisk"), other("understudy:index:Filesystem"))
+    assert to_rehearse("stage", (step, *follows)) == ()
+    play = Play(Path("/x"), "stage", (), boots=resized((step,)))
+    assert play.bigger == ("db1",)
+    assert play.sizes_before == {"db1": {"vcpus": 1, "memory_mib": 512, "data_disk_mib": 4096}}
+    same, larger, other_port = (portrait("db1", size, port) for size, port in ((2000, 80), (3980, 80), (3980, 81)))
+    assert differences((same,), (larger,), play.bigger) == []
+    assert len(differences((same,), (larger,))) == 1
+    (named,) = differences((same,), (other_port,), play.bigger)
+    assert "before 80, after the back-out 81" in named
+
+
+def portrait(machine: str, size: int, port: int) -> Portrait:
+    readings = (
+        Reading(area="system", key="size of /srv", value=f"{size} MiB", amount=size, within=0.05),
+        Reading(area="system", key="port", value=str(port)),
+    )
+    return Portrait(machine=machine, readings=readings)
 
 
 @pytest.mark.parametrize(

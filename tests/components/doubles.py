@@ -29,6 +29,7 @@ OUTPUTS: Mapping[str, Mapping[str, Any]] = {
     "Password": {"value": "hunter2secret"},
     "Fence": {"ruleset": "table"},
     "Template": {"key": "k1", "disk_path": "/templates/k1/disk.qcow2", "warm": True, "reason": ""},
+    "DataDisk": {},
     "WarmStart": {"placed": True, "reason": "", "untouched": False},
     "Boot": {"generation": "g1", "started": "warm", "reason": "", "boot_seconds": 7.5},
     "Filesystem": {},
@@ -220,6 +221,18 @@ def _registered(urn: str, request: Any, inputs: Mapping[str, Any]) -> Registered
         deleted_with=request.deletedWith,
         ignored=frozenset(request.ignoreChanges),
     )
+
+
+def differing(before: Graph, after: Graph) -> set[str]:
+    """Return in which inputs the same resources differ, the report aside: ``Kind name: input``."""
+    others = {item.urn: item for item in before.resources}
+    assert others.keys() == {item.urn for item in after.resources}
+    return {
+        f"{item.type.split(':')[-1]} {item.name}: {key}"
+        for item in after.resources
+        for key in {*item.inputs, *others[item.urn].inputs} - item.ignored
+        if item.inputs.get(key) != others[item.urn].inputs.get(key) and item.name != "report"
+    }
 
 
 def check(token: str, inputs: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ from model.placement import PlacedHost
 from model.rented import AWS_IMAGE
 from tests.components.conftest import MakeSite, place
 from tests.components.copies import filled_from_copy
-from tests.components.doubles import OUTPUTS, Graph, check, run
+from tests.components.doubles import OUTPUTS, Graph, check, differing, run
 
 FIVE = {"lb", "app1", "app2", "db1", "db2"}
 RENTED = PlacedHost(name="rented", kind="aws", region="eu-central-1")
@@ -211,3 +211,15 @@ def test_a_machine_image_of_ones_own(make_site: MakeSite, project: Path) -> None
 
 def test_no_secret_in_what_is_shown(stage: Graph) -> None:
     assert str(OUTPUTS["SshKeypair"]["private_key"]) not in str(stage.outputs)
+
+def test_a_bigger_data_disk_is_the_same_disk_made_bigger(make_site: MakeSite, project: Path) -> None:
+    """AWS changes a size in place: ``tests/clouds/test_aws.py`` shows it with its real provider."""
+    before = run(site(make_site, project), project)
+    after = run(make_site("stage", {"Pulumi.prod.yaml": {"data_disk: 2GiB": "data_disk: 20GiB"}}), project)
+    assert differing(before, after) == {
+        what.format(name)
+        for name in ("db1", "db2")
+        for what in ("Volume {}-data: size", "Filesystem {}:/srv: disk_mib")
+    }
+    inside = after.one("Filesystem", "db1:/srv")
+    assert {"Volume db1-data", "VolumeAttachment db1-data"} <= after.before(inside), "the disk first, then what is on it"

@@ -10,7 +10,7 @@ import pytest
 from model import postgresql
 from model.errors import ConfigurationError
 from tests.components.conftest import MakeSite
-from tests.components.doubles import OUTPUTS, Graph, check, run
+from tests.components.doubles import OUTPUTS, Graph, check, differing, run
 from tests.doubles.evidence import make_signer, put
 
 FIVE = {"lb", "app1", "app2", "db1", "db2"}
@@ -262,8 +262,27 @@ def test_of_an_image_of_ones_own_another_address_is_another_system_disk(make_sit
 
 def test_the_data_disk_is_made_as_asked_and_not_from_the_template(stage: Graph) -> None:
     data = stage.one("Volume", "db1-data")
-    assert (data.inputs["size"], data.ignored) == (2 * 1024**3, frozenset())
+    assert data.inputs["size"] == 2 * 1024**3
     assert not any(item.startswith("Template") for item in stage.before(data))
+
+
+def test_a_bigger_data_disk_is_the_same_disk_made_bigger(make_site: MakeSite, project: Path) -> None:
+    before = run(make_site("stage"), project)
+    after = run(make_site("stage", {"Pulumi.prod.yaml": {"data_disk: 2GiB": "data_disk: 3GiB"}}), project)
+    assert differing(before, after) == {
+        what.format(name)
+        for name in ("db1", "db2")
+        for what in ("DataDisk {}-data: size_mib", "Filesystem {}:/srv: disk_mib", "Boot {}: sizes")
+    }
+    assert after.one("Volume", "db1-data").ignored == {"size", "xml"}
+    disk, inside = after.one("DataDisk", "db1-data"), after.one("Filesystem", "db1:/srv")
+    assert {"Domain db1", "Volume db1-data"} <= after.before(disk)
+    assert "DataDisk db1-data" in after.before(inside)
+    assert (disk.inputs["size_mib"], disk.inputs["key"]) == (3072, "Pulumi.prod.yaml: machines.db1.data_disk")
+    assert disk.inputs["path"] == "/var/lib/understudy/stacks/stage/db1-data.qcow2"
+    smaller = {"Pulumi.stage.yaml": {"config:\n": "config:\n  understudy:at_most: {data_disk: 1GiB}\n"}}
+    keys = {disk.inputs["key"] for disk in run(make_site("stage", smaller), project).of("DataDisk").values()}
+    assert keys == {"Pulumi.stage.yaml: at_most.data_disk"}
 
 
 def test_the_store_is_filled_from_the_pinned_snapshot(stage: Graph, project: Path) -> None:

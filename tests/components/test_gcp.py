@@ -12,7 +12,7 @@ from model.errors import UnderstudyError
 from model.placement import PlacedHost
 from tests.components.conftest import MakeSite, place
 from tests.components.copies import filled_from_copy
-from tests.components.doubles import ROOT, Graph, check, run
+from tests.components.doubles import ROOT, Graph, check, differing, run
 
 FIVE = {"lb", "app1", "app2", "db1", "db2"}
 RENTED = PlacedHost(name="rented", kind="gcp", region="europe-west3")
@@ -113,3 +113,15 @@ def test_the_double_refuses_what_the_sdk_does_not_know(token: str, inputs: dict[
 def test_the_first_boots_script_is_one() -> None:
     script = ROOT / "components/backends/google_first_boot.sh"
     assert subprocess.run(["bash", "-n", script], check=False).returncode == 0
+
+def test_a_bigger_data_disk_is_the_same_disk_made_bigger(make_site: MakeSite, project: Path) -> None:
+    """Google's provider changes a size in place where it grows. Source: resource_compute_disk.go, IsDiskShrinkage."""
+    before = run(site(make_site, project), project)
+    after = run(make_site("stage", {"Pulumi.prod.yaml": {"data_disk: 2GiB": "data_disk: 20GiB"}}), project)
+    assert differing(before, after) == {
+        what.format(name)
+        for name in ("db1", "db2")
+        for what in ("Disk {}-data: size", "Filesystem {}:/srv: disk_mib")
+    }
+    inside = after.one("Filesystem", "db1:/srv")
+    assert {"Disk db1-data", "AttachedDisk db1-data"} <= after.before(inside), "the disk first, then what is on it"

@@ -50,6 +50,23 @@ def test_it_is_made_once_mounted_and_forgotten_without_loss(machine: Machine, di
     assert kept.read_text() == "data"
 
 
+def test_it_takes_all_of_a_disk_that_was_made_bigger(machine: Machine, disk: str, tmp_path: Path) -> None:
+    """Where a container's kernel refuses it, only that it is asked for; on a machine: ``tests/vm/test_by_hand.py``."""
+    machine.program("resize2fs", 'echo "$@" >>/tmp/resized')
+    small = inputs(machine, disk, disk_mib=16)
+    KIND.create(small, quiet)
+    with (tmp_path / "disk").open("r+b") as image:
+        image.truncate(48 << 20)
+    later = subprocess.Popen(("sh", "-c", f"sleep 2; losetup --set-capacity {disk}"))
+    bigger = {**small, "disk_mib": 48}
+    assert KIND.check(bigger) == ()
+    KIND.update("", small, bigger, {}, quiet)
+    assert later.wait() == 0
+    assert subprocess.check_output(("blockdev", "--getsize64", disk), text=True).strip() == str(48 << 20)
+    assert (machine.root / "tmp/resized").read_text().split() == [disk, disk]
+    KIND.delete("", bigger, {}, quiet)
+
+
 @pytest.mark.parametrize("content", ["garbage", "another label", "a swap area"])
 def test_what_is_not_empty_is_never_written(machine: Machine, disk: str, content: str) -> None:
     if content == "garbage":

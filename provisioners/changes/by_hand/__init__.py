@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from model.change.document import Part
-from model.change.planned import Planned
+from model.change.planned import FILESYSTEM, Planned
 from provisioners.changes.by_hand import aws, az, gcloud, virsh
+from provisioners.changes.by_hand.common import grown_inside
 
-_BUILDERS = {**virsh.BUILDERS, **aws.BUILDERS, **gcloud.BUILDERS, **az.BUILDERS}
+_BUILDERS = {**virsh.BUILDERS, **aws.BUILDERS, **gcloud.BUILDERS, **az.BUILDERS, FILESYSTEM: grown_inside}
 _MACHINES = (
     "libvirt:index/domain:Domain",
     "aws:ec2/instance:Instance",

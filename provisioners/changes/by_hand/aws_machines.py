@@ -10,7 +10,7 @@ from model.change import Step
 from model.change.document import Part
 from model.change.planned import Planned
 from provisioners.changes.by_hand.aws_commands import ONE_SHELL, ec2, id_, ids, made, me, tags, whole
-from provisioners.changes.by_hand.common import grown_inside, machine_of, number, part, plugged, to_fill_in, typed
+from provisioners.changes.by_hand.common import number, part, plugged, to_fill_in, typed
 
 _ROOT = "/dev/xvda"
 """Source: Debian wiki, Cloud/AmazonEC2Image: the name of the root device in Debian's images."""
@@ -93,7 +93,7 @@ def _volume(planned: Planned) -> tuple[Part, ...]:
         effect = f"The disk {planned.name} is made bigger, {before} GiB becomes {after} GiB; its data stays."
         shrinks = "A disk is not made smaller again, and AWS changes one at most every six hours."
         step = typed("make it bigger", grow)
-        return part(planned, effect, (step,), (), shrinks), grown_inside(planned, machine_of(planned.name))
+        return (part(planned, effect, (step,), (), shrinks),)
     make = ec2(
         planned,
         "create-volume",

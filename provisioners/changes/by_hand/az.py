@@ -12,9 +12,7 @@ from model.change import Step
 from model.change.document import Part
 from model.change.planned import Planned
 from provisioners.changes.by_hand.common import (
-    grown_inside,
     known,
-    machine_of,
     number,
     part,
     plugged,
@@ -255,12 +253,11 @@ def _disk(planned: Planned) -> tuple[Part, ...]:
     values = planned.after or planned.before
     name, before, size = str(values.get("name")), number(planned.before, "diskSizeGb"), number(values, "diskSizeGb")
     if planned.operation == "update" and 0 < before < size:
-        machine = machine_of(planned.name)
+        machine = planned.name.rpartition("-")[0]  # as the program names a disk
         larger = _az(planned, "disk", "update", "--name", name, "--size-gb", str(size))
         grow = typed(f"stop {machine}, make it bigger, and start it", *_stopped(planned, machine, "", larger))
         effect = f"The disk {name} is made bigger, {before} GB becomes {size} GB; its data stays. {machine} is stopped."
-        inside = grown_inside(planned, machine)
-        return part(planned, effect, (grow,), (), "A disk is not made smaller again."), inside
+        return (part(planned, effect, (grow,), (), "A disk is not made smaller again."),)
     told = ("--size-gb", str(size), "--sku", str(values.get("storageAccountType")))
     shut = ("--network-access-policy", str(values.get("networkAccessPolicy")), "--public-network-access", "Disabled")
     make = typed("make it", _az(planned, "disk", "create", "--name", name, *told, *shut, *_where(values)))

@@ -90,22 +90,15 @@ def to_fill_in(name: str, text: str) -> Step:
 _GROW = "findmnt --raw --noheadings --types ext4 --output SOURCE | sort -u | xargs --no-run-if-empty -n 1 resize2fs"
 
 
-def grown_inside(planned: Planned, machine: str) -> Part:
+def grown_inside(planned: Planned) -> tuple[Part, ...]:
     """Return what is typed on a machine whose disk has become bigger: its file system does not grow by itself."""
+    if planned.operation != "update" or not 0 < number(planned.before, "disk_mib") < number(planned.after, "disk_mib"):
+        return ()
+    machine = planned.name.partition(":")[0]
     step = Step(name="let the file system fill the disk", command=f"({_GROW}) </dev/null && echo {DONE}\n", prints=DONE)
     effect = f"The file system on {machine}'s bigger disk takes all of it, while it is in use."
-    return part(
-        planned, effect, (step,), (), "A file system is not made smaller again, and need not be.", machine=machine
-    )
-
-
-def machine_of(disk: str) -> str:
-    """Return the machine of a disk, by the name that the program gives it.
-
-    >>> machine_of("db1-data")
-    'db1'
-    """
-    return disk.rpartition("-")[0]
+    stays = "A file system is not made smaller again, and need not be."
+    return (part(planned, effect, (step,), (), stays, machine=machine),)
 
 
 def number(values: Mapping[str, Any], key: str) -> int:

@@ -12,9 +12,7 @@ from model.change import Step
 from model.change.document import Part
 from model.change.planned import Planned
 from provisioners.changes.by_hand.common import (
-    grown_inside,
     known,
-    machine_of,
     number,
     part,
     plugged,
@@ -172,8 +170,7 @@ def _disk(planned: Planned) -> tuple[Part, ...]:
     if planned.operation == "update" and 0 < before < size:
         grow = typed("make it bigger", _compute(planned, "disks", "resize", name, "--size", f"{size}GB", place="zone"))
         effect = f"The disk {name} is made bigger, {before} GB becomes {size} GB; its data stays."
-        inside = grown_inside(planned, machine_of(planned.name))
-        return part(planned, effect, (grow,), (), "A disk is not made smaller again."), inside
+        return (part(planned, effect, (grow,), (), "A disk is not made smaller again."),)
     what = ("--size", f"{size}GB", "--type", str(values.get("type")), *_labels(values))
     make = typed("make it", _compute(planned, "disks", "create", name, *what, place="zone"))
     end = typed("remove it, and what is on it", _compute(planned, "disks", "delete", name, place="zone"))

@@ -10,16 +10,16 @@ from model import names
 from model.change import Step
 from model.change.document import Part
 from model.change.foreseen import FILL_IN
-from model.change.planned import BOOT, Planned
+from model.change.planned import BOOT, DATA_DISK, Planned
 from model.libvirt_xml import indented, replaced_by, volume_xml
-from provisioners.changes.by_hand.common import fed, grown_inside, known, machine_of, number, part, typed
+from provisioners.changes.by_hand.common import fed, known, number, part, typed
 from provisioners.commands import command_line
 
 _MIB = 1024 * 1024
 
 
 def _virsh(planned: Planned) -> tuple[str, ...]:
-    uri = planned.provider.get("uri")
+    uri = planned.provider.get("uri") or planned.after.get("host_uri")
     return ("virsh", "--connect", uri if isinstance(uri, str) and known(uri) else "qemu:///system")
 
 
@@ -78,8 +78,6 @@ def _network(planned: Planned) -> tuple[Part, ...]:
 def _volume(planned: Planned) -> tuple[Part, ...]:
     virsh, values = _virsh(planned), planned.after or planned.before
     name, pool = str(values.get("name", planned.name)), str(values.get("pool", ""))
-    if planned.operation in ("update", "replace") and _only_bigger(planned):
-        return _grown(planned, name, pool)
     create = fed("make it", _volume_xml(planned, name), *virsh, "vol-create", "--pool", pool, "/dev/stdin")
     remove = typed("remove it", (*virsh, "vol-delete", "--pool", pool, name))
     if planned.operation == "create":
@@ -102,31 +100,22 @@ def _volume_xml(planned: Planned, name: str) -> str:
     return indented(volume_xml(name, number(values, "size") // _MIB, below))
 
 
-def _only_bigger(planned: Planned) -> bool:
-    differing = {path.partition(".")[0] for path in planned.differing}
-    bigger = 0 < number(planned.before, "size") < number(planned.after, "size")
-    return bigger and differing <= {"size", "xml"}
-
-
-def _grown(planned: Planned, name: str, pool: str) -> tuple[Part, ...]:
-    """A bigger disk: made so where it is, also while its machine runs, and then what is on it."""
-    virsh, size = _virsh(planned), number(planned.after, "size")
-    machine = machine_of(planned.name)
-    domain, path = names.domain(pool, machine), str(names.stack_directory(pool) / name)
+def _data_disk(planned: Planned) -> tuple[Part, ...]:
+    """A bigger disk: made so where it is, also while its machine runs."""
+    values, size = planned.after, number(planned.after, "size_mib") * _MIB
+    if planned.operation != "update" or not 0 < number(planned.before, "size_mib") * _MIB < size:
+        return ()
+    virsh, domain, path = _virsh(planned), str(values.get("domain")), str(values.get("path"))
     running = f'[ "$({command_line((*virsh, "domstate", domain))})" = running ]'
     at_work = command_line((*virsh, "blockresize", domain, path, f"{size}B"))
-    at_rest = command_line((*virsh, "vol-resize", "--pool", pool, name, str(size)))
+    at_rest = command_line((*virsh, "vol-resize", path, str(size)))
     step = typed(
         "make it bigger",
         f"if {running}; then\n    {at_work}\nelse\n    {at_rest}\nfi",
-        (*virsh, "pool-refresh", pool),
+        (*virsh, "pool-refresh", str(values.get("pool"))),
     )
-    effect = f"The disk {name} is made bigger where it is; its data stays."
-    otherwise = (
-        "Understudy itself makes such a disk anew and fills it from the newest backup, and refuses that where it is "
-        "protected. Typed, it is only made bigger; the next update still wants it anew: its state knows the old size."
-    )
-    return (part(planned, effect, (step,), (), otherwise), grown_inside(planned, machine))
+    effect = f"The disk {path} is made bigger where it is; its data stays."
+    return (part(planned, effect, (step,), (), "A disk is not made smaller again."),)
 
 
 def _pool(planned: Planned) -> tuple[Part, ...]:
@@ -177,6 +166,7 @@ BUILDERS: Mapping[str, Callable[[Planned], tuple[Part, ...]]] = {
     "libvirt:index/domain:Domain": _domain,
     "libvirt:index/network:Network": _network,
     "libvirt:index/volume:Volume": _volume,
+    DATA_DISK: _data_disk,
     "libvirt:index/pool:Pool": _pool,
     BOOT: _boot,
 }
