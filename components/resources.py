@@ -144,7 +144,15 @@ class DataDisk(_Kind):
     """The size of a machine's data disk, which is made bigger where it is."""
 
     def __init__(
-        self, name: str, *, domain: Input[str], path: str, pool: Input[str], size_mib: int, key: str, where: Values,
+        self,
+        name: str,
+        *,
+        domain: Input[str],
+        path: str,
+        pool: Input[str],
+        size_mib: int,
+        key: str,
+        where: Values,
         opts: ResourceOptions,
     ) -> None:
         disk = {"domain": domain, "path": path, "pool": pool, "size_mib": size_mib}
@@ -192,7 +200,15 @@ class Filesystem(_Kind):
     """A file system on a disk of a machine, mounted."""
 
     def __init__(
-        self, name: str, at: Reached, *, device: Input[str], label: str, mount: str, disk_mib: int, opts: ResourceOptions
+        self,
+        name: str,
+        at: Reached,
+        *,
+        device: Input[str],
+        label: str,
+        mount: str,
+        disk_mib: int,
+        opts: ResourceOptions,
     ) -> None:
         disk = {"device": device, "disk_mib": disk_mib}
         super().__init__(name, {**at.inputs(), **disk, "label": label, "mount": mount}, opts)

@@ -51,7 +51,8 @@ class Seed(pulumi.ComponentResource):
         if store.engine == "postgresql":
             self.primary, self.servers = self._build_postgresql(filling)
         elif store.engine == "mariadb":
-            self.primary = MariadbPrimary(store.name, self._at, inputs=self._server(filling), opts=self._options())
+            inputs = {**self._server(filling), "configuration": "its own"}
+            self.primary = MariadbPrimary(store.name, self._at, inputs=inputs, opts=self._options())
         else:
             inputs = {**filling, "directory": store.database, "owner": store.owner}
             self.primary = FilesStore(store.name, self._at, inputs=inputs, opts=self._options())

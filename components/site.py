@@ -132,7 +132,7 @@ def read_described(
     rendered, left_alone = _rendered(environment, services, renderer)
     stores = built_stores(environment)
     engines = {store.name: renderer.engine(store) for store in stores}
-    for machine, service in engine_services(stores, services, renderer).items():
+    for machine, service in engine_services(stores, services, renderer):
         others = (each for each in rendered[machine] if each.service.name != service.service.name)
         rendered[machine] = (*others, service)
     faults += _unknown_passwords(environment, rendered)

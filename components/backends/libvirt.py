@@ -179,9 +179,9 @@ def _build_volume(
 ) -> libvirt.Volume:
     """Build a disk; with one below it is a linked clone, and what it was cloned from is history.
 
-    Pulumi's libvirt changes no volume, and would make a data disk of another size anew: `DataDisk` makes it bigger. What
-    is ignored is so only of a disk that stays: one that is made anew gets all that is wanted.
-    Source: pulumi, pkg/resource/deploy/step_generator.go, where a replacement's inputs are checked without the old ones.
+    Pulumi's libvirt changes no volume, and would make a data disk of another size anew: `DataDisk` makes it bigger.
+    What is ignored is so only of a disk that stays: one that is made anew gets all that is wanted.
+    Source: pulumi, pkg/resource/deploy/step_generator.go, where a replacement's inputs are checked on their own.
     """
     name = path.rsplit("/", 1)[1]
     backing = pulumi.Output.from_input("") if below is None else below

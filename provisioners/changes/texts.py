@@ -99,7 +99,7 @@ def opening(change: Change) -> tuple[str, ...]:
     return (
         f"mkdir -p {CONFIGS}/.open {change.folder}",
         f"last=$(compgen -G '{change.folder}/[0-9]*Z-*' | tail -n 1 || true); last=${{last##*/}}; last=${{last%%-*}}",
-        "now() { date -u +%Y%m%dT%H%M%SZ \"$@\"; }; change=$(now)",
+        'now() { date -u +%Y%m%dT%H%M%SZ "$@"; }; change=$(now)',
         '[[ $change > $last ]] || change=$(now -d "${last:0:8} ${last:9:2}:${last:11:2}:${last:13:2} UTC + 1 second")',
         f"change={change.folder}/$change-{change.identifier}",
         'mkdir "$change" "$change/files"; : >"$change/lock"; echo open >"$change/state"',

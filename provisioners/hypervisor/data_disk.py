@@ -72,7 +72,9 @@ class DataDisk:
             return ""
         if after < before:
             raise _smaller(inputs, before)
-        return f"{inputs['domain']}: its data disk becomes bigger where it is: {before} MiB → {after} MiB; its data stays"
+        return (
+            f"{inputs['domain']}: its data disk becomes bigger where it is: {before} MiB → {after} MiB; its data stays"
+        )
 
 
 def _size_mib(virsh: Virsh, inputs: Values) -> int:

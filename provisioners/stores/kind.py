@@ -21,7 +21,7 @@ class SeededStore:
     ``seed``, ``snapshot``, ``snapshot_digest`` and ``drilled_at`` say what it is filled with: a change of these
     restores anew, beside the data that serves, and only what passed all checks takes its place. Data that began empty
     (``seed: init``) is nobody's copy: it is never removed, and a later change of ``init_sql`` does not touch it.
-    PostgreSQL's ``settings`` and ``hba`` are what its server begins with; from then on they are a service's files.
+    ``settings`` and ``hba`` are what a server begins with; from then on they are a service's files.
     """
 
     secret_outputs: frozenset[str] = frozenset()

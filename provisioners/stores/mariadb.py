@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from model.mariadb import CLIENT, ROOT, SITE_PATH, STORE_PATH, UNIT, site_text
 from provisioners.outcome import Say
 from provisioners.provider.inputs import TEXT, WORDS, Rule, optional
 from provisioners.provider.kinds import Failure, Values
@@ -17,17 +18,14 @@ from provisioners.stores.mariadb_texts import (
     DROP_IN,
     DROP_IN_PATH,
     HARMLESS,
-    ROOT,
-    SETTINGS_PATH,
-    UNIT,
     database_sql,
     heartbeat_sql,
     kept_hash_sql,
     password_hash,
     private_settings,
     roles_sql,
-    server_settings,
     settings_in,
+    store_settings,
     table_questions,
 )
 from provisioners.stores.postgresql import MOST_SQL
@@ -43,16 +41,16 @@ RULES: Mapping[str, Rule] = {
     "database": TEXT,
     "owner_role": TEXT,
     "owner_password": TEXT,
+    "configuration": optional(TEXT),
     "settings": seeding.SETTINGS,
     "seed": seeding.seed_rule(BORN_EMPTY, "mysqldump"),
     "expected_tables": optional(WORDS),
     "heartbeat": seeding.HEARTBEAT,
     "init_sql": optional(TEXT),
 }
-BEGINS = frozenset({"init_sql"})
+BEGINS = frozenset({"settings", "init_sql"})
 ALWAYS: tuple[str, ...] = ("server accepts connections", "every table and index is readable (CHECK TABLE)")
-_CLIENT = ("mariadb", "--no-defaults", "--socket=/run/mysqld/mysqld.sock", "--user=root", "--batch")
-_SQL = (*_CLIENT, "--skip-column-names")
+_SQL = (*CLIENT, "--skip-column-names")
 
 
 def refused(inputs: Mapping[str, Any]) -> tuple[Failure, ...]:
@@ -96,26 +94,33 @@ def variables(inputs: Values, filling: Filling) -> Mapping[str, str]:
 
 
 def _settings(inputs: Mapping[str, Any]) -> str:
-    forced = {} if inputs["seed"]["kind"] == BORN_EMPTY else HARMLESS
-    return server_settings(inputs.get("settings") or {}, forced)
+    return store_settings({} if inputs["seed"]["kind"] == BORN_EMPTY else HARMLESS)
 
 
 def settle(shell: Shell, inputs: Values, say: Say, *, serving: bool) -> None:
-    """Bring settings and the owner's password to what is wanted."""
-    files = (
-        TextFile(path=SETTINGS_PATH, text=_settings(inputs)),
-        TextFile(path=DROP_IN_PATH, text=DROP_IN),
-    )
-    changed = put_files(shell, files, UNIT)
+    """Bring the server's own file and the owner's password to what is wanted.
+
+    The site's file is only what it begins with: once it serves, that is a service's, and changed as such. Where what
+    was in one file is in two now, nothing else is in force, and the server goes on.
+    """
+    files = (TextFile(path=STORE_PATH, text=_settings(inputs)), TextFile(path=DROP_IN_PATH, text=DROP_IN))
+    first = (TextFile(path=SITE_PATH, text=site_text(inputs.get("settings") or {})),)
+    before = _in_force(shell)
+    put_files(shell, files, UNIT, first, ground(inputs).current)
     if not serving:
         return
     say("settings")
     running = shell.run(("systemctl", "is-active", "--quiet", "--", UNIT), check=False).code == 0
-    if changed or not running:
+    if _in_force(shell) != before or not running:
         shell.run(("systemctl", "restart", "--", UNIT), timeout_seconds=3600)
     if not _has_password(shell, inputs):
         roles = roles_sql(inputs["owner_role"], inputs["database"], inputs["owner_password"])
         shell.run(_SQL, stdin=roles.encode())
+
+
+def _in_force(shell: Shell) -> Mapping[str, str]:
+    """Return what the files say that decide how the server starts: its settings, and its unit's."""
+    return settings_in(shell.run(("cat", "--", SITE_PATH, STORE_PATH, DROP_IN_PATH), check=False).text)
 
 
 def _has_password(shell: Shell, inputs: Values) -> bool:
@@ -124,13 +129,11 @@ def _has_password(shell: Shell, inputs: Values) -> bool:
 
 
 def drifted(shell: Shell, inputs: Values, lie: Lie) -> dict[str, Any]:
-    """Return the inputs that are really other than wanted: settings, the password, and whether it runs."""
-    real = settings_in(shell.run(("cat", "--", SETTINGS_PATH), check=False).text)
-    wanted = settings_in(_settings(inputs))
+    """Return the inputs that are really other than wanted: the server's own file, the password, and whether it runs."""
+    real, wanted = settings_in(shell.run(("cat", "--", STORE_PATH), check=False).text), settings_in(_settings(inputs))
     found: dict[str, Any] = {}
-    if real != wanted:
-        other = {name: real.get(name, "(removed)") for name in {*real, *wanted} if real.get(name) != wanted.get(name)}
-        found["settings"] = {**(inputs.get("settings") or {}), **other}
+    if other := sorted(name for name in {*real, *wanted} if real.get(name) != wanted.get(name)):
+        found["configuration"] = "; ".join(f"{name} = {real.get(name, '(removed)')}" for name in other)
     if lie.active and not _has_password(shell, inputs):
         found["owner_password"] = OTHER_PASSWORD
     if "running" in inputs:

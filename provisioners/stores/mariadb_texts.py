@@ -6,11 +6,9 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 
+from model.mariadb import ROOT, SITE_PATH, UNIT, setting_line
 from provisioners.commands import sql_name, sql_text
 
-ROOT = "/srv/mariadb"
-UNIT = "mariadb.service"
-SETTINGS_PATH = "/etc/mysql/mariadb.conf.d/90-understudy.cnf"
 DROP_IN_PATH = f"/etc/systemd/system/{UNIT}.d/understudy.conf"
 DROP_IN = """# Written by Understudy. The server is started itself: Debian's way round it takes seconds.
 [Unit]
@@ -22,37 +20,27 @@ ExecStart=/usr/sbin/mariadbd
 ExecStartPost=
 RuntimeDirectory=mysqld
 """
-_PLAIN = re.compile(r"[A-Za-z0-9_./:,@%+*-]*")
 HARMLESS = {"event_scheduler": "OFF", "skip_slave_start": "ON"}
 """For restored data: nothing in it acts by itself."""
 
 
-def server_settings(settings: Mapping[str, str], forced: Mapping[str, str]) -> str:
-    """Return the server's configuration: the site's own settings, and what holds whatever it says."""
-    usual = {"bind_address": "0.0.0.0"}  # noqa: S104  # the fence decides who reaches it
+def store_settings(forced: Mapping[str, str]) -> str:
+    """Return the store's own part of the server's configuration: what holds whatever the site's says."""
     fixed = {"datadir": f"{ROOT}/current", "socket": "/run/mysqld/mysqld.sock", **forced}
-    lines = [f"{name} = {_quoted(value)}\n" for name, value in {**usual, **settings, **fixed}.items()]
-    return f"# Written by Understudy; edit services/mariadb/ instead.\n[mariadbd]\n{''.join(lines)}"
+    lines = (setting_line(name, value) for name, value in fixed.items())
+    return (
+        f"# Written by Understudy: the store's own. What a site sets is in {SITE_PATH}.\n[mariadbd]\n{''.join(lines)}"
+    )
 
 
 def settings_in(text: str) -> dict[str, str]:
-    """Return the settings of a file that `server_settings` wrote, also where somebody edited it.
+    """Return the settings of a file of settings, also where somebody edited it.
 
     >>> settings_in('[mariadbd]\\nport = 3306\\n# a\\ninit_connect = "SET @a = \\\\"#\\\\""\\n')
     {'port': '3306', 'init_connect': 'SET @a = "#"'}
     """
     lines = (line.partition("=") for line in text.splitlines() if line.strip() and line[0] not in "#[;")
     return {name.strip(): _unquoted(value.strip()) for name, _, value in lines}
-
-
-def _quoted(value: str) -> str:
-    """Return a setting's value as an option file has it.
-
-    Source: MariaDB 10.11, mysys/my_default.c (search_default_file_with_ext, find_end_comment).
-    """
-    if _PLAIN.fullmatch(value):
-        return value
-    return '"{}"'.format(value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n"))
 
 
 def _unquoted(value: str) -> str:

@@ -13,8 +13,8 @@ from model.change.digest import NOTHING, change_digest, machine_digest
 from model.change.planned import BOOT, SERVICE, VOLUME, Planned
 from model.change.rehearsing import changes, resized
 from model.errors import UnderstudyError
-from model.mirror import Portrait, Reading
 from model.evidence.rehearsal import RehearsedSeed, rehearsal_body, rehearsal_from
+from model.mirror import Portrait, Reading
 
 A, B = "a" * 64, "b" * 64
 MIRROR = {"faithful": 0.97, "complete": True, "differences": 3, "unexcused": []}
@@ -72,7 +72,8 @@ def test_machines_are_rehearsed_with_what_follows_them() -> None:
 
 def test_a_bigger_data_disk_stays_when_its_machine_is_taken_back() -> None:
     before, after = (
-        {"sizes": {"vcpus": 1, "memory_mib": memory, "data_disk_mib": disk}} for memory, disk in ((512, 2048), (640, 4096))
+        {"sizes": {"vcpus": 1, "memory_mib": memory, "data_disk_mib": disk}}
+        for memory, disk in ((512, 2048), (640, 4096))
     )
     step = Planned(operation="update", kind=BOOT, name="db1", before=before, after=after)
     follows = (other("understudy:index:DataDisk"), other("understudy:index:Filesystem"))

@@ -212,6 +212,7 @@ def test_a_machine_image_of_ones_own(make_site: MakeSite, project: Path) -> None
 def test_no_secret_in_what_is_shown(stage: Graph) -> None:
     assert str(OUTPUTS["SshKeypair"]["private_key"]) not in str(stage.outputs)
 
+
 def test_a_bigger_data_disk_is_the_same_disk_made_bigger(make_site: MakeSite, project: Path) -> None:
     """AWS changes a size in place: ``tests/clouds/test_aws.py`` shows it with its real provider."""
     before = run(site(make_site, project), project)
@@ -222,4 +223,6 @@ def test_a_bigger_data_disk_is_the_same_disk_made_bigger(make_site: MakeSite, pr
         for what in ("Volume {}-data: size", "Filesystem {}:/srv: disk_mib")
     }
     inside = after.one("Filesystem", "db1:/srv")
-    assert {"Volume db1-data", "VolumeAttachment db1-data"} <= after.before(inside), "the disk first, then what is on it"
+    assert {"Volume db1-data", "VolumeAttachment db1-data"} <= after.before(inside), (
+        "the disk first, then what is on it"
+    )

@@ -333,6 +333,26 @@ def test_other_engines(make_site: MakeSite, project: Path) -> None:
     assert "papers-owner" not in graph.of("Password")
 
 
+def test_mariadbs_settings_are_a_service_beside_those_of_another_engine(make_site: MakeSite, project: Path) -> None:
+    stores = OTHER_ENGINES.replace("primary: db2", "primary: db1")
+    edits = {"Pulumi.prod.yaml": {"  understudy:stores:\n": f"  understudy:stores:\n{stores}"}}
+    (project / "services/mariadb").mkdir()
+    service = "description: x\nstore:\n  engine: mariadb\n  settings: {max_connections: '60'}\n"
+    (project / "services/mariadb/service.yaml").write_text(service)
+    graph = run(make_site("prod", edits), project)
+    inputs, path = graph.one("Service", "db1:mariadb").inputs, "/etc/mysql/mariadb.conf.d/80-site.cnf"
+    assert "max_connections = 60\n" in inputs["files"][path]["content"]
+    assert inputs["units"] == {"mariadb.service": {"restart_on": [path]}}
+    assert set(inputs["validate"]) == {path}
+    assert [check["name"] for check in inputs["checks"]] == ["it serves"]
+    assert "MariadbPrimary wiki" in graph.before(graph.one("Service", "db1:mariadb"))
+    assert "db1:postgresql" in graph.of("Service")
+    assert graph.one("MariadbPrimary", "wiki").inputs["settings"] == {"max_connections": "60"}
+    (project / "services/mariadb/service.yaml").write_text(service.replace("'60'", "'{{ \"\\0\" }}'"))
+    with pytest.raises(ConfigurationError, match=r"mariadb/service.yaml: store\.settings: found .*no zero byte"):
+        make_site("prod")
+
+
 def test_a_mirror_does_not_archive_and_has_no_heartbeat(stage: Graph) -> None:
     assert not {name for name in stage.one("PostgresPrimary", "shop").inputs["settings"] if "archive" in name}
     assert not any("heartbeat" in name or "pgbackrest" in name for name in stage.of("Service"))

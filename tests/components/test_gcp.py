@@ -114,14 +114,13 @@ def test_the_first_boots_script_is_one() -> None:
     script = ROOT / "components/backends/google_first_boot.sh"
     assert subprocess.run(["bash", "-n", script], check=False).returncode == 0
 
+
 def test_a_bigger_data_disk_is_the_same_disk_made_bigger(make_site: MakeSite, project: Path) -> None:
     """Google's provider changes a size in place where it grows. Source: resource_compute_disk.go, IsDiskShrinkage."""
     before = run(site(make_site, project), project)
     after = run(make_site("stage", {"Pulumi.prod.yaml": {"data_disk: 2GiB": "data_disk: 20GiB"}}), project)
     assert differing(before, after) == {
-        what.format(name)
-        for name in ("db1", "db2")
-        for what in ("Disk {}-data: size", "Filesystem {}:/srv: disk_mib")
+        what.format(name) for name in ("db1", "db2") for what in ("Disk {}-data: size", "Filesystem {}:/srv: disk_mib")
     }
     inside = after.one("Filesystem", "db1:/srv")
     assert {"Disk db1-data", "AttachedDisk db1-data"} <= after.before(inside), "the disk first, then what is on it"

@@ -119,5 +119,6 @@ def mariadb_inputs(machine: StoreMachine, seed: dict[str, str], project: Path, *
         "expected_tables": ["customers", "shop.orders"],
         "heartbeat": {"table": "heartbeat", "column": "beat_at"},
         "running": True,
+        "configuration": "its own",
         **more,
     }

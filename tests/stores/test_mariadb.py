@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from model.errors import UnderstudyError
+from model.mariadb import SITE_PATH, STORE_PATH, UNIT
 from model.snapshot import BadBackup, Flaw
 from model.topology import Backup
 from provisioners.shell import close_all
@@ -19,7 +20,6 @@ from provisioners.stores.repository import open_repository
 from tests.stores.machines import PROJECT, Said, StoreMachine, mariadb_inputs
 
 KIND = SeededStore(mariadb)
-UNIT = "mariadb.service"
 INIT = r"""
 CREATE TABLE heartbeat (beat_at datetime(6) PRIMARY KEY);
 CREATE TABLE customers (id integer PRIMARY KEY, name varchar(60), picture blob, born timestamp NULL);
@@ -172,30 +172,41 @@ def test_a_second_create_changes_nothing(machine: StoreMachine, restored: Restor
     assert changed(inputs, outputs) == {}
 
 
-def test_settings_and_passwords_change_in_place(machine: StoreMachine, restored: Restored) -> None:
+def test_passwords_change_in_place_and_the_sites_settings_are_left_to_their_service(
+    machine: StoreMachine, restored: Restored
+) -> None:
     inputs, outputs = restored
-    odd = 'SET @a = "#; \\\\ \' "'
-    more = {"max_connections": "42", "init_connect": odd, "event_scheduler": "ON"}
-    wanted = {**inputs, "settings": {**inputs["settings"], **more}, "owner_password": "new \\ 'n'"}
+    server = machine.shell("cat", f"/run/fake-systemd/{UNIT}.pid")
+    wanted = {**inputs, "settings": {"max_connections": "42"}, "owner_password": "new \\ 'n'"}
     assert KIND.update("db1:shop", inputs, wanted, outputs, Said()) == outputs
-    assert machine.mariadb("SELECT @@max_connections, @@event_scheduler") == "42\tOFF"
-    assert machine.mariadb("SELECT @@init_connect", "--raw") == odd
+    assert machine.mariadb("SELECT @@max_connections, @@innodb_log_file_size") == f"151\t{4 << 20}", (
+        "it began with that"
+    )
+    assert machine.shell("cat", f"/run/fake-systemd/{UNIT}.pid") == server
     assert logged_in(machine, wanted["owner_password"]).startswith("shop@")
     assert "Access denied" in logged_in(machine, inputs["owner_password"])
     assert changed(wanted, outputs) == {}
     KIND.update("db1:shop", wanted, inputs, outputs, Said())
-    assert machine.mariadb("SELECT @@max_connections") == "151"
+
+
+def test_what_was_in_one_file_before_is_in_two_now_without_a_restart(machine: StoreMachine, restored: Restored) -> None:
+    inputs, outputs = restored
+    site, store = (machine.root / path.lstrip("/") for path in (SITE_PATH, STORE_PATH))
+    began, server = site.read_text(), machine.shell("cat", f"/run/fake-systemd/{UNIT}.pid")
+    store.write_text(began + store.read_text().partition("[mariadbd]\n")[2])
+    site.unlink()
+    KIND.update("db1:shop", inputs, inputs, outputs, Said())
+    assert site.read_text() == began
+    assert "skip_networking" not in store.read_text()
+    assert machine.shell("cat", f"/run/fake-systemd/{UNIT}.pid") == server
 
 
 def test_drift_is_seen_and_mended(machine: StoreMachine, restored: Restored) -> None:
     inputs, outputs = restored
-    with (machine.root / "etc/mysql/mariadb.conf.d/90-understudy.cnf").open("a") as file:
+    with (machine.root / STORE_PATH.lstrip("/")).open("a") as file:
         file.write("max_connections=7\n")
     machine.mariadb("SET PASSWORD FOR shop@'%' = PASSWORD('typed by hand')")
-    assert changed(inputs, outputs) == {
-        "settings": {**inputs["settings"], "max_connections": "7"},
-        "owner_password": "(another one)",
-    }
+    assert changed(inputs, outputs) == {"configuration": "max_connections = 7", "owner_password": "(another one)"}
     machine.shell("systemctl", "stop", UNIT)
     assert changed(inputs, outputs)["running"] is False
     KIND.update("db1:shop", inputs, inputs, outputs, Said())
