@@ -143,9 +143,10 @@ def with_bigger_disk(boot: Planned) -> bool:
 
 def sizes_before(boot: Planned) -> dict[str, int] | None:
     """Return the sizes that a change of a machine is taken back to; None for a machine that was not there."""
-    before = boot.before.get("sizes")
-    disk = boot.after["sizes"]["data_disk_mib"] if with_bigger_disk(boot) else None
-    return {**before, "data_disk_mib": disk} if disk else before
+    before: dict[str, int] | None = boot.before.get("sizes")
+    if before is None or not with_bigger_disk(boot):
+        return before
+    return {**before, "data_disk_mib": boot.after["sizes"]["data_disk_mib"]}
 
 
 def changes_of_machines(boots: Sequence[Planned]) -> tuple[RehearsedChange, ...]:
