@@ -10,7 +10,7 @@ from provisioners.provider.registry import kinds
 from provisioners.provider.retired import RETIRED
 
 NEEDS_NO_MACHINE = ("Gate", "Password", "Report", "SshKeypair")
-NOT_IN_IT = ("Boot", "Fence", "FilesStore", "FirstContact", "MariadbPrimary", "Template", "WarmStart")
+NOT_IN_IT = ("Boot", "DataDisk", "Fence", "FilesStore", "FirstContact", "MariadbPrimary", "Template", "WarmStart")
 
 
 def test_every_kind_on_a_machine_is_answered() -> None:
