@@ -83,7 +83,9 @@ def present(paths: tuple[str, ...]) -> Fact[tuple[str, ...]]:
 
 
 # Whose login or connection it is, is no part of a configuration.
-_MOMENTARY = re.compile(r"(user|user-runtime-dir|session|ssh|sshd|run-.*)@|(run|session)-|systemd-fsck(@|d\.)|init\.scope")
+_MOMENTARY = re.compile(
+    r"(user|user-runtime-dir|session|ssh|sshd|run-.*)@|(run|session)-|systemd-fsck(@|d\.)|init\.scope"
+)
 
 
 def parse_unit_files(output: str) -> dict[str, str]:
