@@ -51,7 +51,7 @@ def test_it_is_made_once_mounted_and_forgotten_without_loss(machine: Machine, di
 
 
 def test_it_takes_all_of_a_disk_that_was_made_bigger(machine: Machine, disk: str, tmp_path: Path) -> None:
-    """Where a container's kernel refuses it, only that it is asked for; on a machine: ``tests/vm/test_change_story.py``."""
+    """Where the kernel refuses it, only that it is asked for; on a machine: ``tests/vm/test_change_story.py``."""
     machine.program("resize2fs", 'echo "$@" >>/tmp/resized')
     small = inputs(machine, disk, disk_mib=16)
     KIND.create(small, quiet)
