@@ -285,6 +285,7 @@ def _build_boot(
             "warm_reason": _NEVER_WARM if site.placement.own_image else warm.reason,
             "untouched": warm.untouched,
             "sizes": site.environment.sizes(machine.name),
+            "data_disk_mib": machine.data_disk_mib,
             "running": True,
         },
         opts=opts,

@@ -13,7 +13,7 @@ from provisioners.hypervisor.on_its_host import OnItsHost
 from provisioners.hypervisor.restart import restart_words
 from provisioners.hypervisor.running import Running, is_told
 from provisioners.outcome import Deadline, Say
-from provisioners.provider.inputs import COMMON, FLAG, TEXT, WORDS, Rule, failures, optional
+from provisioners.provider.inputs import COMMON, FLAG, TEXT, WORDS, Rule, failures, number, optional
 from provisioners.provider.kinds import Failure, Real, Values, has_unknown
 from provisioners.shell import Unreachable, connect
 
@@ -28,7 +28,10 @@ _SIZES = Rule(
     allowed="the machine's sizes as they are described, by name",
     optional=True,
 )
-"""Nothing here depends on them: they tell a rehearsal and the gate what the machine was."""
+"""Nothing here depends on them: they tell a rehearsal and the gate what the machine was.
+
+A mirror's machine may be smaller than it is described: of a change that does not reach it nothing can be rehearsed.
+"""
 _TEXTS = (
     *("domain", "uuid", "domain_id", "domain_xml", "host_uri"),
     *("host_private_key", "host_public_key", "image"),
@@ -55,6 +58,7 @@ class Boot:
             "warm_reason": optional(TEXT),
             "untouched": optional(FLAG),
             "sizes": _SIZES,
+            "data_disk_mib": optional(number(0, 1 << 30)),
             "running": FLAG,
         }
         return failures(inputs, rules)

@@ -31,7 +31,7 @@ class Running:
     token = "understudy:index:Boot"
     secret_outputs: frozenset[str] = frozenset()
     replace_on = frozenset({"domain", "uuid", "domain_id", "domain_xml"})
-    ignored = frozenset({"connection", "private_key", "warm_placed", "warm_reason", "untouched"})
+    ignored = frozenset({"connection", "private_key", "warm_placed", "warm_reason", "untouched", "sizes"})
 
     def check(self, inputs: Mapping[str, Any]) -> tuple[Failure, ...]:
         """`Boot` checks them."""

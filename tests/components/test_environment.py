@@ -9,6 +9,7 @@ import pytest
 
 from model import postgresql
 from model.errors import ConfigurationError
+from provisioners.provider.registry import kinds
 from tests.components.conftest import MakeSite
 from tests.components.doubles import OUTPUTS, Graph, check, differing, run
 from tests.doubles.evidence import make_signer, put
@@ -272,7 +273,12 @@ def test_a_bigger_data_disk_is_the_same_disk_made_bigger(make_site: MakeSite, pr
     assert differing(before, after) == {
         what.format(name)
         for name in ("db1", "db2")
-        for what in ("DataDisk {}-data: size_mib", "Filesystem {}:/srv: disk_mib", "Boot {}: sizes")
+        for what in (
+            "DataDisk {}-data: size_mib",
+            "Filesystem {}:/srv: disk_mib",
+            "Boot {}: sizes",
+            "Boot {}: data_disk_mib",
+        )
     }
     assert after.one("Volume", "db1-data").ignored == {"size", "xml"}
     disk, inside = after.one("DataDisk", "db1-data"), after.one("Filesystem", "db1:/srv")
@@ -281,8 +287,11 @@ def test_a_bigger_data_disk_is_the_same_disk_made_bigger(make_site: MakeSite, pr
     assert (disk.inputs["size_mib"], disk.inputs["key"]) == (3072, "Pulumi.prod.yaml: machines.db1.data_disk")
     assert disk.inputs["path"] == "/var/lib/understudy/stacks/stage/db1-data.qcow2"
     smaller = {"Pulumi.stage.yaml": {"config:\n": "config:\n  understudy:at_most: {data_disk: 1GiB}\n"}}
-    keys = {disk.inputs["key"] for disk in run(make_site("stage", smaller), project).of("DataDisk").values()}
-    assert keys == {"Pulumi.stage.yaml: at_most.data_disk"}
+    limited = run(make_site("stage", smaller), project)
+    assert {disk.inputs["key"] for disk in limited.of("DataDisk").values()} == {"Pulumi.stage.yaml: at_most.data_disk"}
+    more = run(make_site("stage", {"Pulumi.prod.yaml": {"data_disk: 3GiB": "data_disk: 4GiB"}}), project)
+    assert differing(limited, more) == {"Boot db1: sizes", "Boot db2: sizes"}
+    assert "sizes" in kinds()["understudy:index:Boot"].ignored, "what a limited stage does not get is not rehearsed"
 
 
 def test_the_store_is_filled_from_the_pinned_snapshot(stage: Graph, project: Path) -> None:
