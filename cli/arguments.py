@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
 from model.errors import UnderstudyError
@@ -40,3 +41,22 @@ def short_stack(name: str) -> str:
     'stage'
     """
     return name.rpartition("/")[2]
+
+
+def add_yes(parser: argparse.ArgumentParser) -> None:
+    """Add `--yes`, as `pulumi` has it."""
+    parser.add_argument("-y", "--yes", action="store_true", help="do it without asking")
+
+
+def agreed(arguments: argparse.Namespace) -> bool:
+    """Ask whether to go on, unless the answer is given already.
+
+    Raises:
+        UnderstudyError: there is nobody who could be asked.
+    """
+    if arguments.yes:
+        return True
+    if not sys.stdin.isatty():
+        raise UnderstudyError(where="nothing was changed", found="nobody to ask", wanted="--yes")
+    print("Go on? [y/N] ", end="", flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")

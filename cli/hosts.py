@@ -14,7 +14,7 @@ from model.host_uri import LOCAL, host_name, host_uri
 from model.placement import PlacedHost, Placement, file_name
 from model.state import hosts_in, recorded
 from provisioners.hypervisor.copy_out import copy_image
-from provisioners.hypervisor.door import There, door
+from provisioners.hypervisor.door import Door, There, door
 from provisioners.hypervisor.virsh import VirshFailed
 from provisioners.install_lines import programs_line, start_line
 from provisioners.outcome import Say
@@ -96,11 +96,23 @@ def swept(
     Raises:
         UnderstudyError: a host cannot be reached, or something there cannot be removed.
     """
-    uris = {**hosts_in(deployment), **{host.name: host_uri(host) for host in others(placement)}}
+    uris = uris_of(deployment, placement)
     found: list[str] = []
     for uri in (LOCAL, *(uris[name] for name in sorted(uris))):
-        known = recorded(deployment, host_name(uri))
-        sorts = {sort: sorted(getattr(known, sort)) for sort in ("domains", "networks", "pools", "volumes")}
-        lines = door(uri).call("sweep", stack, owner, {**sorts, "fenced": known.fenced}, act, say=say)
+        lines = sweep(door(uri), host_name(uri), stack, owner, deployment, say, act=act)
         found += lines if uri == LOCAL else [f"{line} on {host_name(uri)}" for line in lines]
     return found
+
+
+def uris_of(deployment: Mapping[str, Any], placement: Placement | None) -> dict[str, str]:
+    """Return libvirt's addresses of the other computers that a stack has by its state or its lock file, by name."""
+    return {**hosts_in(deployment), **{host.name: host_uri(host) for host in others(placement)}}
+
+
+def sweep(
+    way: Door, host: str, stack: str, owner: str, deployment: Mapping[str, Any], say: Say, *, act: bool
+) -> list[str]:
+    """Take away, or only name, what is on one host and not in the state; as `swept`."""
+    known = recorded(deployment, host)
+    sorts = {sort: sorted(getattr(known, sort)) for sort in ("domains", "networks", "pools", "volumes")}
+    return list(way.call("sweep", stack, owner, {**sorts, "fenced": known.fenced}, act, say=say))

@@ -9,13 +9,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
 
 from cli.arguments import add_stack, project_directory, short_stack
-from cli.files import load_environment, read_lock, write_lock
+from cli.files import is_mirror, load_environment, read_lock, write_lock
 from cli.pins import newest_pins, pin_lines
 from images import build, own
 from model import names
@@ -61,7 +61,13 @@ def run(arguments: argparse.Namespace) -> int:
         whole, reasons = explain(directory, environment.at_copy(next(iter(copies), "")), kept)
         print("\n".join(reasons))
         return 0 if whole else 1
-    placement = place(directory, environment, kept, image_anew=arguments.image, rebalance=arguments.rebalance)
+    if before and before.lost:
+        before = _swept(directory, stack, before)
+        kept = None if arguments.again else before
+    lost = before.lost if before else ()
+    placement = place(
+        directory, environment, kept, image_anew=arguments.image, rebalance=arguments.rebalance, lost=lost
+    )
     if placement == before:
         print(f"{file_name(stack)}: nothing is missing; everything stays as it is")
         return 0
@@ -69,6 +75,15 @@ def run(arguments: argparse.Namespace) -> int:
     for line in lines(placement, before):
         print(f"  {line}")
     return 0
+
+
+def _swept(directory: Path, stack: str, before: Placement) -> Placement:
+    """Sweep the lost hosts that are back, so that they may be chosen."""
+    from cli.host._returned import sweep_returned
+    from cli.pulumi_state import PulumiState
+
+    with PulumiState(directory, stack) as state:
+        return sweep_returned(directory, state, before, say, act=is_mirror(directory, stack))
 
 
 def _lock_to_replace(directory: Path, stack: str) -> Placement | None:
@@ -92,6 +107,7 @@ def place(
     *,
     image_anew: bool = False,
     rebalance: bool = False,
+    lost: Sequence[PlacedHost] = (),
 ) -> Placement:
     """Return a placement that has all that an environment needs, and of ``before`` whatever still holds.
 
@@ -101,11 +117,13 @@ def place(
         before: what the lock file says; None where there is none.
         image_anew: whether the machine image is taken as it is now, rather than as it was.
         rebalance: whether to look for better hosts although every machine has one.
+        lost: hosts that are not chosen, beside those of the lock file.
 
     Raises:
         UnderstudyError: the hosts are too small or not fit, or a store has no good snapshot.
     """
     wanted = built_machines(environment.topology.machines)
+    lost = before.lost if before else tuple(lost)
     network = before.control_network if before else _control_network(directory, environment.stack)
     machines = decide_machines(wanted, network, before.machines if before else ())
     if machines is None:
@@ -118,7 +136,7 @@ def place(
         offsite, machines, hosts, pins = taken.host, taken.machines, taken.hosts, taken.seeds
     else:
         environment = environment.at_copy(offsite)
-        machines, hosts = _hosts(directory, environment, machines, before, rebalance=rebalance)
+        machines, hosts = _hosts(directory, environment, machines, before, rebalance=rebalance, lost=lost)
         pins = newest_pins(directory, environment, before.seeds if before else ())
     found = Placement(
         control_network=network,
@@ -129,6 +147,7 @@ def place(
         seeds=pins,
         hosts=hosts,
         offsite=offsite,
+        lost=lost,
     )
     if before and not image_anew and (not found.needs_image or _has_image(before, environment)):
         _refuse_small_disks(environment, before.own_image)
@@ -150,11 +169,12 @@ def _hosts(
     before: Placement | None,
     *,
     rebalance: bool,
+    lost: Sequence[PlacedHost],
 ) -> tuple[tuple[PlacedMachine, ...], tuple[PlacedHost, ...]]:
     if environment.settings.capacity != HERE:
         from cli.spread import spread  # with what it needs to reach others, which takes a moment to import
 
-        return spread(directory, environment, machines, before, rebalance=rebalance)
+        return spread(directory, environment, machines, before, rebalance=rebalance, lost=lost)
     _refuse_shortages(environment, {each.name for each in before.machines if each.host == HERE} if before else set())
     return tuple(replace(each, host=HERE, instance_type="") for each in machines), ()
 

@@ -77,9 +77,12 @@ def run(arguments: argparse.Namespace) -> int:
         _prepare(directory, stack, arguments.verb, None if mirrored else state)
         if gated:
             look_round(directory, state, say, act=True)
-        clear(
-            state, names.owner(stack, backend_url(os.environ)), _lock_if_readable(directory, stack), mirrored=mirrored
-        )
+        lock = _lock_if_readable(directory, stack)
+        clear(state, names.owner(stack, backend_url(os.environ)), lock, mirrored=mirrored)
+        if lock and lock.lost:
+            from cli.host._returned import sweep_returned
+
+            sweep_returned(directory, state, lock, say, act=mirrored)
         if arguments.verb == "up":
             if not mirrored:
                 from cli.held import hold

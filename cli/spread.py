@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from cli.capacity import load_capacity, probe, say
@@ -28,6 +28,7 @@ def spread(
     before: Placement | None,
     *,
     rebalance: bool = False,
+    lost: Sequence[PlacedHost] = (),
 ) -> tuple[tuple[PlacedMachine, ...], tuple[PlacedHost, ...]]:
     """Return the machines with their hosts, and those hosts that are not this computer.
 
@@ -39,11 +40,12 @@ def spread(
         machines: those that are to be built, with their addresses; of new ones the host is not known yet.
         before: what the lock file says; None to choose anew.
         rebalance: whether to look for better places although every machine has one.
+        lost: hosts that are not chosen until they were swept.
 
     Raises:
         UnderstudyError: a machine has no place, or the host where one is cannot be asked.
     """
-    hosts = usable_hosts(directory, environment)
+    hosts = _without(usable_hosts(directory, environment), lost)
     known = {host.name for host in hosts}
     there = {machine.name: machine.host for machine in before.machines if machine.host in known} if before else {}
     if before and not rebalance and all(machine.name in there for machine in machines):
@@ -54,7 +56,7 @@ def spread(
     problem = _question(directory, environment, probed, there)
     answer = _solved(problem)
     if left := answer.left_out(problem):
-        raise _no_place(environment.stack, problem, answer, left, probed)
+        raise _no_place(environment.stack, problem, answer, left, (*in_words(lost), *_out(probed)))
     for line in (*summary(problem, answer), *survivors(problem, answer)):
         say(line)
     return placed(machines, problem, answer, probed)
@@ -82,6 +84,21 @@ def usable_hosts(directory: Path, environment: Environment) -> tuple[CapacityHos
     if not found:
         raise UnderstudyError(where=FILE, found=f"no host for stack {stack}", wanted=f"one whose `stacks` has {stack}")
     return found
+
+
+def _without(hosts: Sequence[CapacityHost], lost: Sequence[PlacedHost]) -> tuple[CapacityHost, ...]:
+    names = {host.name for host in lost}
+    return tuple(host for host in hosts if host.name not in names)
+
+
+def in_words(lost: Sequence[PlacedHost]) -> Iterator[str]:
+    """Yield a line for each host that is lost."""
+    for host in lost:
+        yield f"{host.name}: out: it is lost. When it answers again, `up` or `place` sweeps it and may use it."
+
+
+def _out(probed: Sequence[ProbedHost]) -> Iterator[str]:
+    return (f"{each.host.name}: out: {each.why_not}" for each in probed if not each.usable)
 
 
 def _solved(problem: Problem) -> Answer:
@@ -130,34 +147,33 @@ def _refuse_gone(stack: str, probed: Sequence[ProbedHost], there: Mapping[str, s
     for each in probed:
         left = [name for name, host in there.items() if host == each.host.name and name in wanted]
         if left and not each.usable:
+            gone = f"Where it is gone for good: `./run understudy host lost {each.host.name} -s {stack}`."
             raise UnderstudyError(
                 where=f"host {each.host.name}",
                 found=f"{each.why_not}; {', '.join(sorted(left))} of stack {stack} is there",
                 wanted="a host that can be asked",
-                todo=f"{each.todo} To build them elsewhere: `./run understudy place --again -s {stack}`.".strip(),
+                todo=f"{each.todo} {gone}".strip(),
             )
 
 
-def _no_place(
-    stack: str, problem: Problem, answer: Answer, left: Sequence[str], probed: Sequence[ProbedHost]
-) -> UnderstudyError:
+def _no_place(stack: str, problem: Problem, answer: Answer, left: Sequence[str], out: Iterable[str]) -> UnderstudyError:
     lines = []
     for name in left:
         lines.append(f"{name}: nowhere")
         lines += [f"  not on {place}: {why}" for place, why in why_not_there(problem, answer, name)]
         fix = easiest_fix(problem, answer.places, name)
         lines.append(f"  to fix it: {fix or 'give it less, or list a host that is large enough'}")
-    lines += [f"{each.host.name}: out: {each.why_not}" for each in probed if not each.usable]
     return UnderstudyError(
         where=f"stack {stack}",
-        found="\n".join([f"no place for {', '.join(left)}", *lines]),
+        found="\n".join([f"no place for {', '.join(left)}", *lines, *out]),
         todo=f"Where the others are, and why: ./run understudy place --explain -s {stack}",
     )
 
 
 def explain(directory: Path, environment: Environment, before: Placement | None) -> tuple[bool, Iterable[str]]:
     """Return whether all machines have a place, and why: by the lock file if it has all, else by a new choice."""
-    probed = probe(directory, usable_hosts(directory, environment))
+    lost = before.lost if before else ()
+    probed = probe(directory, _without(usable_hosts(directory, environment), lost))
     there = {machine.name: machine.host for machine in before.machines} if before else {}
     problem = _question(directory, environment, probed, there)
     if set(problem.before) == {need.name for need in problem.needs}:
@@ -168,6 +184,7 @@ def explain(directory: Path, environment: Environment, before: Placement | None)
         answer = _solved(problem)
     lines = [
         *in_lines(probed),
+        *in_words(lost),
         "",
         *explained(problem, answer),
         "",

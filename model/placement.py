@@ -123,6 +123,7 @@ class Placement:
         machines: sorted by name; those that exist already are not among them.
         seeds: sorted by the store's name; none for stores that begin empty.
         offsite: the host beside whose off-site copy the stores are filled from; empty where there is no such choice.
+        lost: hosts that were given up; no machine is placed there until what the stack had there is swept.
     """
 
     control_network: IPv4Network
@@ -133,6 +134,7 @@ class Placement:
     own_image: OwnImage | None = None
     hosts: tuple[PlacedHost, ...] = ()
     offsite: str = ""
+    lost: tuple[PlacedHost, ...] = ()
 
     def host(self, name: str) -> PlacedHost | None:
         """Return the host of that name, None for this computer."""
@@ -170,13 +172,14 @@ def file_name(stack: str) -> str:
 def as_values(placement: Placement) -> dict[str, object]:
     """Return a placement as the plain values of its file, in a fixed order."""
     return {
-        "version": VERSION_WITH_HOSTS if placement.hosts else VERSION,
+        "version": VERSION_WITH_HOSTS if placement.hosts or placement.lost else VERSION,
         "control_network": str(placement.control_network),
         "accelerator": accelerator_as_values(placement.accelerator),
         "image": placement.image,
         **({"own_image": asdict(placement.own_image)} if placement.own_image else {}),
         **({"hosts": hosts_as_values(placement.hosts)} if placement.hosts else {}),
         **({"offsite": placement.offsite} if placement.offsite else {}),
+        **({"lost": hosts_as_values(placement.lost)} if placement.lost else {}),
         "machines": {
             machine.name: {
                 "host": machine.host,
@@ -226,7 +229,7 @@ def read_placement(file: str, values: object) -> Placement:
     if version not in (VERSION, VERSION_WITH_HOSTS) and isinstance(values, Mapping):
         required = ("version",)  # the other keys are another version's: nothing true can be said of them
         values = {"version": version}
-    optional = ("own_image", "seeds", *(("hosts", "offsite") if version == VERSION_WITH_HOSTS else ()))
+    optional = ("own_image", "seeds", *(("hosts", "offsite", "lost") if version == VERSION_WITH_HOSTS else ()))
     placement = _read(read_keys(place, values, required=required, optional=optional))
     if place.faults or placement is None:
         raise ConfigurationError(tuple(place.faults))
@@ -255,6 +258,7 @@ def _read(section: Section) -> Placement | None:
         own_image=own_image,
         hosts=hosts,
         offsite=offsite or "",
+        lost=section.read("lost", read_hosts) or (),
     )
 
 

@@ -64,7 +64,7 @@ def recorded(deployment: object, host: str = HERE) -> Recorded:
         raise UnderstudyError(where="pulumi stack export", found="no deployment", wanted="the stack's state")
     resources: list[Mapping[str, Any]] = inner.get("resources") or []
     pending: list[Mapping[str, Any]] = inner.get("pending_operations") or []
-    there = [each for each in resources if host_name(_uri_of(each, _providers(resources))) == host]
+    there = [each for each, uri in zip(resources, uris_in(resources), strict=True) if host_name(uri) == host]
     return Recorded(
         domains=_names(there, "domain:Domain"),
         networks=_names(there, "network:Network"),
@@ -87,21 +87,33 @@ def hosts_in(deployment: Mapping[str, Any]) -> dict[str, str]:
     ['rack1']
     """
     resources = (deployment.get("deployment") or {}).get("resources") or ()
-    providers = _providers(resources)
-    uris = (_uri_of(each, providers) for each in resources)
-    return {host_name(uri): uri for uri in uris if uri != LOCAL}
+    return {host_name(uri): uri for uri in uris_in(resources) if uri != LOCAL}
 
 
-def _providers(resources: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Return the addresses that the providers for libvirt dial, by their URNs."""
+def uris_in(resources: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return libvirt's address of the host that each resource is on; this computer's for what is on none.
+
+    >>> reached = {"connection": {"name": "db1", "domain": "qemu+ssh://root@10.0.0.2:22/system?as=rack1#stage-db1"}}
+    >>> uris_in([{"type": "understudy:index:Service", "inputs": reached}, {"type": "understudy:index:Password"}])
+    ['qemu+ssh://root@10.0.0.2:22/system?as=rack1', 'qemu:///system']
+    """
+    resources = list(resources)
     found = (each for each in resources if each.get("type") == "pulumi:providers:libvirt")
-    return {str(each.get("urn")): str((each.get("inputs") or {}).get("uri") or LOCAL) for each in found}
+    dialled = {_reference(each): str((each.get("inputs") or {}).get("uri") or LOCAL) for each in found}
+    return [_uri_of(each, dialled) for each in resources]
 
 
-def _uri_of(resource: Mapping[str, Any], providers: Mapping[str, str]) -> str:
-    """Return libvirt's address of the host that a resource is on; this computer's for what is on none."""
-    named = (resource.get("inputs") or {}).get("host_uri")
-    return str(named or providers.get(str(resource.get("provider", "")).rpartition("::")[0], LOCAL))
+def _uri_of(resource: Mapping[str, Any], dialled: Mapping[str, str]) -> str:
+    inputs = resource.get("inputs") or {}
+    connection = inputs.get("connection")
+    domain = str(connection.get("domain") or "") if isinstance(connection, Mapping) else ""
+    named = inputs.get("host_uri") or domain.rpartition("#")[0] or dialled.get(_reference(resource))
+    return str(named or dialled.get(str(resource.get("provider", "")), LOCAL))
+
+
+def _reference(provider: Mapping[str, Any]) -> str:
+    """Return what resources call their provider: two of one URN differ by it."""
+    return f"{provider.get('urn')}::{provider.get('id')}"
 
 
 def left_alone(deployment: Mapping[str, Any]) -> frozenset[str]:

@@ -60,10 +60,15 @@ class Here:
 
 
 class There:
-    """Another host, over SSH."""
+    """Another host, over SSH.
 
-    def __init__(self, way: Connection) -> None:
-        self._way = way
+    Args:
+        way: how it is reached.
+        patience_seconds: how long it may take to answer.
+    """
+
+    def __init__(self, way: Connection, patience_seconds: float = _PATIENCE_SECONDS) -> None:
+        self._way, self._patience_seconds = way, patience_seconds
 
     @property
     def name(self) -> str:
@@ -100,7 +105,7 @@ class There:
     def _connected(self, say: Say) -> Iterator[Shell]:
         way = self._way
         try:
-            with connect(way, "", say, _PATIENCE_SECONDS) as shell:
+            with connect(way, "", say, self._patience_seconds) as shell:
                 yield shell
         except Unreachable as error:
             if error.where != way.name:
@@ -109,7 +114,8 @@ class There:
                 where=f"host {way.name}",
                 found=error.found,
                 wanted="a host that can be reached",
-                todo=f"Switch it on, or see why: `{command_line(typed(way))} true`. Then run it again.",
+                todo=f"Switch it on, or see why: `{command_line(typed(way))} true`. Then run it again. "
+                f"Where it is gone for good: `./run understudy host lost {way.name} -s STACK`.",
             ) from error
 
 

@@ -70,7 +70,7 @@ def test_each_host_is_swept_of_what_the_state_does_not_have_there(monkeypatch: p
     """A machine that moved is known on one of two, and left over on the other. Hosts that the state alone has count."""
     made = (PlacedHost(name=name, access=Access(host=f"{name}.example"), accelerator=TCG) for name in ("rack1", "old"))
     rack, old = map(host_uri, made)
-    provider = {"type": "pulumi:providers:libvirt", "urn": "urn::rack", "inputs": {"uri": rack}}
+    provider = {"type": "pulumi:providers:libvirt", "urn": "urn::rack", "id": "1", "inputs": {"uri": rack}}
     domain = {"type": "libvirt:index/domain:Domain", "provider": "urn::rack::1", "outputs": {"name": "stage-db1"}}
     fence = {"type": "understudy:index:Fence", "inputs": {"host": "old", "host_uri": old}}
     asked: dict[str, list[Any]] = {}

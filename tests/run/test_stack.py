@@ -141,6 +141,13 @@ def test_lock_of_a_dead_process_is_cleared(ready: Clone) -> None:
     assert "cleared the lock of a pulumi that has ended" in done.stderr
 
 
+def test_it_is_cleared_for_who_gives_up_a_host_too(ready: Clone) -> None:
+    """What waited for the host may have been killed."""
+    file = lock_file(ready, dead_pid(), socket.gethostname())
+    done = ready.run("understudy", "host", "lost", "rack", "-s", "stage")
+    assert not file.exists(), done.stderr
+
+
 def test_lock_of_a_process_that_nobody_took_note_of_is_cleared(ready: Clone, tmp_path: Path) -> None:
     """A Pulumi that was killed together with what started it: its parent is the system's first process, in no hurry."""
     program = tmp_path / "pulumi"
