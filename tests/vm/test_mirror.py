@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from bench.site import Site
+from model.postgresql import REPLICATION_ROLE
 from tests.vm.adopting import home, running
 
 pytestmark = pytest.mark.vm
@@ -55,6 +56,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     site.configure(site.prod, machines=machines, services=services, stores=stores, pages={})
     try:
         site.pulumi("up", site.prod)
+        # The prod of which the sample is a backup has a replica, which logs in as this one.
+        site.ssh(site.prod, "db1", *PSQL, "-c", f"CREATE ROLE {REPLICATION_ROLE} LOGIN REPLICATION")
         site.pulumi("up", site.stage)
         yield site
     finally:
