@@ -1,6 +1,6 @@
 """How the tests share the computer's cores, and which of them are left out where an answer is wanted soon.
 
-A file's tests stay together, and machines are one group of their own.
+A file's tests stay together. Machines are two groups, which begin first: they take longest.
 """
 
 from __future__ import annotations
@@ -27,15 +27,40 @@ LONG = (
 ``-m "not vm"``, which answers in less than two, leaves them out as well."""
 
 
+BESIDE = ("prod", "stage", "document", "fence", "killed", "known_complaints", "mirror", "own_image", "warm_start")
+"""The tests of ``tests/vm`` that one worker runs; another runs the others, and both take about as long.
+
+`test_prod.py` and `test_stage.py` share a stage."""
+
+
+def group(path: str) -> str:
+    """Return the group to which a file of tests belongs.
+
+    >>> group("tests/vm/test_prod.py"), group("tests/vm/test_tools.py"), group("tests/model/test_units.py")
+    ('tests/vm 1', 'tests/vm 2', 'tests/model/test_units.py')
+    """
+    if not path.startswith("tests/vm/"):
+        return path
+    return f"tests/vm {1 if path.removeprefix('tests/vm/test_').removesuffix('.py') in BESIDE else 2}"
+
+
+def rank(path: str) -> int:
+    """Return when a file's turn is: what takes long comes first, so that nobody waits for it in the end.
+
+    >>> sorted(("model/units.py", "tests/stores/test_files.py", "tests/vm/test_prod.py"), key=rank)
+    ['tests/vm/test_prod.py', 'tests/stores/test_files.py', 'model/units.py']
+    """
+    return 0 if path.startswith("tests/vm/") else 1 if path.startswith(LONG) else 2
+
+
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]
-    """Gives whole files to workers, and all files with real machines to one worker.
+    """Gives whole groups to workers.
 
     xdist's own ``loadgroup`` puts the group's name into the test's id, which pytest 9.2 no longer lets it change.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        path = nodeid.partition("::")[0]
-        return "tests/vm" if path.startswith("tests/vm/") else path
+        return group(nodeid.partition("::")[0])
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFile:
@@ -45,7 +70,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFile:
 
 @pytest.hookimpl(tryfirst=True)  # before those that a mark deselects are taken out
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what takes long."""
+    """Mark what takes long, and let it begin first."""
     for item in items:
         if item.nodeid.startswith(LONG):
             item.add_marker(pytest.mark.vm)
+    items.sort(key=lambda item: rank(item.nodeid.partition("::")[0]))

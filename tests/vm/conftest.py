@@ -1,8 +1,14 @@
-"""The sample company: `test_prod.py` builds its prod and, beside it, its stage, with which `test_stage.py` goes on."""
+"""What tests with machines share: the sample company, and libvirt's daemon.
+
+Of the company `test_prod.py` builds prod and, beside it, the stage, with which `test_stage.py` goes on.
+"""
 
 from __future__ import annotations
 
+import fcntl
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -20,3 +26,12 @@ def company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def first(company: Site) -> str:
     """Make the stage, whether its prod runs or was never built; return what `up` printed."""
     return company.pulumi("up", company.stage)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Who restarts libvirt's daemon does it while no other test makes machines; of those, two run at a time."""
+    alone = item.path.name == "test_daemon.py"
+    with (Path(tempfile.gettempdir()) / "understudy-tests-libvirtd.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        return (yield)
