@@ -104,7 +104,7 @@ def answered(times: Sequence[tuple[float, str]]) -> float:
     Args:
         times: the lines that `pulumi up` printed, with the seconds at which it did.
 
-    >>> answered([(3.0, " +  understudy:index:Boot m0 creating (0s)"), (4.5, " +  understudy:index:Boot m0 created (2s)"),
+    >>> answered([(3.0, " +  understudy:index:Boot a creating (0s)"), (4.5, " +  understudy:index:Boot a created (2s)"),
     ...     (5.0, " +  understudy:index:Checks checks created (0.1s)")])
     4.5
     """
