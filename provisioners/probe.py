@@ -105,8 +105,8 @@ class Prober:
         if host.access is None:
             return self._facts_of(host, others, _LOCAL, self._here)
         connection = connection_of(host, self.directory)
-        with self._connected(host) as shell:
-            found = self._facts_of(host, others, host.access, self._there(shell))
+        with self._connected(host) as shell, shell.steady() as told:  # a session for each question costs more than most
+            found = self._facts_of(host, others, host.access, self._there(told))
         return replace(found, host_key=connection.host_key)
 
     def _facts_of(self, host: CapacityHost, others: Sequence[CapacityHost], access: Access, door: Door) -> ProbedHost:
