@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import PurePosixPath
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from model.connection import Connection
 from model.errors import UnderstudyError
@@ -21,7 +21,9 @@ from provisioners.hypervisor.identity import IdentityFailed
 from provisioners.hypervisor.savefile import BadSaveFile
 from provisioners.hypervisor.virsh import Absent, Stalled, VirshFailed
 from provisioners.outcome import CommandFailed, Result, Say, Stopped, Unreachable, last_lines
-from provisioners.shell import Shell, connect
+
+if TYPE_CHECKING:
+    from provisioners.shell import Shell
 
 _PROGRAMS = ROOT / "edge"
 _PATIENCE_SECONDS = 20.0
@@ -103,6 +105,8 @@ class There:
 
     @contextmanager
     def _connected(self, say: Say) -> Iterator[Shell]:
+        from provisioners.shell import connect  # it takes long to import, and this computer needs none
+
         way = self._way
         try:
             with connect(way, "", say, self._patience_seconds) as shell:
