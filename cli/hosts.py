@@ -97,8 +97,9 @@ def swept(
         UnderstudyError: a host cannot be reached, or something there cannot be removed.
     """
     uris = uris_of(deployment, placement)
+    here = () if _is_elsewhere(deployment, placement) else (LOCAL,)
     found: list[str] = []
-    for uri in (LOCAL, *(uris[name] for name in sorted(uris))):
+    for uri in (*here, *(uris[name] for name in sorted(uris))):
         lines = sweep(door(uri), host_name(uri), stack, owner, deployment, say, act=act)
         found += lines if uri == LOCAL else [f"{line} on {host_name(uri)}" for line in lines]
     return found
@@ -116,3 +117,11 @@ def sweep(
     known = recorded(deployment, host)
     sorts = {sort: sorted(getattr(known, sort)) for sort in ("domains", "networks", "pools", "volumes")}
     return list(way.call("sweep", stack, owner, {**sorts, "fenced": known.fenced}, act, say=say))
+
+
+def _is_elsewhere(deployment: Mapping[str, Any], placement: Placement | None) -> bool:
+    """Return whether a stack has nothing to do with this computer's libvirt: all its machines are rented."""
+    if placement is None or not placement.machines or placement.needs_image:
+        return False
+    known = recorded(deployment)
+    return not (known.domains or known.networks or known.pools or known.volumes or known.fenced)

@@ -264,6 +264,7 @@ def clear(state: PulumiState, owner: str, placement: Placement | None, *, mirror
 
     What exists elsewhere (prod) is only named.
     """
+    from cli.clouds import swept_clouds
     from cli.hosts import swept
 
     deployment = state.exported
@@ -273,6 +274,7 @@ def clear(state: PulumiState, owner: str, placement: Placement | None, *, mirror
         say(f"forgot {', '.join(halves)}, which was made by half and is made anew")
     known = recorded(deployment)
     left_over = swept(state.stack, owner, deployment, placement, say, act=mirrored)
+    left_over += swept_clouds(owner, deployment, placement, say, act=mirrored)
     for line in left_over:
         say(f"removed {line}: a run that was killed had left it" if mirrored else f"found {line}, not in the state")
     if left_over and not mirrored:

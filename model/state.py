@@ -90,6 +90,40 @@ def hosts_in(deployment: Mapping[str, Any]) -> dict[str, str]:
     return {host_name(uri): uri for uri in uris_in(resources) if uri != LOCAL}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RentedThere:
+    """What a state knows in one kind of cloud.
+
+    Args:
+        regions: where its providers work.
+        identifiers: of all things, also of those that a cloud calls otherwise than the state does.
+    """
+
+    regions: frozenset[str]
+    identifiers: frozenset[str]
+
+
+def rented(deployment: Mapping[str, Any], kind: str) -> RentedThere:
+    """Return what a state knows in a kind of cloud.
+
+    >>> rule = {"type": "aws:ec2/securityGroupRule:SecurityGroupRule", "id": "sgrule-1"}
+    >>> provider = {"type": "pulumi:providers:aws", "id": "u", "inputs": {"region": "eu-central-1"}}
+    >>> known = {**rule, "outputs": {"securityGroupRuleId": "sgr-1"}}
+    >>> found = rented({"deployment": {"resources": [known, provider]}}, "aws")
+    >>> sorted(found.regions), sorted(found.identifiers)
+    (['eu-central-1'], ['sgr-1', 'sgrule-1'])
+    """
+    resources = (deployment.get("deployment") or {}).get("resources") or ()
+    there = [each for each in resources if str(each.get("type")).startswith(f"{kind}:")]
+    also = ((each.get("outputs") or {}).get("securityGroupRuleId") for each in there)
+    providers = (each for each in resources if each.get("type") == f"pulumi:providers:{kind}")
+    regions = ((each.get("inputs") or {}).get("region") for each in providers)
+    return RentedThere(
+        regions=frozenset(str(each) for each in regions if each),
+        identifiers=frozenset(str(each) for each in (*(one.get("id") for one in there), *also) if each),
+    )
+
+
 def uris_in(resources: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return libvirt's address of the host that each resource is on; this computer's for what is on none.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from cli import hosts
 from cli.hosts import make_ready, others, swept
 from model.errors import UnderstudyError
 from model.host_uri import LOCAL, host_uri
-from model.placement import Accelerator, PlacedHost, Placement
+from model.placement import Accelerator, PlacedHost, PlacedMachine, Placement
 from model.topology import Access
 from provisioners import this_computer
 from provisioners.shell import close_all
@@ -101,3 +101,22 @@ def test_clouds_are_no_hosts_to_make_ready() -> None:
         control_network=IPv4Network("198.19.251.0/24"), accelerator=TCG, image="", machines=(), hosts=(rented,)
     )
     assert others(only) == others(None) == ()
+
+
+def test_where_all_is_rented_this_computers_libvirt_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(uri: str) -> None:
+        raise AssertionError(f"{uri} was asked")
+
+    monkeypatch.setattr(hosts, "door", refused)
+    rented = PlacedHost(name="rented", kind="aws", region="eu-central-1")
+    only = Placement(
+        control_network=IPv4Network("198.18.7.0/24"),
+        accelerator=TCG,
+        image="",
+        machines=(PlacedMachine(name="db1", host="rented", control_address=IPv4Address("198.18.7.10")),),
+        hosts=(rented,),
+    )
+    assert swept("dr", "mark", {"deployment": {}}, only, print, act=True) == []
+    fence = {"type": "understudy:index:Fence", "inputs": {}}
+    with pytest.raises(AssertionError, match="qemu:///system was asked"):
+        swept("dr", "mark", {"deployment": {"resources": [fence]}}, only, print, act=True)

@@ -9,12 +9,14 @@ import signal
 import sys
 from ipaddress import IPv4Network
 from pathlib import Path
+from typing import Any
 
-from moto.ec2.models import elastic_network_interfaces
+from moto.ec2.models import elastic_network_interfaces, instances
 from moto.server import ThreadedMotoServer
 
 
 def serve(address: Path, *public: str) -> None:
+    let_addresses_go()
     if public:
         addresses = map(str, list(IPv4Network(public[0]))[10:])
         vars(elastic_network_interfaces)["random_public_ip"] = lambda: next(addresses)
@@ -25,6 +27,18 @@ def serve(address: Path, *public: str) -> None:
     unfinished.write_text(f"http://{host}:{port}")
     unfinished.rename(address)
     signal.pause()
+
+
+def let_addresses_go() -> None:
+    """See that a machine that ends takes its card with it, as in AWS; in moto the address stays taken."""
+    usual = instances.Instance.terminate
+
+    def terminate(machine: Any) -> Any:
+        for card in machine.nics.values():
+            card.delete_on_termination = True
+        return usual(machine)
+
+    setattr(instances.Instance, "terminate", terminate)  # noqa: B010  # for mypy a method is no variable
 
 
 if __name__ == "__main__":

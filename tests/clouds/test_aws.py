@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 from base64 import b64decode
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 
+from cli import preflight
+from cli.pulumi_state import PulumiState
+from model import names
 from tests.clouds.conftest import IMAGE
-from tests.doubles.pulumi import ROOT, Project
+from tests.doubles.pulumi import ROOT, Project, wait_until
+from tests.model.test_prices import placed
 
 HOST = "rented"
 DB1 = {"address": "10.20.0.31", "vcpus": 2, "memory_mib": 1024, "system_disk_mib": 8192, "data_disk_mib": 2048}
@@ -161,3 +168,42 @@ def left_over(ec2: Any) -> list[str]:
         ),
         *(each["InternetGatewayId"] for each in ec2.describe_internet_gateways()["InternetGateways"]),
     ]
+
+
+def test_a_killed_up_leaves_nothing_that_the_next_one_trips_over(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in cloud.environment.items():
+        monkeypatch.setenv(name, value)
+    cloud.wants(machines={"db1": DB1})
+    up = cloud.start("up", "--yes", "--skip-preview")
+    wait_until(cloud.instances, 120)
+    kill_session(up.pid)  # AWS has a machine by now, and the state knows of none
+    up.communicate(timeout=30)
+    cloud.run("cancel", "--yes")  # as `./run` takes away a dead one's lock
+    assert not [each for each in cloud.state() if each["type"].endswith(":Instance")]
+
+    assert "removed machine dr-db1 in AWS eu-central-1" in prepare(cloud)
+    assert cloud.instances() == {}
+    cloud.run("up", "--yes", "--skip-preview")
+    assert set(cloud.instances()) == {"dr-db1"}
+
+    assert prepare(cloud) == set(), "something that the state knows was taken away"
+    cloud.run("preview", "--expect-no-changes")
+    cloud.run("destroy", "--yes", "--skip-preview")
+    assert left_over(cloud.ec2) == []
+
+
+def kill_session(session: int) -> None:
+    """Kill all that a command started, plugins too."""
+    for process in (path for path in Path("/proc").iterdir() if path.name.isdigit()):
+        with suppress(OSError):
+            if os.getsid(int(process.name)) == session:
+                os.kill(int(process.name), signal.SIGKILL)
+
+
+def prepare(cloud: Cloud) -> set[str]:
+    """Do what `./run` does before an update of a mirror, and return what was removed."""
+    said: list[str] = []
+    with PulumiState(cloud.directory, "s") as state, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(preflight, "say", said.append)
+        preflight.clear(state, names.owner("dr", "file:///state"), placed()[1], mirrored=True)
+    return {line.partition(":")[0] for line in said if line.startswith("removed")}
