@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -13,12 +14,12 @@ from components.files import backend_url
 from components.price_tables import read_price_table
 from model import names
 from model.capacity import CLOUDS
-from model.cloud import subscription_of
+from model.cloud import project_of, subscription_of
 from model.configuration import stack_file_name
 from model.environment import Environment
 from model.errors import UnderstudyError
 from model.placement import PlacedHost, Placement
-from model.rented import AWS_IMAGE, mark
+from model.rented import AWS_IMAGE, GOOGLE_IMAGE, mark
 from model.state import rented
 
 
@@ -104,28 +105,32 @@ def _examine(
     directory: Path, environment: Environment, placement: Placement, host: PlacedHost, say: Callable[[str], None]
 ) -> None:
     owner = mark(names.owner(environment.stack, backend_url(os.environ)))
+    settings, where = environment.settings.cloud, stack_file_name(environment.stack)
+    wanted = _wanted(directory, placement, host)
     if host.kind == "gcp":
-        from provisioners.clouds import google
+        from provisioners.clouds import google, google_account
 
-        google.examine(os.environ, Path.home())
-    elif host.kind == "azure":
-        from provisioners.clouds import azure
-        from provisioners.clouds.azure_account import log_in
+        found = google_account.log_in(project_of(settings, where), os.environ, Path.home())
+        if found is None:
+            say(f"Google {host.region}: its plugin alone can use these credentials; nothing is looked at")
+            return
+        google.examine(found, host.region, host.image or GOOGLE_IMAGE, wanted, owner, say)
+        return
+    vcpus = {size: together for size, (_, together) in wanted.items()}
+    if host.kind == "azure":
+        from provisioners.clouds import azure, azure_account
 
-        subscription = subscription_of(environment.settings.cloud, stack_file_name(environment.stack))
-        account = log_in(subscription, os.environ)
-        azure.examine(account, host.region, host.image, _wanted(directory, placement, host), owner, say)
+        account = azure_account.log_in(subscription_of(settings, where), os.environ)
+        azure.examine(account, host.region, host.image, vcpus, owner, say)
     else:
         from provisioners.clouds import aws
 
         image = host.image or AWS_IMAGE
-        aws.examine(host.region, image.owner, image.name, _wanted(directory, placement, host), owner, say)
+        aws.examine(host.region, image.owner, image.name, vcpus, owner, say)
 
 
-def _wanted(directory: Path, placement: Placement, host: PlacedHost) -> dict[str, int]:
-    """Return the vCPUs of all machines of each size in a cloud."""
-    sizes, wanted = read_price_table(directory, host.kind).sizes, dict[str, int]()
-    for place in placement.machines:
-        if place.host == host.name:
-            wanted[place.instance_type] = wanted.get(place.instance_type, 0) + sizes[place.instance_type].vcpus
-    return wanted
+def _wanted(directory: Path, placement: Placement, host: PlacedHost) -> dict[str, tuple[int, int]]:
+    """Return of each size in a cloud how many machines there are, and the vCPUs of all of them."""
+    sizes = read_price_table(directory, host.kind).sizes
+    many = Counter(place.instance_type for place in placement.machines if place.host == host.name)
+    return {name: (count, count * sizes[name].vcpus) for name, count in many.items()}

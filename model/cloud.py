@@ -87,6 +87,26 @@ def _read_source(place: Place, value: object) -> str | None:
     return None
 
 
+def project_of(cloud: CloudSettings, where: str) -> str:
+    """Return which of Google's projects pays for a stack.
+
+    Args:
+        cloud: what the stack says of clouds.
+        where: what names that, for the error.
+
+    Raises:
+        UnderstudyError: it says none.
+    """
+    if not cloud.project:
+        raise UnderstudyError(
+            where=f"{where}: cloud.project",
+            found="nothing",
+            wanted="the Google Cloud project that pays for the machines",
+            todo="`gcloud projects list` names yours; write `understudy:cloud: {project: ID, …}`.",
+        )
+    return cloud.project
+
+
 def subscription_of(cloud: CloudSettings, where: str) -> str:
     """Return which of Azure's subscriptions pays for a stack.
 

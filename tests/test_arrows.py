@@ -28,7 +28,7 @@ PACKAGES: Mapping[str, frozenset[str]] = {
     "components/backends": frozenset({"pulumi", "pulumi_libvirt", "pulumi_aws", "pulumi_azure", "pulumi_gcp"}),
     "provisioners": frozenset({"cryptography"}),
     "provisioners/solver": frozenset({"ortools"}),
-    "provisioners/clouds": frozenset({"boto3", "botocore"}),
+    "provisioners/clouds": frozenset({"boto3", "botocore", "cryptography"}),
     "provisioners/shell": frozenset({"paramiko", "cryptography"}),
     "provisioners/stores": frozenset({"boto3", "botocore"}),
     "provisioners/provider": frozenset({"cryptography", "google", "grpc", "pulumi"}),

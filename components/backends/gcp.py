@@ -14,9 +14,8 @@ from components.backends import Built, Keys
 from components.backends.cloud_values import image_of, machines_of, opened, reach, region_of, sources, tags
 from components.resources import SshKeypair
 from components.site import Site
-from model.cloud import refuse_plan
+from model.cloud import project_of, refuse_plan
 from model.configuration import stack_file_name
-from model.errors import UnderstudyError
 from model.rented import GOOGLE_IMAGE, gib, system_disk_gib
 from model.topology import Machine
 
@@ -52,8 +51,9 @@ class GcpGround:
 
 def build_ground(site: Site, host: str, parent: pulumi.Resource) -> GcpGround:
     """Build a network that has prod's addresses, and its fence."""
-    plan, region, project = site.environment.topology.network, region_of(site, host), _project(site)
-    where = stack_file_name(site.environment.mirror_of or site.environment.stack)
+    plan, region, stack = site.environment.topology.network, region_of(site, host), site.environment.stack
+    project = project_of(site.environment.settings.cloud, stack_file_name(stack))
+    where = stack_file_name(site.environment.mirror_of or stack)
     refuse_plan("gcp", plan, machines_of(site, host), where)
     provider = gcp.Provider(f"gcp-{host}", project=project, region=region, opts=ResourceOptions(parent=parent))
     inside = ResourceOptions(parent=parent, provider=provider)
@@ -236,15 +236,3 @@ def _open_tags(site: Site, machine: str) -> list[str]:
 def _name(site: Site, what: str) -> str:
     """Return a name that no other stack in the project has; Google allows 63 of a-z, 0-9 and -."""
     return f"{tags(site, what)['owner']}-{what}".replace("_", "-")[:63].rstrip("-")
-
-
-def _project(site: Site) -> str:
-    project = site.environment.settings.cloud.project
-    if not project:
-        raise UnderstudyError(
-            where=f"{stack_file_name(site.environment.stack)}: cloud.project",
-            found="nothing",
-            wanted="the Google Cloud project that pays for the machines",
-            todo="`gcloud projects list` names yours; write `understudy:cloud: {project: ID, …}`.",
-        )
-    return project

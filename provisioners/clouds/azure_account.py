@@ -9,18 +9,16 @@ import json
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from http.client import HTTPException
 from typing import Any
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.parse import quote, urlencode, urlsplit
-from urllib.request import Request, urlopen
 
 from model.errors import UnderstudyError
+from provisioners.clouds.asking import answer
 
 # Source: Microsoft, "Azure REST API reference"; "OAuth 2.0 client credentials flow on the Microsoft identity platform".
 ARM = "https://management.azure.com"
 LOGIN = "https://login.microsoftonline.com"
-_PATIENCE_SECONDS = 30
 _LOGIN_SECONDS = 60
 _MOST_PAGES = 50
 _LOG_IN = "Run `az login`, or set ARM_CLIENT_ID, ARM_CLIENT_SECRET and ARM_TENANT_ID."
@@ -77,7 +75,7 @@ class Account:
 
     def _ask(self, url: str) -> Any:
         try:
-            return _answer(url, {"Authorization": f"Bearer {self.token}"})
+            return answer(url, {"Authorization": f"Bearer {self.token}"})
         except HTTPError as error:
             raise self._refusal(error) from None
 
@@ -122,7 +120,7 @@ def _token_of_program(login: str, client: str, secret: str, tenant: str) -> str:
     }
     url = f"{login}/{quote(tenant, safe='')}/oauth2/v2.0/token"
     try:
-        return str(_answer(url, {}, urlencode(told).encode())["access_token"])
+        return str(answer(url, {}, urlencode(told).encode())["access_token"])
     except HTTPError as error:
         code, said = _said(error)
         todo = "Correct ARM_CLIENT_ID, ARM_CLIENT_SECRET and ARM_TENANT_ID; `az ad sp credential reset` gives new ones."
@@ -145,30 +143,6 @@ def _token_of_person(subscription: str) -> str:
     raise UnderstudyError(
         where="Azure: credentials", found=found, wanted="those of somebody who may make machines", todo=_LOG_IN
     )
-
-
-def _answer(url: str, headers: Mapping[str, str], told: bytes | None = None) -> Any:
-    """Return an answer's JSON.
-
-    Args:
-        url: an address that is fixed, or a test's.
-        headers: with a token, where one is needed.
-        told: what is sent; None where something is only asked for.
-
-    Raises:
-        HTTPError: it is a refusal.
-        UnderstudyError: there is no answer, or it is something else.
-    """
-    try:
-        request = Request(url, data=told, headers=dict(headers))  # noqa: S310  # see above
-        with urlopen(request, timeout=_PATIENCE_SECONDS) as answer:  # noqa: S310  # see above
-            return json.load(answer)
-    except HTTPError:
-        raise
-    except (URLError, OSError, HTTPException, ValueError) as error:
-        found = f"no answer: {type(error).__name__}: {error}"
-        todo = "Is there a network, and a way through the proxy?"
-        raise UnderstudyError(where=urlsplit(url).netloc, found=found, todo=todo) from None
 
 
 def _said(error: HTTPError) -> tuple[str, str]:

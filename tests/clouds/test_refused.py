@@ -16,7 +16,9 @@ from model.cloud import CloudSettings
 from model.environment import Environment, Settings
 from model.errors import UnderstudyError
 from model.placement import PlacedHost, Placement
-from provisioners.clouds import azure, azure_account
+from model.rented import GOOGLE_IMAGE
+from provisioners.clouds import azure, azure_account, google
+from provisioners.clouds.google_account import Account
 from tests.clouds.test_subscription import PAYS
 from tests.model.test_prices import ROOT, placed
 
@@ -41,6 +43,29 @@ def test_what_fits_is_not_refused(project: Path) -> None:
 def test_nobody_could_get_in(project: Path) -> None:
     with pytest.raises(UnderstudyError, match=r"Pulumi\.dr\.yaml: cloud\.ssh_from: nothing; .*checkip"):
         refuse(project, placed(), Settings())
+
+
+def test_google_is_asked_with_the_project_that_pays(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clouds, "_refuse_no_plugin", lambda *_: None)
+    asked, said = list[tuple[object, ...]](), list[str]()
+    monkeypatch.setattr(google, "examine", lambda *given: asked.append(given))
+    environment, placement = placed("e2-small", PlacedHost(name="rented", kind="gcp", region="europe-west3"))
+    with pytest.raises(UnderstudyError, match=r"Pulumi\.dr\.yaml: cloud\.project: nothing; .*gcloud projects list"):
+        refuse_unfit_clouds(project, replace(environment, settings=OPEN), placement, said.append, account=True)
+    pays = replace(environment, settings=replace(OPEN, cloud=replace(OPEN.cloud, project="shop-dr")))
+    monkeypatch.setenv("GOOGLE_OAUTH_ACCESS_TOKEN", "a-token")
+    refuse_unfit_clouds(project, pays, placement, said.append, account=True)
+    ((account, region, image, wanted, *_),) = asked
+    assert (account, region, image) == (Account(project="shop-dr", token="a-token"), "europe-west3", GOOGLE_IMAGE)
+    assert wanted == {"e2-small": (1, 2)}
+
+    monkeypatch.delenv("GOOGLE_OAUTH_ACCESS_TOKEN")
+    monkeypatch.setenv("GOOGLE_CREDENTIALS", '{"type": "external_account"}')
+    refuse_unfit_clouds(project, pays, placement, said.append, account=True)
+    assert (len(asked), said) == (
+        1,
+        ["Google europe-west3: its plugin alone can use these credentials; nothing is looked at"],
+    )
 
 
 def test_azure_is_asked_with_the_subscription_that_pays(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
