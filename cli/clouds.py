@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from components.files import backend_url
 from components.price_tables import read_price_table
@@ -20,7 +19,6 @@ from model.environment import Environment
 from model.errors import UnderstudyError
 from model.placement import PlacedHost, Placement
 from model.rented import AWS_IMAGE, GOOGLE_IMAGE, mark
-from model.state import rented
 
 
 def refuse_unfit_clouds(
@@ -45,36 +43,6 @@ def refuse_unfit_clouds(
         if account:
             _refuse_no_plugin(host.kind, os.environ)
             _examine(directory, environment, placement, host, say)
-
-
-def swept_clouds(
-    owner: str,
-    deployment: Mapping[str, Any],
-    placement: Placement | None,
-    say: Callable[[str], None],
-    *,
-    act: bool,
-) -> list[str]:
-    """Take away, or only name, what is in AWS, carries the stack's tag and is not in its state.
-
-    Args:
-        owner: the mark that the stack's things carry.
-        deployment: its state.
-        placement: what its lock file says; None where there is none.
-        say: is told what is done.
-        act: whether to take it away.
-
-    Raises:
-        UnderstudyError: AWS does not answer, or refuses.
-    """
-    known = rented(deployment, "aws")
-    placed = {host.region for host in placement.hosts if host.kind == "aws"} if placement else set[str]()
-    lines: list[str] = []
-    for region in sorted(known.regions | placed):
-        from provisioners.clouds import aws_sweep
-
-        lines += aws_sweep.sweep(region, mark(owner), known.identifiers, say, act=act)
-    return lines
 
 
 def _refuse_no_way_in(environment: Environment) -> None:

@@ -264,8 +264,8 @@ def clear(state: PulumiState, owner: str, placement: Placement | None, *, mirror
 
     What exists elsewhere (prod) is only named.
     """
-    from cli.clouds import swept_clouds
     from cli.hosts import swept
+    from cli.rented import swept_clouds
 
     deployment = state.exported
     if mirrored and (halves := half_made(deployment)):

@@ -11,7 +11,7 @@ from urllib.request import urlopen
 import boto3
 import pytest
 
-from cli.clouds import swept_clouds
+from cli.rented import swept_clouds
 from model.rented import DEBIAN, mark
 from provisioners.clouds.aws_sweep import sweep
 from tests.clouds.conftest import serve_ec2
