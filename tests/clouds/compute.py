@@ -1,0 +1,97 @@
+"""A Compute Engine on loopback that keeps what it is told: each resource at its address, each act done at once."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+from urllib.parse import urlsplit
+
+Answer = tuple[int, dict[str, Any]]
+
+
+class Compute:
+    """What it keeps.
+
+    Attributes:
+        kept: what each resource was made with, by its address in the project, such as ``global/networks/dr-network``.
+        acts: what was done to those that are there, in order.
+    """
+
+    def __init__(self) -> None:
+        self.kept: dict[str, dict[str, Any]] = {}
+        self.acts: list[tuple[str, dict[str, Any]]] = []
+        compute = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.say(*compute.found(*self.asked()))
+
+            def do_DELETE(self) -> None:
+                self.say(*compute.removed(*self.asked()))
+
+            def do_POST(self) -> None:
+                told = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"{}")
+                self.say(*compute.told(*self.asked(), told))
+
+            def asked(self) -> tuple[str, str]:
+                """Return the project's own address, and that of what is asked for within it."""
+                project, _, within = urlsplit(self.path).path.partition("/projects/")[2].partition("/")
+                return f"http://{self.headers['Host']}/compute/v1/projects/{project}", within
+
+            def say(self, code: int, answer: dict[str, Any]) -> None:
+                body = json.dumps(answer).encode()
+                self.send_response(code)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None: ...
+
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"http://127.0.0.1:{self.server.server_port}/compute/v1/"
+
+    def found(self, project: str, within: str) -> Answer:
+        there = self.kept.get(within)
+        return missing(within) if there is None else (200, {**there, "selfLink": f"{project}/{within}"})
+
+    def removed(self, project: str, within: str) -> Answer:
+        return done(project, within, "delete") if self.kept.pop(within, None) is not None else missing(within)
+
+    def told(self, project: str, within: str, told: dict[str, Any]) -> Answer:
+        thing, _, verb = within.rpartition("/")
+        if "/operations/" in within:  # what is waited for
+            return done(project, thing.partition("/operations/")[0] + "/x", "insert")
+        if "name" not in told:
+            self.acts.append((within, told))
+            return done(project, thing, verb)
+        self.kept[f"{within}/{told['name']}"] = told
+        return done(project, f"{within}/{told['name']}", "insert")
+
+
+def done(project: str, within: str, kind: str) -> Answer:
+    where = "global" if within.startswith("global") else "/".join(within.split("/")[:2])
+    link = f"{project}/{where}/operations/operation-1"
+    told = {"id": "1", "name": "operation-1", "operationType": kind, "status": "DONE", "selfLink": link}
+    place = {where.partition("/")[0].removesuffix("s"): f"{project}/{where}"} if where != "global" else {}
+    return 200, {"kind": "compute#operation", **told, **place, "targetLink": f"{project}/{within}"}
+
+
+def missing(within: str) -> Answer:
+    errors = [{"reason": "notFound", "message": within}]
+    return 404, {"error": {"code": 404, "message": f"{within} was not found", "errors": errors}}
+
+
+@contextmanager
+def serve_compute() -> Iterator[Compute]:
+    """Give one for as long as it is needed."""
+    found = Compute()
+    threading.Thread(target=found.server.serve_forever, daemon=True).start()
+    try:
+        yield found
+    finally:
+        found.server.shutdown()
+        found.server.server_close()
