@@ -19,7 +19,7 @@ CONFIG = "/etc/haproxy/haproxy.cfg"
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     site = Site(tmp_path_factory.mktemp("site"))
     home = tmp_path_factory.mktemp("home")
-    machines = {"lb": site.configuration(site.prod)["machines"]["lb"]}
+    machines = {"lb": {**site.configuration(site.prod)["machines"]["lb"], "data_disk": "256MiB"}}
     site.configure(
         site.prod, machines=machines, services={"haproxy": ["lb"]}, stores={}, pages={}, gate={"evidence": site.stage}
     )
@@ -27,6 +27,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     try:
         site.pulumi("up", site.prod)
         site.pulumi("up", site.stage)
+        for stack in (site.prod, site.stage):
+            site.ssh(stack, "lb", "cp", "-a", "/etc", "/srv/kept")
         yield site
     finally:
         site.end(site.stage, site.prod)
@@ -43,6 +45,12 @@ def memory_mib(site: Site, stack: str) -> int:
     return int(site.ssh(stack, "lb", "sed", "-n", r"s/^MemTotal: *\([0-9]*\) kB$/\1/p", "/proc/meminfo")) // 1024
 
 
+def data_mib(site: Site, stack: str) -> int:
+    """Return how big the file system on the machine's data disk is; what was written there first is there still."""
+    site.ssh(stack, "lb", "diff", "-r", "--no-dereference", "/srv/kept/default", "/etc/default")
+    return int(site.ssh(stack, "lb", "df", "--block-size=1M", "--output=size", "/srv").split()[-1])
+
+
 def test_the_first_up_is_a_baseline(site: Site) -> None:
     assert "baseline" in site.run("understudy", "evidence", "show", "-s", site.prod)
     assert site.pulumi("preview", site.prod, "--expect-no-changes")
@@ -53,9 +61,10 @@ def test_an_edit_is_shown_and_refused_before_anything_is_touched(site: Site) -> 
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace("connections: 200", "connections: 321"), encoding="utf-8")
     lb = site.configuration(site.prod)["machines"]["lb"]
-    site.configure(site.prod, machines={"lb": {**lb, "memory": "640MiB"}})
+    site.configure(site.prod, machines={"lb": {**lb, "memory": "640MiB", "data_disk": "384MiB"}})
     shown = site.pulumi("preview", site.prod, "--diff")
     assert "maxconn 321" in shown
+    assert "its data disk becomes bigger where it is: 256 MiB → 384 MiB; its data stays" in shown
     assert f"understudy change rehearse -s {site.stage}" in shown
     refused = site.pulumi("up", site.prod, code=1)
     assert "this may not pass" in refused
@@ -75,6 +84,7 @@ def test_it_is_written_down(site: Site) -> None:
         "sh lb:haproxy do 1",
         "What the gate says",
         "virsh --connect qemu:///system define /dev/stdin",
+        "virsh --connect qemu:///system blockresize",
     ):
         assert told in text
     assert document.with_suffix(".html").read_text(encoding="utf-8").startswith("<!doctype html>")
@@ -86,7 +96,9 @@ def test_it_is_rehearsed(site: Site) -> None:
     assert "change " in printed
     assert "of machine lb on lb" in printed
     assert most_connections(site, site.stage) == "321"
+    assert "NOT REHEARSED: lb: its data disk: it is not made smaller again, and need not be" in printed
     assert 560 < memory_mib(site, site.stage) < 640
+    assert 320 < data_mib(site, site.stage) < 384
     assert "rehearsal" in site.run("understudy", "evidence", "show", "-s", site.stage)
     site.run("understudy", "evidence", "verify", "-s", site.stage)
 
