@@ -75,6 +75,12 @@ class Pool:
             control=CardSpec(network="", mac="52:54:00:00:00:07"),
         )
 
+    def define(self, spec: DomainSpec) -> None:
+        """Describe a machine to libvirt, which keeps it until the end of the test."""
+        document = self.directory / f".{spec.name}.xml"
+        document.write_text(domain_xml(spec))
+        virsh("define", document)
+
     def begin(self, spec: DomainSpec) -> None:
         """Start qemu, and stop before the first instruction."""
         document = self.directory / f".{spec.name}.xml"
@@ -92,7 +98,8 @@ def pool() -> Iterator[Pool]:
     yield Pool(name=name, directory=directory, image=image)
     for domain in virsh("list", "--all", "--name").split():
         if domain.startswith(name):
-            virsh("destroy", domain)
+            subprocess.run(["virsh", "--connect", URI, "destroy", domain], capture_output=True, check=False)
+            subprocess.run(["virsh", "--connect", URI, "undefine", domain], capture_output=True, check=False)
     virsh("pool-destroy", name)
     shutil.rmtree(directory)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from model import names
@@ -23,10 +23,14 @@ def _virsh(planned: Planned) -> tuple[str, ...]:
     return ("virsh", "--connect", uri if isinstance(uri, str) and known(uri) else "qemu:///system")
 
 
+def _is_off(virsh: Sequence[str], domain: str) -> str:
+    return f"[ \"$({command_line((*virsh, 'domstate', domain))})\" = 'shut off' ]"
+
+
 def _off(planned: Planned, domain: str) -> Step:
     """Return the step that shuts a machine down cleanly, and waits until it is off."""
     virsh = _virsh(planned)
-    is_off = f"[ \"$({command_line((*virsh, 'domstate', domain))})\" = 'shut off' ]"
+    is_off = _is_off(virsh, domain)
     command = (
         f"{is_off} || {command_line((*virsh, 'shutdown', domain))} &&\nuntil {is_off}; do sleep 1; done && echo off\n"
     )
@@ -106,12 +110,12 @@ def _data_disk(planned: Planned) -> tuple[Part, ...]:
     if planned.operation != "update" or not 0 < number(planned.before, "size_mib") * _MIB < size:
         return ()
     virsh, domain, path = _virsh(planned), str(values.get("domain")), str(values.get("path"))
-    running = f'[ "$({command_line((*virsh, "domstate", domain))})" = running ]'
+    is_off = _is_off(virsh, domain)
     at_work = command_line((*virsh, "blockresize", domain, path, f"{size}B"))
     at_rest = command_line((*virsh, "vol-resize", path, str(size)))
     step = typed(
         "make it bigger",
-        f"if {running}; then\n    {at_work}\nelse\n    {at_rest}\nfi",
+        f"if {is_off}; then\n    {at_rest}\nelse\n    {at_work}\nfi",
         (*virsh, "pool-refresh", str(values.get("pool"))),
     )
     effect = f"The disk {path} is made bigger where it is; its data stays."
