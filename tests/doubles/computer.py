@@ -106,6 +106,16 @@ class Computer:
                 subprocess.run(argv, check=False, capture_output=True)  # with the one the other has gone, or soon will
             self._nobody_there("add")
 
+    def unplug(self) -> None:
+        """Pull its cable: what runs there goes on, and nobody reaches it."""
+        subprocess.run(("ip", "link", "set", f"{self._net}h", "down"), check=True)
+        self._nobody_there("add")
+
+    def plug_in(self) -> None:
+        """Put the cable back."""
+        self._nobody_there("delete")
+        subprocess.run(("ip", "link", "set", f"{self._net}h", "up"), check=True)
+
     def inside(self, *argv: str) -> str:
         """Run a command there as root, without SSH, and return what it printed."""
         assert self._process is not None

@@ -1,0 +1,124 @@
+"""A stage whose host vanishes is built here, filled anew; the host comes back, its machine running, and is swept."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench.site import Site, is_gone
+from images.build import IMAGES
+from model import names
+from tests.doubles.computer import Computer
+from tests.vm.lab import image
+
+pytestmark = pytest.mark.vm
+
+CAPACITY = """\
+hosts:
+  here: {{stacks: [{here}]}}
+  rack1: {{host: {rack.address}, known_hosts: rack1.hosts}}
+"""
+PAPERS = {
+    "engine": "files",
+    "database": "papers",
+    "owner": "www-data",
+    "primary": "db1",
+    "backup": {"kind": "files", "path": "backups/papers"},
+}
+
+
+@pytest.fixture
+def rack() -> Iterator[Computer]:
+    with Computer("rack1") as computer:
+        there = Path(f"{computer.place}/disk/var/lib/understudy/images/{image()}")
+        shutil.copytree(IMAGES / image(), there, copy_function=os.link)  # how it is sent: test_other_host.py
+        yield computer
+
+
+@pytest.fixture
+def site(tmp_path: Path, rack: Computer) -> Iterator[Site]:
+    site = Site(tmp_path / "site")
+    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    site.environment |= {"HOME": str(rack.home(tmp_path / "home")), "XDG_CACHE_HOME": cache}
+    (site.directory / "rack1.hosts").write_text(f"{rack.address} {rack.host_key}\n")
+    (site.directory / "backups/papers").mkdir(parents=True)
+    (site.directory / "backups/papers/plan").write_text("a plan\n")
+    machines = {"db1": {"address": "10.20.0.31", "vcpus": 1, "memory": "512MiB", "data_disk": "1GiB"}}
+    site.configure(site.prod, machines=machines, services={}, stores={"papers": PAPERS}, pages={})
+    site.configure(site.stage, capacity="hosts", warm_start=False)
+    use(site, rack, "nobody")
+    yield site
+    site.end(site.stage)
+
+
+def use(site: Site, rack: Computer, here: str) -> None:
+    """Say which stack may use this computer; the other one all may."""
+    (site.directory / "Capacity.yaml").write_text(CAPACITY.format(rack=rack, here=here))
+
+
+def running(rack: Computer) -> list[str]:
+    return rack.inside("virsh", "list", "--name").split()
+
+
+def told(site: Site) -> dict[str, str]:
+    """Return what the checks of the store said; who may log in to its host is not who types `ssh` here."""
+    return dict(site.outputs(site.stage)["checks"]["papers"])
+
+
+def papers(site: Site) -> str:
+    return site.ssh(site.stage, "db1", "cat", "/srv/files/papers/plan").splitlines()[-1]
+
+
+def host_key(site: Site) -> str:
+    path = next(site.directory.glob(f".state/understudy/state/.pulumi/stacks/*/{site.stage}.json"))
+    resources = json.loads(path.read_text())["checkpoint"]["latest"]["resources"]
+    return str(next(each["outputs"]["public_key"] for each in resources if each["urn"].endswith("::db1-host")))
+
+
+def test_a_host_that_vanishes_and_comes_back(site: Site, rack: Computer) -> None:
+    site.pulumi("up", site.stage)
+    assert running(rack) == [names.domain(site.stage, "db1")]
+    assert is_gone(site.stage), "nothing of it is on this computer"
+    assert told(site)["every file is as in the backup (SHA-256)"].startswith("ok")
+    old = host_key(site)
+
+    use(site, rack, site.stage)
+    answers = site.run("understudy", "host", "lost", "rack1", "-s", site.stage, "--yes", code=1)
+    assert "host rack1: it answers, and so does its libvirt" in answers
+
+    rack.unplug()
+    hindered = site.pulumi("up", site.stage, code=1)
+    assert "Where it is gone for good: `./run understudy host lost rack1 -s STACK`" in hindered
+    given_up = site.run("understudy", "host", "lost", "rack1", "-s", site.stage, "--yes")
+    assert "lost with it: db1" in given_up
+    assert "store papers: its data was on db1; filled anew from " in given_up
+    assert "db1: on this computer" in given_up
+
+    built = site.pulumi("up", site.stage)
+    assert "rack1 is lost still" in built
+    assert papers(site) == "a plan", "it was filled from the same backup"
+    assert not is_gone(site.stage)
+    assert host_key(site) != old, "whatever has the old one is refused"
+
+    rack.plug_in()
+    assert running(rack) == [names.domain(site.stage, "db1")], "it never noticed"
+    swept = site.pulumi("up", site.stage, "--expect-no-changes")
+    assert f"removed machine {names.domain(site.stage, 'db1')} on rack1: it was lost, and is back" in swept
+    assert "rack1 has nothing of" in swept
+    assert left_on(rack) == ([], [], [])
+    assert papers(site) == "a plan"
+    assert "lost:" not in (site.directory / f"Placement.{site.stage}.lock.yaml").read_text()
+
+    site.pulumi("destroy", site.stage)
+    assert is_gone(site.stage)
+
+
+def left_on(rack: Computer) -> tuple[list[str], list[str], list[str]]:
+    """Return what the other computer has still of any stack: machines, disks, and filters."""
+    tables = [line for line in rack.inside("nft", "list", "tables").splitlines() if " us" in line]
+    return rack.inside("virsh", "list", "--all", "--name").split(), rack.kept("/var/lib/understudy/stacks"), tables
