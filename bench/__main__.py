@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import figures, hosts, many, previews, rehearsal, restores
+from bench import figures, hosts, many, previews, rehearsal, restores, spread
 from bench.figures import Figure, Say
 from bench.table import caption, replaced, table
 from images import build
@@ -28,6 +28,7 @@ PARTS: Mapping[str, Callable[[Say], tuple[Figure, ...]]] = {
     "boots": figures.boots,
     "restores": restores.restores,
     "rehearsal": rehearsal.rehearsal,
+    "spread": spread.spread,
     "stage": previews.stage,
 }
 WITHOUT_MACHINES = ("hundred", "many", "probe", "placement")

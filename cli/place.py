@@ -31,6 +31,7 @@ from model.placing import (
     decide_shortages,
     decide_small_disks,
 )
+from model.tunnels import own_address
 from provisioners import this_computer
 from provisioners.hypervisor import accelerator
 
@@ -149,6 +150,10 @@ def place(
         offsite=offsite,
         lost=lost,
     )
+    if hosts:
+        from cli.spread import addressed
+
+        found = addressed(directory, found)
     if before and not image_anew and (not found.needs_image or _has_image(before, environment)):
         _refuse_small_disks(environment, before.own_image)
         return found
@@ -257,6 +262,10 @@ def lines(placement: Placement, before: Placement | None) -> Iterable[str]:
     ):
         if old != new:
             yield f"{what}: {f'{old} -> ' if old else ''}{new or 'none'}"
+    for host in dict.fromkeys((HERE, *(host.name for host in placement.hosts))):
+        old_address, address = (own_address(each, host) if each else None for each in (before, placement))
+        if address and address != old_address:
+            yield f"{'this computer' if host == HERE else host}: the others reach it at {address}"
     known: tuple[PlacedMachine, ...] = before.machines if before else ()
     for machine in placement.machines:
         if machine not in known:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from cli.capacity import load_capacity, probe, say
 from components.price_tables import refuse_expensive, rentable
-from model.capacity import CLOUDS, HERE, MOST_VCPUS_PER_CORE, CapacityHost
+from model.capacity import HERE, MOST_VCPUS_PER_CORE, CapacityHost
 from model.capacity_reader import FILE
 from model.environment import Environment
 from model.errors import UnderstudyError
 from model.packing import Answer, Problem
 from model.packing_reasons import easiest_fix, explained, summary, survivors, why_not_there
-from model.placement import PlacedHost, PlacedMachine, Placement, file_name
+from model.placement import PlacedHost, PlacedMachine, Placement
 from model.probe_report import in_lines
 from model.probed import ProbedHost
 from model.rented import gib, system_disk_gib
 from model.spreading import placed, question
 from model.topology import Machine
+from model.tunnels import computers, refuse_unfit
+from provisioners import this_computer
 
 
 def spread(
@@ -124,22 +127,30 @@ def check_hosts(directory: Path, environment: Environment, placement: Placement)
     """See that a lock file's hosts are such that machines can be built there, and cost no more than they may.
 
     Raises:
-        UnderstudyError: they are several computers, or a cloud's machines come to more than its budget.
+        UnderstudyError: they cannot be one network, or a cloud's machines come to more than its budget.
     """
-    clouds = {host.name for host in placement.hosts if host.kind in CLOUDS}
-    computers = sorted({machine.host for machine in placement.machines} - clouds)
-    if len(computers) > 1:
-        raise UnderstudyError(
-            where=file_name(environment.stack),
-            found=f"machines on {', '.join(computers)}",
-            wanted="one computer: machines on several are placed, but are not built as one network yet",
-            todo=f"Leave one computer to {environment.stack} in {FILE} (`stacks` at a host says who may use it), then "
-            f"`./run understudy place --again -s {environment.stack}`.",
-        )
+    refuse_unfit(environment.stack, placement)
     budgets = {host.name: host.budget_per_month for host in load_capacity(directory)}
     for host in placement.hosts:
         if (budget := budgets.get(host.name)) is not None:
             refuse_expensive(directory, environment, placement, host, budget)
+
+
+def addressed(directory: Path, placement: Placement) -> Placement:
+    """Return the placement with the addresses at which its computers reach each other, where there are several.
+
+    This computer's own is, where nobody says another, the one with which it comes to the first of the others.
+    """
+    there = computers(placement)
+    if len(there) < 2:
+        hosts = tuple(replace(host, address=None) for host in placement.hosts)
+        return replace(placement, hosts=hosts, address=None)
+    listed = {host.name: host.address for host in load_capacity(directory)}
+    hosts = tuple(replace(host, address=listed.get(host.name)) for host in placement.hosts)
+    towards = next((host.address for host in hosts if host.address), None)
+    way = this_computer.way_towards(towards) if towards else None
+    own = listed.get(HERE) or (way.own if way else None)
+    return replace(placement, hosts=hosts, address=own if HERE in there else None)
 
 
 def _refuse_gone(stack: str, probed: Sequence[ProbedHost], there: Mapping[str, str], wanted: Collection[str]) -> None:

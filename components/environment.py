@@ -23,10 +23,12 @@ from components.seed import Seed
 from components.service import Service
 from components.site import Site, built_stores
 from components.templates import RenderedService
+from components.tunnels import Tunnels
 from model.capacity import HERE
 from model.change.gate import adopts
 from model.connection import existing_way
 from model.rollout import portions, rollout_order
+from model.tunnels import is_spread
 
 
 class Environment(pulumi.ComponentResource):
@@ -82,11 +84,17 @@ class Environment(pulumi.ComponentResource):
         grounds = {host: self._build_ground(host) for host in sorted(set(places.values()))}
         comment = f"understudy {self._site.environment.stack}"
         controller = SshKeypair("controller", comment=comment, opts=self._inside)
-        return {
+        machines = {
             machine.name: Machine(machine, self._backend_of(host), self._site, grounds[host], controller, self._inside)
             for machine in built
             for host in (places[machine.name],)
         }
+        if is_spread(self._site.placement):
+            reached = {name: machine.built.reached for name, machine in machines.items()}
+            tunnels = Tunnels("tunnels", self._site, reached, self._inside)
+            for machine in machines.values():
+                machine.ready = (*machine.ready, *tunnels.ready)
+        return machines
 
     def _existing(self) -> dict[str, Reached]:
         """Return how machines are reached that were there before us: with the user's own keys."""

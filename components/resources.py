@@ -66,6 +66,30 @@ class Password(_Kind):
         super().__init__(name, {"length": length}, opts)
 
 
+class WireguardKeypair(_Kind):
+    """A pair of WireGuard's keys."""
+
+    public_key: Output[str]
+    private_key: Output[str]
+
+    def __init__(self, name: str, *, comment: str, opts: ResourceOptions) -> None:
+        super().__init__(name, {"comment": comment}, opts)
+
+
+class Tunnel(_Kind):
+    """The tunnel of a machine to those on other computers."""
+
+    def __init__(self, name: str, at: Reached, *, inputs: Values, opts: ResourceOptions) -> None:
+        super().__init__(name, {**at.inputs(), **inputs}, opts)
+
+
+class TunnelCheck(_Kind):
+    """Whether the machines on all computers answer each other."""
+
+    def __init__(self, name: str, *, inputs: Values, opts: ResourceOptions) -> None:
+        super().__init__(name, inputs, opts)
+
+
 class Fence(_Kind):
     """The host's packet filter around a stack: nothing gets out, and only the controller in."""
 
@@ -80,11 +104,13 @@ class Fence(_Kind):
         mirror_bridge: str,
         control_bridge: str,
         control_network: str,
+        ways: Values | None,
         where: Values,
         opts: ResourceOptions,
     ) -> None:
         inputs = {"mirror_bridge": mirror_bridge, "control_bridge": control_bridge, "control_network": control_network}
-        super().__init__(name, {"stack": stack, "owner": owner, **inputs, **where}, opts)
+        passing = {"ways": ways} if ways else {}
+        super().__init__(name, {"stack": stack, "owner": owner, **inputs, **passing, **where}, opts)
 
 
 class Template(_Kind):

@@ -23,6 +23,7 @@ from model.readers import meant, one_of, show
 from model.service import Service
 from model.service_reader import read_service
 from model.topology import Machine, Store
+from model.tunnels import refuse_unfit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -326,6 +327,7 @@ def _placement(directory: Path, environment: Environment) -> Placement:
         )
     if environment.settings.offsite and not placement.offsite:
         raise UnderstudyError(where=f"{name}: offsite", found="nothing", wanted="the copy that was taken", todo=todo)
+    refuse_unfit(environment.stack, placement)
     if placement.needs_image:
         _check_image(name, environment, placement, todo)
     return placement

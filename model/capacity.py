@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, time
+from ipaddress import IPv4Address
 from zoneinfo import ZoneInfo
 
 from model.topology import Access
@@ -105,6 +106,7 @@ class CapacityHost:
         budget_per_month: what machines in this cloud may cost a month, in the currency of the price table; None for
             the others.
         image: a cloud's machine image; None for Debian's own, and for the others.
+        address: its own, at which other computers reach it; None where nobody said so, and for clouds.
     """
 
     name: str
@@ -118,6 +120,7 @@ class CapacityHost:
     region: str = ""
     budget_per_month: float | None = None
     image: CloudImage | None = None
+    address: IPv4Address | None = None
 
     @property
     def is_cloud(self) -> bool:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import time
+from ipaddress import IPv4Address
 from zoneinfo import ZoneInfo
 
 from model import rules
@@ -13,6 +14,7 @@ from model.capacity import CLOUDS, HERE, LIBVIRT, MOST_VCPUS_PER_CORE, CapacityH
 from model.errors import ConfigurationError, Fault
 from model.readers import (
     Place,
+    read_address,
     read_choice,
     read_count,
     read_flag,
@@ -26,7 +28,7 @@ from model.readers import (
 from model.topology import Access
 
 FILE = "Capacity.yaml"
-COMMON_KEYS = ("headroom", "vcpus_per_core", "only_at_night", "stacks")
+COMMON_KEYS = ("headroom", "vcpus_per_core", "only_at_night", "stacks", "address")
 SSH_KEYS = ("kind", "host", "port", "user", "sudo", "jump", "known_hosts")
 CLOUD_KEYS = ("kind", "region", "budget_per_month")
 # Source: AWS, "Account identifiers" and CreateImage; Google, "Creating and managing projects" and "Image families";
@@ -85,7 +87,7 @@ def _read_host(place: Place, name: object, value: object, usual: Headroom) -> Ca
     required: tuple[str, ...] = ()
     optional: tuple[str, ...] = COMMON_KEYS
     if kind in CLOUDS and known != HERE:
-        required, optional = CLOUD_KEYS, ("image", *COMMON_KEYS[2:])
+        required, optional = CLOUD_KEYS, ("image", *COMMON_KEYS[2:4])
     elif known != HERE:
         required, optional = ("host",), (*(key for key in SSH_KEYS if key != "host"), *COMMON_KEYS)
     section = read_keys(place, value, required=required, optional=optional)
@@ -106,7 +108,17 @@ def _read_host(place: Place, name: object, value: object, usual: Headroom) -> Ca
         region=region or "",
         budget_per_month=budget,
         image=section.read("image", read_cloud_image, str(kind)),
+        address=section.read("address", read_address) or _literal(access),
     )
+
+
+def _literal(access: Access | None) -> IPv4Address | None:
+    """The address by which it is reached from here, where others can be expected to reach it so too."""
+    try:
+        address = IPv4Address(access.host) if access and not access.jump else None
+    except ValueError:
+        return None
+    return None if address and address.is_loopback else address
 
 
 def read_cloud_image(place: Place, value: object, kind: str) -> CloudImage | None:

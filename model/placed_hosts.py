@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 
 from model import rules
 from model.capacity import ARCHITECTURES, CLOUDS, LIBVIRT, CloudImage
 from model.capacity_reader import read_access, read_cloud_image
 from model.connection import Connection, way_by
-from model.readers import Place, read_choice, read_keys, read_mapping, read_name, read_text
+from model.readers import Place, read_address, read_choice, read_keys, read_mapping, read_name, read_text
 from model.topology import Access
 
 # Source: sshd(8), "AUTHORIZED_KEYS FILE FORMAT": a key's type and the key in base64.
@@ -38,6 +39,7 @@ class PlacedHost:
         architecture: as ``uname -m`` says it.
         region: a cloud's.
         image: what a cloud's machines are made of; None for Debian's own image.
+        address: at which other computers reach it, where a stack's machines are on several; None where nobody said so.
     """
 
     name: str
@@ -48,6 +50,7 @@ class PlacedHost:
     architecture: str = ARCHITECTURES[0]
     region: str = ""
     image: CloudImage | None = None
+    address: IPv4Address | None = None
 
     @property
     def connection(self) -> Connection:
@@ -67,6 +70,7 @@ def _as_values(host: PlacedHost) -> dict[str, object]:
         access = host.access
         values |= {"host": access.host, "port": access.port, "user": access.user, "sudo": access.sudo}
         values |= {key: text for key, text in (("jump", access.jump), ("host_key", host.host_key)) if text}
+        values |= {"address": str(host.address)} if host.address else {}
     if host.accelerator is not None:
         values["accelerator"] = accelerator_as_values(host.accelerator)
     values["architecture"] = host.architecture
@@ -92,7 +96,9 @@ def _read_host(place: Place, name: object, value: object) -> PlacedHost | None:
     if read_choice(place / "kind", kind, (LIBVIRT, *CLOUDS)) is None:
         return None
     required = ("kind", "architecture", *(("region",) if kind in CLOUDS else ("host", "accelerator")))
-    optional: tuple[str, ...] = ("image",) if kind in CLOUDS else ("port", "user", "sudo", "jump", "host_key")
+    optional: tuple[str, ...] = (
+        ("image",) if kind in CLOUDS else ("port", "user", "sudo", "jump", "host_key", "address")
+    )
     section = read_keys(place, value, required=required, optional=optional)
     architecture = section.read("architecture", read_choice, ARCHITECTURES)
     region = section.read("region", read_text, rules.REGION, rules.REGION_ALLOWED)
@@ -110,6 +116,7 @@ def _read_host(place: Place, name: object, value: object) -> PlacedHost | None:
         architecture=architecture,
         region=region or "",
         image=section.read("image", read_cloud_image, str(kind)),
+        address=section.read("address", read_address),
     )
 
 

@@ -124,6 +124,7 @@ class Placement:
         seeds: sorted by the store's name; none for stores that begin empty.
         offsite: the host beside whose off-site copy the stores are filled from; empty where there is no such choice.
         lost: hosts that were given up; no machine is placed there until what the stack had there is swept.
+        address: at which the other computers reach this one, where machines are on several; None otherwise.
     """
 
     control_network: IPv4Network
@@ -135,6 +136,7 @@ class Placement:
     hosts: tuple[PlacedHost, ...] = ()
     offsite: str = ""
     lost: tuple[PlacedHost, ...] = ()
+    address: IPv4Address | None = None
 
     def host(self, name: str) -> PlacedHost | None:
         """Return the host of that name, None for this computer."""
@@ -178,6 +180,7 @@ def as_values(placement: Placement) -> dict[str, object]:
         "image": placement.image,
         **({"own_image": asdict(placement.own_image)} if placement.own_image else {}),
         **({"hosts": hosts_as_values(placement.hosts)} if placement.hosts else {}),
+        **({"address": str(placement.address)} if placement.address else {}),
         **({"offsite": placement.offsite} if placement.offsite else {}),
         **({"lost": hosts_as_values(placement.lost)} if placement.lost else {}),
         "machines": {
@@ -229,7 +232,11 @@ def read_placement(file: str, values: object) -> Placement:
     if version not in (VERSION, VERSION_WITH_HOSTS) and isinstance(values, Mapping):
         required = ("version",)  # the other keys are another version's: nothing true can be said of them
         values = {"version": version}
-    optional = ("own_image", "seeds", *(("hosts", "offsite", "lost") if version == VERSION_WITH_HOSTS else ()))
+    optional = (
+        "own_image",
+        "seeds",
+        *(("hosts", "address", "offsite", "lost") if version == VERSION_WITH_HOSTS else ()),
+    )
     placement = _read(read_keys(place, values, required=required, optional=optional))
     if place.faults or placement is None:
         raise ConfigurationError(tuple(place.faults))
@@ -246,6 +253,7 @@ def _read(section: Section) -> Placement | None:
     hosts = section.read("hosts", read_hosts) or ()
     machines = section.read("machines", _read_machines, network, _kinds(section.values.get("hosts"))) or []
     seeds = section.read("seeds", _read_seeds) or []
+    address = section.read("address", read_address)
     offsite = section.read("offsite", read_choice, [host.name for host in hosts])
     if network is None or accelerator is None or image is None:
         return None
@@ -259,6 +267,7 @@ def _read(section: Section) -> Placement | None:
         hosts=hosts,
         offsite=offsite or "",
         lost=section.read("lost", read_hosts) or (),
+        address=address,
     )
 
 

@@ -6,12 +6,13 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping
-from ipaddress import IPv4Network
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
 from model.placing import Host
-from provisioners.hypervisor.host import ROOT, tool
+from provisioners.hypervisor.host import ROOT, ToolFailed, tool
 
 _MIB = 1024 * 1024
 _WIDEST = 8
@@ -49,6 +50,37 @@ def networks() -> tuple[tuple[str, IPv4Network], ...]:
     addresses = json.loads(tool("ip", "-json", "-4", "address", "show") or "[]")
     routes = json.loads(tool("ip", "-json", "-4", "route", "show", "table", "all") or "[]")
     return networks_of(addresses, routes)
+
+
+def addresses() -> tuple[IPv4Address, ...]:
+    """Return the addresses of this computer.
+
+    Raises:
+        ToolFailed: they cannot be listed.
+    """
+    cards = json.loads(tool("ip", "-json", "-4", "address", "show") or "[]")
+    return tuple(IPv4Address(each["local"]) for card in cards for each in card.get("addr_info", ()) if "local" in each)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """How this computer comes to an address: by which card, with which address of its own, over which next hop."""
+
+    card: str
+    own: IPv4Address
+    hop: IPv4Address
+
+
+def way_towards(address: IPv4Address) -> Way | None:
+    """Return how this computer comes to an address; None where there is no way."""
+    try:
+        found = json.loads(tool("ip", "-json", "-4", "route", "get", str(address)) or "[]")
+    except ToolFailed:  # what `ip` says of an address to which there is no route
+        return None
+    way = next((each for each in found if "prefsrc" in each), None)
+    if way is None:
+        return None
+    return Way(card=way["dev"], own=IPv4Address(way["prefsrc"]), hop=IPv4Address(way.get("gateway", address)))
 
 
 def networks_of(

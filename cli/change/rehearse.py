@@ -56,12 +56,20 @@ from provisioners import evidence_log
 from provisioners.signing import find_signer
 from provisioners.ticker import ticking
 
-_QUIET = frozenset({"understudy:index:Report", "understudy:index:HttpCheck"})
+_QUIET = frozenset(f"understudy:index:{kind}" for kind in ("HttpCheck", "Report", "TunnelCheck"))
 """Kinds that follow whatever changes."""
-_OF_MACHINES = frozenset(
-    f"understudy:index:{kind}"
-    for kind in ("Boot", "DataDisk", "Fence", "Filesystem", "SshKeypair", "Template", "WarmStart")
+_MACHINE = (
+    "Boot",
+    "DataDisk",
+    "Fence",
+    "Filesystem",
+    "SshKeypair",
+    "Template",
+    "Tunnel",
+    "WarmStart",
+    "WireguardKeypair",
 )
+_OF_MACHINES = frozenset(f"understudy:index:{kind}" for kind in _MACHINE)
 """Kinds that change where a machine does, beside libvirt's own."""
 _STAYS = "it is not made smaller again, and need not be"
 

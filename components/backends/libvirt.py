@@ -21,6 +21,7 @@ from model.libvirt_xml import DomainSpec, domain_arguments, domain_xml, network_
 from model.placement import HERE
 from model.placing import built_machines
 from model.topology import Machine
+from model.tunnels import ways, ways_as_values
 
 _MIB = 1024 * 1024
 _NEVER_WARM = "cold: an image of your own has nobody who gives a waking memory its identity"
@@ -68,6 +69,7 @@ def build_ground(site: Site, host: str, parent: pulumi.Resource) -> LibvirtGroun
         mirror_bridge=names.bridge(stack, "mirror"),
         control_bridge=names.bridge(stack, "control"),
         control_network=str(control),
+        ways=ways_as_values(passing) if (passing := ways(site.placement, host)) else None,
         where=where,
         opts=ResourceOptions(parent=parent),
     )

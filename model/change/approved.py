@@ -11,7 +11,7 @@ from typing import Any
 
 from model.way_in import SECRET, SIGNATURE
 
-_FOLLOWING = frozenset({"understudy:index:Report", "understudy:index:HttpCheck"})
+_FOLLOWING = frozenset(f"understudy:index:{kind}" for kind in ("HttpCheck", "Report", "TunnelCheck"))
 """Kinds that follow whatever changes."""
 _NOTHING = frozenset({"same", "refresh", "read"})
 

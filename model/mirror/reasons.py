@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from model.mirror.excuse import Excuse
 from model.service import Service
 from model.topology import Machine
+from model.tunnels import INNER_PORT
 
 _OWN = "each machine has an identity of its own"
 _SYSTEM = "the system itself writes it"
@@ -17,6 +18,7 @@ _DERIVED = "the kernel derives it from memory and processors"
 _PLACE = "where a store's data lies is each machine's own"
 _HARMLESS = "a restored database is harmless: it archives nowhere, and follows stage's own primary"
 _FIRMWARE = "a virtual machine loads no firmware"
+_TUNNEL = "machines on several computers speak with each other through a tunnel"
 _OURS = "this project's own, which makes the stage"
 
 _FILES = {
@@ -97,6 +99,8 @@ _USUAL = (
     ("packages", "prod", _FIRMWARE, ("firmware-*", "*-microcode")),
     ("units", "", _WAY_IN, ("ssh.service", "ssh.socket", "sshd.service")),
     ("units", "stage", _OURS, ("understudy-*",)),
+    ("units", "", _TUNNEL, ("systemd-networkd.*",)),
+    ("ports", "stage", _TUNNEL, (f"udp *:{INNER_PORT}",)),
     ("ports", "both", _WAY_IN, ("tcp *:22",)),
     ("system", "prod", "a stage's kernel is booted directly", ("file system /boot*", "size of /boot*")),
 )

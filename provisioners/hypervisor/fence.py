@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from model.errors import UnderstudyError
+from model.tunnels import ways_of
+from provisioners.hypervisor import crossing
 from provisioners.hypervisor.fence_rules import is_bridge, ruleset, table_name
 from provisioners.hypervisor.host import FENCES, ToolFailed, locked, read_json, tool, write_whole
 from provisioners.outcome import Say
@@ -29,6 +31,17 @@ _WORD = Rule(
     good=lambda value: isinstance(value, str) and bool(value) and value.isprintable(), allowed="one line of text"
 )
 _BRIDGE = Rule(good=lambda value: isinstance(value, str) and is_bridge(value), allowed="the name of a bridge of ours")
+
+
+def _is_ways(value: Any) -> bool:
+    try:
+        ways_of(value)
+    except ValueError:
+        return False
+    return True
+
+
+_WAYS = Rule(good=_is_ways, allowed="the tunnels that pass: address, own and far", optional=True)
 
 
 def _is_network(value: Any) -> bool:
@@ -49,8 +62,8 @@ class Fence:
     def check(self, inputs: Mapping[str, Any]) -> tuple[Failure, ...]:
         """Return what is wrong with the inputs."""
         network = Rule(good=_is_network, allowed="a network such as 198.18.7.0/24")
-        bridges = {"mirror_bridge": _BRIDGE, "control_bridge": _BRIDGE}
-        return failures(inputs, {"stack": _WORD, "owner": _WORD, **bridges, "control_network": network})
+        more = {"mirror_bridge": _BRIDGE, "control_bridge": _BRIDGE, "control_network": network, "ways": _WAYS}
+        return failures(inputs, {"stack": _WORD, "owner": _WORD, **more})
 
     def create(self, inputs: Values, say: Say) -> tuple[str, Values]:
         """Claim the stack's names, and put the fence in place."""
@@ -60,6 +73,7 @@ class Fence:
         """Return whether the kernel's rules are those that were put there."""
         table = table_name(inputs["mirror_bridge"])
         whole = listing(table) == outputs.get("listing") and claim(inputs["stack"]).get("owner") == inputs["owner"]
+        whole = whole and _crosses(inputs)
         return Real(inputs=inputs if whole else {**inputs, "in_place": False}, outputs=outputs)
 
     def update(self, identifier: str, old: Values, inputs: Values, outputs: Values, say: Say) -> Values:
@@ -103,16 +117,17 @@ def assure(table: str) -> None:
     Raises:
         UnderstudyError: there is no such fence, or it cannot be loaded.
     """
-    if listing(table):
-        return
     rules = FENCES / f"{table}.nft"
-    if not rules.exists():
-        raise UnderstudyError(
-            where="this host",
-            found=f"the fence {rules} is gone",
-            todo="Run `pulumi refresh`, then `pulumi up`: it is made again.",
-        )
-    tool("nft", "-f", str(rules))
+    if not listing(table):
+        if not rules.exists():
+            raise UnderstudyError(
+                where="this host",
+                found=f"the fence {rules} is gone",
+                todo="Run `pulumi refresh`, then `pulumi up`: it is made again.",
+            )
+        tool("nft", "-f", str(rules))
+    with locked(FENCES / ".lock", lambda _: None, "another machine starts"):  # several do at once
+        crossing.load(FENCES, table)  # the bridge is there only now
 
 
 def listing(table: str) -> str:
@@ -141,21 +156,40 @@ def remove(stack: str, owner: str, say: Say) -> None:
 
 def _put(inputs: Values, say: Say) -> Values:
     table = table_name(inputs["mirror_bridge"])
-    rules = ruleset(inputs["mirror_bridge"], inputs["control_bridge"], IPv4Network(inputs["control_network"]))
+    ways = ways_of(inputs["ways"]) if inputs.get("ways") else None
+    network, carrying = IPv4Network(inputs["control_network"]), _crossing(inputs)
+    rules = ruleset(inputs["mirror_bridge"], inputs["control_bridge"], network, ways)
     with locked(FENCES / ".lock", say, "another run works on the fences"):
         check_claim(inputs["stack"], inputs["owner"])
         notes = {"owner": inputs["owner"], "table": table, "control_network": inputs["control_network"]}
         write_whole(FENCES / f"{inputs['stack']}.json", json.dumps(notes) + "\n")
         write_whole(FENCES / f"{table}.nft", rules)
         tool("nft", "-f", str(FENCES / f"{table}.nft"))
+        crossing.put(FENCES, table, carrying)
         hook = files(__package__ or "").joinpath("fence-hook.sh").read_text(encoding="utf-8")
         for name in _HOOK_FILES:
             write_whole(HOOKS / name, hook, mode=0o755)
     return {"ruleset": rules, "listing": listing(table)}
 
 
+def _crossing(inputs: Values) -> str:
+    """Return the rules that carry tunnels; empty where there are none."""
+    if not inputs.get("ways"):
+        return ""
+    return crossing.rules(inputs["control_bridge"], IPv4Network(inputs["control_network"]), ways_of(inputs["ways"]))
+
+
+def _crosses(inputs: Values) -> bool:
+    """Return whether tunnels are carried as they were, or none where there are none."""
+    try:
+        return crossing.stand(FENCES, table_name(inputs["mirror_bridge"]), _crossing(inputs))
+    except UnderstudyError:  # an update tells why it cannot be so any more
+        return False
+
+
 def _remove_rules(table: str) -> None:
     for family in ("bridge", "inet"):
         with suppress(ToolFailed):  # it is gone already
             tool("nft", "delete", "table", family, table)
+    crossing.put(FENCES, table, "")
     (FENCES / f"{table}.nft").unlink(missing_ok=True)

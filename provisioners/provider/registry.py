@@ -23,8 +23,9 @@ def kinds() -> Mapping[str, Kind]:
     from provisioners.provider.gate import Gate
     from provisioners.provider.http_check import HttpCheck
     from provisioners.provider.retired import RETIRED
-    from provisioners.provider.secrets import Password, SshKeypair
+    from provisioners.provider.secrets import Password, SshKeypair, WireguardKeypair
     from provisioners.provider.service import Service
+    from provisioners.provider.tunnel import TunnelCheck, TunnelKind
     from provisioners.report.kind import Report
     from provisioners.stores import files, mariadb, postgresql
     from provisioners.stores.kind import SeededStore
@@ -46,6 +47,9 @@ def kinds() -> Mapping[str, Kind]:
         Service(),
         SshKeypair(),
         OnItsHost(Template()),
+        TunnelCheck(),
+        TunnelKind(),
         OnItsHost(WarmStart()),
+        WireguardKeypair(),
     )
     return MappingProxyType({kind.token: kind for kind in every})

@@ -1,7 +1,8 @@
-"""Secrets that the state keeps: an SSH key pair and a password."""
+"""Secrets that the state keeps: key pairs of SSH and of WireGuard, and a password."""
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import secrets
 import string
@@ -9,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from model.errors import UnderstudyError
@@ -57,6 +59,37 @@ class SshKeypair:
 
     def delete(self, identifier: str, inputs: Values, outputs: Values, say: Say) -> None:
         """Nothing to do: it is nowhere else."""
+
+
+class WireguardKeypair:
+    """Kind ``understudy:index:WireguardKeypair``: a Curve25519 key pair, in base64 as WireGuard has it."""
+
+    token = "understudy:index:WireguardKeypair"
+    secret_outputs = frozenset({"private_key"})
+    replace_on = frozenset({"comment"})
+    ignored: frozenset[str] = frozenset()
+
+    def check(self, inputs: Mapping[str, Any]) -> tuple[Failure, ...]:
+        """Return what is wrong with the inputs."""
+        return failures(inputs, {"comment": _COMMENT})
+
+    def create(self, inputs: Values, say: Say) -> tuple[str, Values]:
+        """Make a key pair."""
+        private = X25519PrivateKey.generate()
+        kept, public = private.private_bytes_raw(), private.public_key().public_bytes_raw()
+        keys = {"public_key": base64.b64encode(public).decode(), "private_key": base64.b64encode(kept).decode()}
+        return hashlib.sha256(public).hexdigest()[:16], keys
+
+    def read(self, identifier: str, inputs: Values, outputs: Values, say: Say) -> Real | None:
+        """Return what the state has."""
+        return _as_before(identifier, inputs, outputs)
+
+    def update(self, identifier: str, old: Values, inputs: Values, outputs: Values, say: Say) -> Values:
+        """Return what the state has."""
+        return outputs
+
+    def delete(self, identifier: str, inputs: Values, outputs: Values, say: Say) -> None:
+        """Nothing to do: what a machine has of it goes with its tunnel."""
 
 
 class Password:

@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Collection
 from dataclasses import replace
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
@@ -231,13 +232,27 @@ def test_without_the_file_that_lists_hosts(project: Path, found: Found, capsys: 
     assert "`hosts`, but no Capacity.yaml" in capsys.readouterr().err
 
 
-def test_machines_elsewhere_are_not_built_here_by_mistake(project: Path, found: Found) -> None:
+def test_a_computer_that_the_others_cannot_find_is_told(project: Path, found: Found) -> None:
+    """Machines on several computers are one network, for which each must know the others' addresses."""
     assert place(project) == 0
     with pytest.raises(
-        UnderstudyError,
-        match=r"machines on desk, here; wanted one computer: .* Leave one computer to stage in Capacity.yaml",
+        UnderstudyError, match=r"Capacity\.yaml: hosts\.desk\.address: nothing; wanted .* at which here reach desk"
     ):
         preflight._prepare(project, "stage", "preview", None)
+    own = next(address for address in this_computer.addresses() if address.is_loopback)
+    capacity = project / "Capacity.yaml"
+    capacity.write_text(capacity.read_text().replace("desk.example,", f"desk.example, address: {own},"))
+    preflight._prepare(project, "stage", "preview", None)
+    assert (lock(project).address, lock(project).hosts[0].address) == (own, own), "the way there says which is its own"
+    capacity.write_text(capacity.read_text().replace("here: {}", "here: {address: 192.0.2.7}"))
+    assert place(project) == 0
+    assert lock(project).address == IPv4Address("192.0.2.7")
+
+
+def test_on_one_computer_addresses_are_nobodys_business(project: Path, found: Found) -> None:
+    (project / "Capacity.yaml").write_text("hosts: {desk: {host: 192.0.2.2}, here: {address: 192.0.2.1, stacks: [dr]}}")
+    assert place(project) == 0
+    assert (lock(project).address, lock(project).hosts[0].address) == (None, None)
 
 
 def rented(budget: int) -> str:
@@ -255,6 +270,13 @@ def test_what_is_left_over_is_rented_within_the_budget(
     assert away.instance_type.startswith("t3.")
     assert lock(project).host("rented") == PlacedHost(name="rented", kind="aws", region="eu-central-1")
     assert re.search(r"rented: about \d+\.\d\d a month of 100\.00", capsys.readouterr().err)
+    with pytest.raises(UnderstudyError, match=r"machines on here, rented; wanted one cloud, or computers alone"):
+        preflight._prepare(project, "stage", "preview", None)
+
+
+def test_what_is_rented_is_looked_at_before_anything_is_made(project: Path, found: Found) -> None:
+    (project / "Capacity.yaml").write_text(rented(100).replace("here: {}, ", ""))
+    assert place(project) == 0
     with pytest.raises(UnderstudyError, match=r"cloud\.ssh_from: nothing"):
         preflight._prepare(project, "stage", "preview", None)
     stage = project / "Pulumi.stage.yaml"
@@ -262,7 +284,7 @@ def test_what_is_left_over_is_rented_within_the_budget(
         stage.read_text().replace("config:", "config:\n  understudy:cloud: {ssh_from: [203.0.113.7/32]}", 1)
     )
     preflight._prepare(project, "stage", "preview", None)
-    (project / "Capacity.yaml").write_text(rented(1))
+    (project / "Capacity.yaml").write_text(rented(1).replace("here: {}, ", ""))
     with pytest.raises(UnderstudyError, match=r"at most 1\.00, the budget of rented"):
         preflight._prepare(project, "stage", "preview", None)
 

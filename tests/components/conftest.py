@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 import pytest
@@ -54,8 +54,9 @@ def place(
     machines: tuple[str, ...] = ("lb", "app1", "app2", "db1", "db2"),
     cloud: PlacedHost | None = None,
     size: str = "t3.small",
+    here: tuple[str, ...] = (),
 ) -> None:
-    """Write a stack's lock file; a mirror's store is pinned to a snapshot."""
+    """Write a stack's lock file; a mirror's store is pinned to a snapshot. ``here`` are not in the cloud."""
     pinned = PinnedSeed(
         store="shop",
         snapshot="20261123-010000F",
@@ -70,7 +71,7 @@ def place(
             machines=tuple(
                 PlacedMachine(
                     name=name,
-                    host=cloud.name if cloud else "here",
+                    host=cloud.name if cloud and name not in here else "here",
                     control_address=CONTROL[10 + index],
                     instance_type=size if cloud else "",
                 )
@@ -78,6 +79,7 @@ def place(
             ),
             seeds=(pinned,) if stack == "stage" else (),
             hosts=(cloud,) if cloud else (),
+            address=IPv4Address("10.1.1.1") if here else None,
         )
     )
     (directory / placement.file_name(stack)).write_text(yaml.safe_dump(values, sort_keys=False))

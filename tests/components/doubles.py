@@ -26,6 +26,9 @@ from provisioners.provider.wire import SIGNATURE, message, plain
 ROOT = Path(__file__).resolve().parents[2]
 OUTPUTS: Mapping[str, Mapping[str, Any]] = {
     "SshKeypair": {"public_key": "ssh-ed25519 AAAAkey comment", "private_key": "PRIVATE"},
+    "Tunnel": {},
+    "TunnelCheck": {},
+    "WireguardKeypair": {"public_key": "A" * 43 + "=", "private_key": "PRIVATE"},
     "Password": {"value": "hunter2secret"},
     "Fence": {"ruleset": "table"},
     "Template": {"key": "k1", "disk_path": "/templates/k1/disk.qcow2", "warm": True, "reason": ""},

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
 
+from model.errors import UnderstudyError
 from model.placement import Accelerator, PlacedHost
 from model.topology import Access
 from tests.components.conftest import MakeSite, place
@@ -68,3 +71,55 @@ def test_what_is_on_this_computer_has_no_word_of_hosts(make_site: MakeSite, proj
             assert "host" not in item.inputs
             assert item.inputs.get("host_uri") == ("qemu:///system" if kind == "Boot" else None)
     assert all("jump_key" not in boot.inputs["connection"] for boot in here.of("Boot").values())
+
+
+NEAR = replace(RACK, address=IPv4Address("10.1.1.2"))
+
+
+@pytest.fixture
+def spread(make_site: MakeSite, project: Path) -> Graph:
+    place(project, "stage", cloud=NEAR, size="", here=("lb", "db1"))
+    return run(make_site("stage"), project)
+
+
+def test_each_computer_has_what_its_machines_stand_on(spread: Graph) -> None:
+    assert set(spread.of("Fence")) == {"fence", "fence-rack1"}
+    hosts = {name: boot.inputs.get("host", "here") for name, boot in spread.of("Boot").items()}
+    assert hosts == {"lb": "here", "db1": "here", "app1": "rack1", "app2": "rack1", "db2": "rack1"}
+
+
+def test_each_fence_lets_through_what_leads_to_the_other_computer(spread: Graph) -> None:
+    here, there = (spread.one("Fence", name).inputs["ways"] for name in ("fence", "fence-rack1"))
+    assert (here["address"], there["address"]) == ("10.1.1.1", "10.1.1.2")
+    assert [{**each, "address": "10.1.1.2"} for each in there["own"]] == here["far"]
+    assert [{**each, "address": "10.1.1.1"} for each in here["own"]] == there["far"]
+
+
+def test_each_machine_has_a_tunnel_to_those_on_the_other_computer_and_no_others(spread: Graph) -> None:
+    tunnels = spread.of("Tunnel")
+    peers = {name: {peer["name"] for peer in tunnel.inputs["peers"]} for name, tunnel in tunnels.items()}
+    there = {"app1", "app2", "db2"}
+    assert peers == {f"{name}:tunnel": {"lb", "db1"} if name in there else there for name in FIVE}
+    for name, tunnel in tunnels.items():
+        assert "tunnel_key" in tunnel.secret
+        assert tunnel.deleted_with.endswith(f"::{name.partition(':')[0]}")
+
+
+def test_all_that_machines_do_with_each_other_waits_until_they_answer_each_other(spread: Graph) -> None:
+    for kind in ("Service", "PostgresReplica", "HttpCheck"):
+        for item in spread.of(kind).values():
+            assert "TunnelCheck tunnels" in spread.before(item), item.name
+    assert {f"Tunnel {name}:tunnel" for name in FIVE} <= spread.before(spread.one("TunnelCheck", "tunnels"))
+
+
+def test_on_one_computer_there_is_no_word_of_tunnels(stage: Graph) -> None:
+    assert not [item for item in stage.resources if "unnel" in item.type or "Wireguard" in item.type]
+    assert all("ways" not in fence.inputs for fence in stage.of("Fence").values())
+
+
+def test_a_computer_whose_address_nobody_told_is_refused(make_site: MakeSite, project: Path) -> None:
+    place(project, "stage", cloud=replace(RACK, address=None), size="", here=("lb", "db1"))
+    with pytest.raises(
+        UnderstudyError, match=r"Capacity\.yaml: hosts\.rack1\.address: nothing; wanted the IPv4 address"
+    ):
+        make_site("stage")

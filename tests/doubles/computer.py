@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import time
 from contextlib import suppress
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Self
 
@@ -63,6 +64,11 @@ class Computer:
         shutil.rmtree(self.place)
 
     @property
+    def cable(self) -> str:
+        """Return this computer's end of the cable."""
+        return f"{self._net}h"
+
+    @property
     def placed(self) -> PlacedHost:
         """Return it as a lock file has it."""
         return PlacedHost(
@@ -70,6 +76,7 @@ class Computer:
             access=Access(host=self.address),
             host_key=self.host_key,
             accelerator=Accelerator(kind="tcg", reason="tests"),
+            address=IPv4Address(self.address),
         )
 
     def home(self, directory: Path) -> Path:
@@ -102,7 +109,7 @@ class Computer:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self._process = None
-            for argv in (("ip", "netns", "delete", self._net), ("ip", "link", "delete", f"{self._net}h")):
+            for argv in (("ip", "netns", "delete", self._net), ("ip", "link", "delete", self.cable)):
                 subprocess.run(argv, check=False, capture_output=True)  # with the one the other has gone, or soon will
             self._nobody_there("add")
 
@@ -136,9 +143,9 @@ class Computer:
         inside = ("ip", "-n", self._net)
         for argv in (
             ("ip", "netns", "add", self._net),
-            ("ip", "link", "add", f"{self._net}h", "type", "veth", "peer", "name", "eth0", "netns", self._net),
-            ("ip", "address", "add", f"{self.controller}/30", "dev", f"{self._net}h"),
-            ("ip", "link", "set", f"{self._net}h", "up"),
+            ("ip", "link", "add", self.cable, "type", "veth", "peer", "name", "eth0", "netns", self._net),
+            ("ip", "address", "add", f"{self.controller}/30", "dev", self.cable),
+            ("ip", "link", "set", self.cable, "up"),
             (*inside, "address", "add", f"{self.address}/30", "dev", "eth0"),
             (*inside, "link", "set", "lo", "up"),
             (*inside, "link", "set", "eth0", "up"),

@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import subprocess
 import uuid
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 import pytest
 
 from model.libvirt_xml import network_xml
-from provisioners.hypervisor.fence_rules import ruleset
+from model.tunnels import Ways
+from provisioners.hypervisor.fence_rules import Hop, crossing, ruleset
 
 HOOK = Path(__file__).parents[2] / "provisioners" / "hypervisor" / "fence-hook.sh"
 REBOOTED = """
 set -eu
+mount -t proc proc /proc
 mount -t tmpfs none /run
 mkdir -p /run/libvirt /var/lib/understudy/fences /etc/libvirt/hooks
 mount --bind "$1/fences" /var/lib/understudy/fences
@@ -77,3 +79,18 @@ def test_without_its_fence_the_network_does_not_start(table: str, tmp_path: Path
     assert done.returncode != 0
     assert "does not start" in done.stderr
     assert f"{table}m " not in done.stdout
+
+
+def test_tunnels_are_carried_again_once_the_bridge_is_there(table: str, tmp_path: Path) -> None:
+    (tmp_path / "network.xml").write_text(network_xml("understudy-test", f"{table}c"))
+    own, far = IPv4Address("192.0.2.1"), IPv4Address("192.0.2.2")
+    ways = Ways(address=own, own=((IPv4Address("198.18.249.10"), 40000),), far=((far, 40001),))
+    rules = crossing(f"{table}c", IPv4Network("198.18.249.0/24"), ways, {far: Hop(card="lo", address=far)})
+    (tmp_path / "fences" / f"{table}.netdev").write_text(rules)
+    done = reboot(tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"table netdev {table}" in done.stdout
+    (tmp_path / "fences" / f"{table}.netdev").write_text(rules.replace('"lo"', '"gone"'))
+    done = reboot(tmp_path)
+    assert done.returncode == 0, "the machines of this host speak with each other all the same"
+    assert "table netdev" not in done.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,17 +10,19 @@ from typing import Any
 
 import grpc
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from google.protobuf.struct_pb2 import Struct
 from hypothesis import given
 from hypothesis import strategies as st
 from pulumi.runtime.proto import provider_pb2
 
 from model.errors import UnderstudyError
+from model.tunnels import is_key
 from provisioners.outcome import ConnectionLost, Unreachable
 from provisioners.provider import server as module
 from provisioners.provider.differences import differences
 from provisioners.provider.kinds import UNKNOWN, Failure, Real, Values
-from provisioners.provider.secrets import Password, SshKeypair
+from provisioners.provider.secrets import Password, SshKeypair, WireguardKeypair
 from provisioners.provider.server import Provider
 from provisioners.provider.wire import SECRET, SIGNATURE, UNKNOWN_TEXT, message, plain
 from tests.doubles.pulumi import wait_until
@@ -262,7 +265,11 @@ def test_secrets_are_new_each_time_and_never_imported() -> None:
     keys = SshKeypair().create({"comment": "stage"}, lambda _: None)[1]
     assert keys["public_key"].endswith(" stage")
     assert "OPENSSH PRIVATE KEY" in keys["private_key"]
-    for kind in (Password(), SshKeypair()):
+    pair = WireguardKeypair().create({"comment": "db1"}, lambda _: None)[1]
+    assert all(is_key(key) for key in pair.values())
+    private = X25519PrivateKey.from_private_bytes(base64.b64decode(pair["private_key"]))
+    assert base64.b64encode(private.public_key().public_bytes_raw()).decode() == pair["public_key"]
+    for kind in (Password(), SshKeypair(), WireguardKeypair()):
         with pytest.raises(UnderstudyError, match="cannot be imported"):
             kind.read("x", {}, {}, lambda _: None)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -60,8 +60,17 @@ def is_ssh(frame: bytes) -> bool:
     return frame[12:14] == b"\x08\x00" and frame[23] == 6 and 22 in struct.unpack("!HH", frame[34:38])
 
 
-def escapes(stack: str, machines: Iterable[str], capture: Capture) -> list[str]:
-    """Return every frame of a stack's machines that was heard where it should not be, in words."""
+def escapes(
+    stack: str, machines: Iterable[str], capture: Capture, passes: Callable[[bytes], bool] = is_ssh
+) -> list[str]:
+    """Return every frame of a stack's machines that was heard where it should not be, in words.
+
+    Args:
+        stack: the stack's name.
+        machines: its machines' names.
+        capture: what was heard.
+        passes: whether a frame may pass between a machine's control card and the host.
+    """
     owners = {
         bytes.fromhex(names.mac(stack, name, card).replace(":", "")): (name, card)
         for name in machines
@@ -72,14 +81,14 @@ def escapes(stack: str, machines: Iterable[str], capture: Capture) -> list[str]:
     for device, way, frame in capture.frames:
         sender = owners.get(frame[6:12])
         if sender is None:
-            if device in taps and way == 4 and (taps[device][1] == "mirror" or not is_ssh(frame)):
+            if device in taps and way == 4 and (taps[device][1] == "mirror" or not passes(frame)):
                 found.append(f"the host says to {taps[device]}: {frame.hex()}")
             continue
         if taps.get(device) == sender:
             continue  # its own cable
         if device in taps and taps[device][1] == "mirror" == sender[1]:
             continue  # the others on the mirror
-        if device == names.bridge(stack, "control") and sender[1] == "control" and is_ssh(frame):
+        if device == names.bridge(stack, "control") and sender[1] == "control" and passes(frame):
             continue  # what the controller asked for
         found.append(f"{sender} is heard on {device}: {frame.hex()}")
     return found

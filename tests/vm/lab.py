@@ -59,6 +59,7 @@ class Lab:
     domain_name: str = "test.example"
     environment: dict[str, str] = field(default_factory=dict)
     hosts: Sequence[PlacedHost] = ()
+    address: str = ""
 
     @property
     def owner(self) -> str:
@@ -94,6 +95,7 @@ class Lab:
             "warm": self.warm,
             "backend": self.backend,
             "hosts": hosts_as_values(self.hosts),
+            "address": self.address,
         }
         (self.directory / "wanted.json").write_text(json.dumps(wanted))
         return subprocess.Popen(

@@ -1,24 +1,38 @@
-"""A real machine on another computer, which has its own SSH server, libvirt and network: from nothing to nothing."""
+"""A real machine on another computer, which has its own SSH server, libvirt and network: from nothing to nothing.
+
+Then a second one here, and the two are one network: what goes over the cable between the computers is WireGuard's.
+"""
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from ipaddress import IPv4Network
+from itertools import permutations
 from pathlib import Path
 
 import pytest
 
 from cli.hosts import make_ready, swept
 from images.build import IMAGES
+from model.capacity import HERE
 from model.placement import Accelerator, PlacedMachine, Placement
+from model.tunnels import INNER_PORT, outer_port
 from provisioners.hypervisor.copies import part
 from provisioners.outcome import Unreachable
 from provisioners.shell import close_all
 from tests.doubles.computer import Computer
+from tests.vm.capture import escapes, is_ssh, listening
 from tests.vm.lab import Lab, image, lab, left_overs, machine
 
 pytestmark = pytest.mark.vm
 
+PAGE = "hello from a"
+SERVE = """
+mkdir -p /srv/page; echo "$1" >/srv/page/index.html
+systemd-run --quiet --unit=page -- python3 -u -m http.server --directory /srv/page 80
+until curl --silent --output /dev/null http://127.0.0.1/; do sleep 0.2; done
+"""
 TRY = 'timeout 3 bash -c "exec 3<>/dev/tcp/$1/$2" 2>/dev/null && echo reached; true'
 
 
@@ -75,9 +89,11 @@ def test_a_machine_on_another_computer(stage: Lab, rack: Computer) -> None:
     }
     assert stage.changes_nothing()
     it_is_reached_through_its_host_alone(stage, rack)
+    machines_on_two_computers_are_one_network(stage, rack)
     a_host_that_is_off_is_told_with_what_to_type(stage, rack)
     what_is_not_as_it_was_is_seen_and_mended(stage, rack)
     what_a_killed_run_left_there_is_taken_away(stage, rack)
+    on_one_computer_again_there_is_no_tunnel(stage, rack)
     stage.pulumi("destroy", "--yes", "--skip-preview", "--stack", stage.stack)
     assert not any(things(rack).values()), things(rack)
     assert rack.kept(f"/var/lib/understudy/images/{image()}"), "the image stays for the next stack"
@@ -112,6 +128,51 @@ def it_is_reached_through_its_host_alone(stage: Lab, rack: Computer) -> None:
         shell.run(("ip", "route", "del", "default"))
 
 
+def machines_on_two_computers_are_one_network(stage: Lab, rack: Computer) -> None:
+    stage.machines, stage.address = [*stage.machines, {**machine("b", 12), "host": HERE}], rack.controller
+    with listening() as capture:
+        stage.up()
+        assert stage.changes_nothing()
+        with stage.shell("a") as shell:
+            shell.run(("bash", "-c", SERVE, "serve", PAGE))
+        assert page_of_a(stage) == PAGE
+    with stage.shell("a") as shell:
+        assert "10.77.0.12 - - " in shell.run(("journalctl", "--unit=page", "--output=cat")).text, "prod's own address"
+    ports = {outer_port(IPv4Network(stage.control_network)[at]) for at in (10, 11)}
+    cable = [frame for device, _, frame in capture.frames if device == rack.cable and frame[12:14] == b"\x08\x00"]
+    tunnel = [frame for frame in cable if not is_ssh(frame)]
+    assert {(frame[23], *struct.unpack("!HH", frame[34:38])) for frame in tunnel} == {
+        (17, *permutation) for permutation in permutations(ports)
+    }, "between the computers is SSH, and the two ports of the tunnel"
+    assert {frame[42] for frame in tunnel} <= {1, 2, 3, 4}, "WireGuard's four kinds of messages"
+    assert any(frame[42] == 4 for frame in tunnel), "nothing was sent through it"
+    heard = escapes(stage.stack, ("b",), capture, lambda frame: is_ssh(frame) or is_tunnel(frame, ports))
+    assert heard == []
+
+
+def is_tunnel(frame: bytes, ports: set[int]) -> bool:
+    """Return whether it is between a machine's WireGuard and a port of its host that stands for another computer."""
+    ends = struct.unpack("!HH", frame[34:38])
+    return frame[12:14] == b"\x08\x00" and frame[23] == 17 and INNER_PORT in ends and bool(ports & {*ends})
+
+
+def page_of_a(stage: Lab) -> str:
+    with stage.shell("b") as shell:
+        return shell.run(("curl", "--silent", "--show-error", "--max-time", "60", "http://a.test.example/")).text
+
+
+def on_one_computer_again_there_is_no_tunnel(stage: Lab, rack: Computer) -> None:
+    stage.machines = stage.machines[:1]
+    stage.up()
+    assert stage.changes_nothing()
+    assert left_overs(stage) == [], "nothing of it is on this computer any more"
+    assert (len(things(rack)["tables"]), len(things(rack)["fences"])) == (2, 2), "nothing carries tunnels"
+    with stage.shell("a") as shell:
+        left = shell.run(("bash", "-c", "ls -d /sys/class/net/us-tunnel /etc/systemd/network/*; true")).text
+        assert left == ""
+        assert shell.run(("systemctl", "is-active", "systemd-networkd"), check=False).text.strip() == "inactive"
+
+
 def a_host_that_is_off_is_told_with_what_to_type(stage: Lab, rack: Computer) -> None:
     rack.stop()
     done = stage.pulumi("preview", "--stack", stage.stack, check=False)
@@ -124,17 +185,25 @@ def a_host_that_is_off_is_told_with_what_to_type(stage: Lab, rack: Computer) -> 
 
 
 def what_is_not_as_it_was_is_seen_and_mended(stage: Lab, rack: Computer) -> None:
-    """Its power was cut; libvirt has put the fence back before it started the networks, and somebody takes it away."""
-    assert len(things(rack)["tables"]) == 2
+    """Its power was cut; libvirt has put the fence back before it started the networks, and somebody takes it away.
+
+    On this computer, somebody takes the tunnel away. That of the other machine comes back as it boots.
+    """
+    with stage.shell("b") as shell:
+        shell.run(("ip", "link", "delete", "dev", "us-tunnel"))
+    assert len(things(rack)["tables"]) == 3
     for line in things(rack)["tables"]:
         rack.inside("nft", "delete", *line.split())
     done = stage.pulumi("preview", "--refresh", "--diff", "--stack", stage.stack)
     assert "in_place" in done.stdout
     assert "running" in done.stdout
+    assert "b:tunnel" in done.stdout
     stage.up("--refresh")
-    assert len(things(rack)["tables"]) == 2
+    assert len(things(rack)["tables"]) == 3
     with stage.shell("a") as shell:
         assert shell.run(("hostname",)).text == "a"
+        shell.run(("bash", "-c", SERVE, "serve", PAGE))
+    assert page_of_a(stage) == PAGE
     assert stage.changes_nothing()
 
 

@@ -1,0 +1,70 @@
+"""How long `up` of the sample stage takes on two computers, against one."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Collection
+from pathlib import Path
+
+import yaml
+
+from bench.figures import Figure, Say
+from bench.room import room
+from bench.site import Site
+from model.placed_hosts import hosts_as_values
+from model.placement import VERSION_WITH_HOSTS, file_name
+from tests.doubles.computer import Computer
+
+THERE = ("app2", "db2")
+"""The machines that are on the other computer: a spare application server, and the replica."""
+
+
+def spread(say: Say) -> tuple[Figure, ...]:
+    """Build the sample stage here, then again with some of its machines on another computer.
+
+    The other one is on this one, with an SSH server, a libvirt and a network of its own: so both have the same cores,
+    and what is measured is what the way there, the second fence and the tunnels take. Images and templates lie ready.
+    """
+    with room(say) as directory, Computer("rack1") as computer:
+        site = Site(directory)
+        site.environment.setdefault("XDG_CACHE_HOME", f"{os.environ['HOME']}/.cache")
+        site.environment["HOME"] = str(computer.home(directory / ".home"))
+        say("everything that is made once")
+        _up(site, THERE, computer)
+        taken = {}
+        for there in ((), THERE):
+            say(f"the stage with {len(there)} machines elsewhere")
+            taken[there] = _up(site, there, computer)
+    return (
+        Figure(
+            name="five machines on two computers: whole `up`", ours=taken[THERE], against="on one", by_hand=taken[()]
+        ),
+    )
+
+
+def _up(site: Site, there: Collection[str], computer: Computer) -> float:
+    """Return how long it took to build the stage with these machines on the other computer; it is gone afterwards."""
+    site.configure(site.stage, capacity="here")
+    site.run("understudy", "place", "--again", "-s", site.stage)
+    if there:
+        _move(site, there, computer)
+    began = time.monotonic()
+    try:
+        site.pulumi("up", site.stage)
+        return time.monotonic() - began
+    finally:
+        site.pulumi("destroy", site.stage)
+
+
+def _move(site: Site, there: Collection[str], computer: Computer) -> None:
+    """Write into the lock file that some machines are on the other computer: what is measured is no placement."""
+    site.configure(site.stage, capacity="hosts")
+    hosts = {"here": {}, computer.name: {"host": computer.address}}
+    (site.directory / "Capacity.yaml").write_text(yaml.safe_dump({"hosts": hosts}), encoding="utf-8")
+    lock = Path(site.directory, file_name(site.stage))
+    values = yaml.safe_load(lock.read_text(encoding="utf-8"))
+    values |= {"version": VERSION_WITH_HOSTS, "hosts": hosts_as_values((computer.placed,))}
+    for name in there:
+        values["machines"][name]["host"] = computer.name
+    lock.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
