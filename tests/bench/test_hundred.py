@@ -9,8 +9,19 @@ from bench.nothing.provider import OUTPUTS
 from provisioners.provider.registry import kinds
 from provisioners.provider.retired import RETIRED
 
-NEEDS_NO_MACHINE = ("Gate", "Password", "Report", "SshKeypair")
-NOT_IN_IT = ("Boot", "DataDisk", "Fence", "FilesStore", "FirstContact", "MariadbPrimary", "Template", "WarmStart")
+NEEDS_NO_MACHINE = ("Gate", "Password", "Report", "SshKeypair", "WireguardKeypair")
+NOT_IN_IT = (
+    "Boot",
+    "DataDisk",
+    "Fence",
+    "FilesStore",
+    "FirstContact",
+    "MariadbPrimary",
+    "Template",
+    "Tunnel",
+    "TunnelCheck",
+    "WarmStart",
+)
 
 
 def test_every_kind_on_a_machine_is_answered() -> None:
