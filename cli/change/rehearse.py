@@ -51,7 +51,7 @@ from model.evidence.rehearsal import (
     RehearsedStep,
     rehearsal_body,
 )
-from model.mirror import Excuse, Portrait, compare_all, in_record
+from model.mirror import Excuse, Portrait, compare_all, in_record, of_a_boot
 from provisioners import evidence_log
 from provisioners.signing import find_signer
 from provisioners.ticker import ticking
@@ -109,6 +109,12 @@ class Play:
     def bigger(self) -> tuple[str, ...]:
         """Return the machines whose data disk becomes bigger, and stays so."""
         return tuple(step.name for step in self.boots if with_bigger_disk(step))
+
+    @property
+    def excuses(self) -> tuple[Excuse, ...]:
+        """Return what may differ after the way back: what a boot makes anew, and the size of what stays bigger."""
+        stays = (Excuse(key="size of /srv", reason=_STAYS, area="system", machine=name) for name in self.bigger)
+        return (*stays, *(excuse for step in self.boots for excuse in of_a_boot(step.name)))
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -231,17 +237,16 @@ def perform(play: Play) -> None:
         refuse_without_copies(play.staying, made)
         play.left += [*stage.back_out(made), *(f"{name}: its data disk: {_STAYS}" for name in play.bigger)]
     with play.step("compare with how it was"):
-        play.differences += differences(before, _looked(play), play.bigger)
+        play.differences += differences(before, _looked(play), play.excuses)
     with play.step("apply again and check"):
         stage.state_again()
         _up(play)
         refuse_another_text(play.services, stage.digests, stage.digests_now())
 
 
-def differences(before: Sequence[Portrait], after: Sequence[Portrait], bigger: Sequence[str] = ()) -> list[str]:
-    """Return in what the same machines differ from how they were, in words; of bigger data disks not their size."""
-    stays = tuple(Excuse(key="size of /srv", reason=_STAYS, area="system", machine=name) for name in bigger)
-    mirror = compare_all(tuple(zip(before, after, strict=True)), stays, datetime.now(UTC).date())
+def differences(before: Sequence[Portrait], after: Sequence[Portrait], excuses: Sequence[Excuse] = ()) -> list[str]:
+    """Return in what the same machines differ from how they were, in words, and without what may differ."""
+    mirror = compare_all(tuple(zip(before, after, strict=True)), excuses, datetime.now(UTC).date())
     return [
         f"{each.machine}: {each.area}: {each.key}: before {each.prod}, after the back-out {each.stage}"
         for each in mirror.differences

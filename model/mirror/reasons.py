@@ -83,6 +83,8 @@ _DERIVED_KEYS = (
     "vm.min_free_kbytes",
     "vm.lowmem_reserve_ratio",
 )
+# Source: Linux, mm/mmap.c (init_user_reserve), mm/page_alloc.c (nr_free_buffer_pages), net/ipv4/tcp.c and udp.c.
+_DERIVED_AT_BOOT = ("vm.*_reserve_kbytes", "vm.min_free_kbytes", "net.ipv4.tcp_mem", "net.ipv4.udp_mem")
 _PLACES = ("data_directory", "config_file", "hba_file", "ident_file", "external_pid_file", "unix_socket_directories")
 _MARIADB_PLACES = ("datadir", "socket", "pid_file", "tmpdir", "hostname", "server_id", "server_uid", "log_bin*")
 _LIVE = ("archive_*", "restore_command", "primary_conninfo", "primary_slot_name", "recovery_*", "cluster_name")
@@ -124,6 +126,14 @@ class Known:
     services: Sequence[Service] = ()
     secret_paths: Sequence[str] = ()
     control_address: str = ""
+
+
+def of_a_boot(machine: str) -> tuple[Excuse, ...]:
+    """Return what may differ on one and the same machine before and after it booted."""
+    reason = "the kernel derives it from the memory that is free while it boots"
+    return tuple(
+        Excuse(machine=machine, area="kernel settings", only="both", key=key, reason=reason) for key in _DERIVED_AT_BOOT
+    )
 
 
 def built_in(known: Known) -> tuple[Excuse, ...]:

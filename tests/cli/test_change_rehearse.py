@@ -82,10 +82,23 @@ def test_a_bigger_data_disk_stays_when_its_machine_is_taken_back() -> None:
     assert play.bigger == ("db1",)
     assert play.sizes_before == {"db1": {"vcpus": 1, "memory_mib": 512, "data_disk_mib": 4096}}
     same, larger, other_port = (portrait("db1", size, port) for size, port in ((2000, 80), (3980, 80), (3980, 81)))
-    assert differences((same,), (larger,), play.bigger) == []
+    assert differences((same,), (larger,), play.excuses) == []
     assert len(differences((same,), (larger,))) == 1
-    (named,) = differences((same,), (other_port,), play.bigger)
+    (named,) = differences((same,), (other_port,), play.excuses)
     assert "before 80, after the back-out 81" in named
+
+
+def test_what_the_kernel_derives_anew_at_a_boot_is_no_difference_where_there_was_one() -> None:
+    def looked(reserve: str, swappiness: str) -> Portrait:
+        readings = (("vm.user_reserve_kbytes", reserve), ("vm.swappiness", swappiness))
+        area = "kernel settings"
+        return Portrait(machine="lb", readings=tuple(Reading(area=area, key=key, value=of) for key, of in readings))
+
+    play = Play(Path("/x"), "stage", (), boots=(boot("lb", 512, 640),))
+    assert differences((looked("14346", "60"),), (looked("14349", "60"),), play.excuses) == []
+    (named,) = differences((looked("14346", "60"),), (looked("14349", "10"),), play.excuses)
+    assert "vm.swappiness" in named
+    assert len(differences((looked("14346", "60"),), (looked("14349", "60"),))) == 1, "nothing booted"
 
 
 def portrait(machine: str, size: int, port: int) -> Portrait:
