@@ -97,7 +97,7 @@ def _without(hosts: Sequence[CapacityHost], lost: Sequence[PlacedHost]) -> tuple
 def in_words(lost: Sequence[PlacedHost]) -> Iterator[str]:
     """Yield a line for each host that is lost."""
     for host in lost:
-        yield f"{host.name}: out: it is lost. When it answers again, `up` or `place` sweeps it and may use it."
+        yield f"{host.name}: out: it is lost; when it answers again, `up` or `place` sweeps it and may use it"
 
 
 def _out(probed: Sequence[ProbedHost]) -> Iterator[str]:

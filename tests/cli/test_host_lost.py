@@ -256,7 +256,7 @@ def test_where_there_is_no_room_it_is_given_up_all_the_same(
     said = capsys.readouterr().err
     assert "rack is given up, and its machines have no place yet" in said
     assert "no place for" in said
-    assert "rack: out: it is lost." in said
+    assert "rack: out: it is lost;" in said
     assert set(where(project)) == {"app1", "app2", "db2"}
     assert not [name for name in names(project) if name.endswith("-rack")]
     here["here"] = large("here")

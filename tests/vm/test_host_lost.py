@@ -20,7 +20,7 @@ pytestmark = pytest.mark.vm
 
 CAPACITY = """\
 hosts:
-  here: {{stacks: [{here}]}}
+  here: {{stacks: [{here}], vcpus_per_core: 64}}  # other tests have machines on it
   rack1: {{host: {rack.address}, known_hosts: rack1.hosts}}
 """
 PAPERS = {
