@@ -27,7 +27,7 @@ LONG = (
 ``-m "not vm"``, which answers in less than two, leaves them out as well."""
 
 
-BESIDE = ("prod", "stage", "document", "fence", "killed", "known_complaints", "mirror", "own_image", "warm_start")
+BESIDE = ("prod", "stage", "document", "fence", "killed", "own_image", "warm_start")
 """The tests of ``tests/vm`` that one worker runs; another runs the others, and both take about as long.
 
 `test_prod.py` and `test_stage.py` share a stage."""
