@@ -22,24 +22,40 @@ _COMMENT = Rule(good=lambda value: text(value) and value.isprintable(), allowed=
 _LETTERS = string.ascii_letters + string.digits
 
 
-def _as_before(identifier: str, inputs: Values, outputs: Values) -> Real:
-    """Return what the state has: it is the only place where a secret is."""
-    if not outputs:
-        raise UnderstudyError(where=identifier, found="a secret cannot be imported", todo="Let a new one be made.")
-    return Real(inputs=inputs, outputs=outputs)
+class _Kept:
+    """What all secrets share: the state is the only place where one is."""
+
+    ignored: frozenset[str] = frozenset()
+
+    def read(self, identifier: str, inputs: Values, outputs: Values, say: Say) -> Real | None:
+        """Return what the state has."""
+        if not outputs:
+            raise UnderstudyError(where=identifier, found="a secret cannot be imported", todo="Let a new one be made.")
+        return Real(inputs=inputs, outputs=outputs)
+
+    def update(self, identifier: str, old: Values, inputs: Values, outputs: Values, say: Say) -> Values:
+        """Return what the state has."""
+        return outputs
+
+    def delete(self, identifier: str, inputs: Values, outputs: Values, say: Say) -> None:
+        """Nothing to do: what a machine has of it goes with what brought it there."""
 
 
-class SshKeypair:
-    """Kind ``understudy:index:SshKeypair``: an Ed25519 key pair, in OpenSSH's formats."""
+class _Keypair(_Kept):
+    """What key pairs share."""
 
-    token = "understudy:index:SshKeypair"
     secret_outputs = frozenset({"private_key"})
     replace_on = frozenset({"comment"})
-    ignored: frozenset[str] = frozenset()
 
     def check(self, inputs: Mapping[str, Any]) -> tuple[Failure, ...]:
         """Return what is wrong with the inputs."""
         return failures(inputs, {"comment": _COMMENT})
+
+
+class SshKeypair(_Keypair):
+    """Kind ``understudy:index:SshKeypair``: an Ed25519 key pair, in OpenSSH's formats."""
+
+    token = "understudy:index:SshKeypair"
 
     def create(self, inputs: Values, say: Say) -> tuple[str, Values]:
         """Make a key pair."""
@@ -49,29 +65,11 @@ class SshKeypair:
         line = f"{public} {inputs['comment']}".strip()
         return hashlib.sha256(public.encode()).hexdigest()[:16], {"public_key": line, "private_key": kept}
 
-    def read(self, identifier: str, inputs: Values, outputs: Values, say: Say) -> Real | None:
-        """Return what the state has."""
-        return _as_before(identifier, inputs, outputs)
 
-    def update(self, identifier: str, old: Values, inputs: Values, outputs: Values, say: Say) -> Values:
-        """Return what the state has."""
-        return outputs
-
-    def delete(self, identifier: str, inputs: Values, outputs: Values, say: Say) -> None:
-        """Nothing to do: it is nowhere else."""
-
-
-class WireguardKeypair:
+class WireguardKeypair(_Keypair):
     """Kind ``understudy:index:WireguardKeypair``: a Curve25519 key pair, in base64 as WireGuard has it."""
 
     token = "understudy:index:WireguardKeypair"
-    secret_outputs = frozenset({"private_key"})
-    replace_on = frozenset({"comment"})
-    ignored: frozenset[str] = frozenset()
-
-    def check(self, inputs: Mapping[str, Any]) -> tuple[Failure, ...]:
-        """Return what is wrong with the inputs."""
-        return failures(inputs, {"comment": _COMMENT})
 
     def create(self, inputs: Values, say: Say) -> tuple[str, Values]:
         """Make a key pair."""
@@ -80,25 +78,13 @@ class WireguardKeypair:
         keys = {"public_key": base64.b64encode(public).decode(), "private_key": base64.b64encode(kept).decode()}
         return hashlib.sha256(public).hexdigest()[:16], keys
 
-    def read(self, identifier: str, inputs: Values, outputs: Values, say: Say) -> Real | None:
-        """Return what the state has."""
-        return _as_before(identifier, inputs, outputs)
 
-    def update(self, identifier: str, old: Values, inputs: Values, outputs: Values, say: Say) -> Values:
-        """Return what the state has."""
-        return outputs
-
-    def delete(self, identifier: str, inputs: Values, outputs: Values, say: Say) -> None:
-        """Nothing to do: what a machine has of it goes with its tunnel."""
-
-
-class Password:
+class Password(_Kept):
     """Kind ``understudy:index:Password``: letters and digits, so that no place where it is used has to quote it."""
 
     token = "understudy:index:Password"
     secret_outputs = frozenset({"value"})
     replace_on = frozenset({"length"})
-    ignored: frozenset[str] = frozenset()
 
     def check(self, inputs: Mapping[str, Any]) -> tuple[Failure, ...]:
         """Return what is wrong with the inputs."""
@@ -108,14 +94,3 @@ class Password:
         """Make a password; its identifier says nothing about it."""
         value = "".join(secrets.choice(_LETTERS) for _ in range(inputs.get("length") or 32))
         return secrets.token_hex(8), {"value": value}
-
-    def read(self, identifier: str, inputs: Values, outputs: Values, say: Say) -> Real | None:
-        """Return what the state has."""
-        return _as_before(identifier, inputs, outputs)
-
-    def update(self, identifier: str, old: Values, inputs: Values, outputs: Values, say: Say) -> Values:
-        """Return what the state has."""
-        return outputs
-
-    def delete(self, identifier: str, inputs: Values, outputs: Values, say: Say) -> None:
-        """Nothing to do: it is nowhere else."""
