@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import urlsplit
+
+from tests.doubles.service import JsonHandler, serving
 
 Answer = tuple[int, dict[str, Any]]
 
@@ -26,7 +27,7 @@ class Compute:
         self.acts: list[tuple[str, dict[str, Any]]] = []
         compute = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(JsonHandler, BaseHTTPRequestHandler):  # the second tells Ruff whose the names are
             def do_GET(self) -> None:
                 self.say(*compute.found(*self.asked()))
 
@@ -42,17 +43,7 @@ class Compute:
                 project, _, within = urlsplit(self.path).path.partition("/projects/")[2].partition("/")
                 return f"http://{self.headers['Host']}/compute/v1/projects/{project}", within
 
-            def say(self, code: int, answer: dict[str, Any]) -> None:
-                body = json.dumps(answer).encode()
-                self.send_response(code)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None: ...
-
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self.server.server_port}/compute/v1/"
+        self.handler, self.address = Handler, ""
 
     def found(self, project: str, within: str) -> Answer:
         there = self.kept.get(within)
@@ -89,9 +80,6 @@ def missing(within: str) -> Answer:
 def serve_compute() -> Iterator[Compute]:
     """Give one for as long as it is needed."""
     found = Compute()
-    threading.Thread(target=found.server.serve_forever, daemon=True).start()
-    try:
+    with serving(found.handler) as address:
+        found.address = f"{address}/compute/v1/"
         yield found
-    finally:
-        found.server.shutdown()
-        found.server.server_close()

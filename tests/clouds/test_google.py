@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import threading
 from base64 import urlsafe_b64decode
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -21,6 +20,7 @@ from model.errors import UnderstudyError
 from model.rented import GOOGLE_IMAGE
 from provisioners.clouds.google import examine
 from provisioners.clouds.google_account import Account, log_in
+from tests.doubles.service import JsonHandler, serving
 
 PAYS, REGION, MINE, TOKEN = "shop-dr", "europe-west3", "understudy-dr-a2ad7316", "a-token"
 BASE = f"/projects/{PAYS}"
@@ -65,7 +65,7 @@ class Google:
         self.told: dict[str, list[str]] = {}
         google = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(JsonHandler, BaseHTTPRequestHandler):  # the second tells Ruff whose the names are
             def do_GET(self) -> None:
                 path = urlsplit(self.path).path
                 google.asked.append(self.path)
@@ -85,26 +85,14 @@ class Google:
                 else:
                     self.say(400, {"error": "invalid_grant", "error_description": "Bad Request"})
 
-            def say(self, code: int, answer: Any) -> None:
-                body = json.dumps(answer).encode()
-                self.send_response(code)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None: ...
-
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self.server.server_port}"
+        self.handler, self.address = Handler, ""
 
 
 @pytest.fixture
 def google() -> Iterator[Google]:
     found = Google()
-    threading.Thread(target=found.server.serve_forever, daemon=True).start()
-    yield found
-    found.server.shutdown()
-    found.server.server_close()
+    with serving(found.handler) as found.address:
+        yield found
 
 
 def logged_in(google: Google, environment: dict[str, str], home: Path) -> Account | None:

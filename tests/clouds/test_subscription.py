@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -16,6 +14,7 @@ from model.capacity import CloudImage
 from model.errors import UnderstudyError
 from provisioners.clouds.azure import examine
 from provisioners.clouds.azure_account import Account, log_in
+from tests.doubles.service import JsonHandler, serving
 
 PAYS = "0a1b2c3d-0000-4000-8000-00000000000e"
 REGION = "westeurope"
@@ -85,7 +84,7 @@ class Azure:
         self.answers, self.asked, self.refuses = usual(), list[str](), dict[str, tuple[int, Any]]()
         azure = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(JsonHandler, BaseHTTPRequestHandler):  # the second tells Ruff whose the names are
             def do_GET(self) -> None:
                 azure.asked.append(f"{self.headers['Authorization']} {self.path}")
                 if azure.asked[-1].split()[1] not in {PERSON, PROGRAM}:
@@ -115,26 +114,14 @@ class Azure:
                 else:
                     self.say(404, {"error": {"code": "SubscriptionNotFound", "message": "It could not be found."}})
 
-            def say(self, code: int, answer: Any) -> None:
-                body = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
-                self.send_response(code)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None: ...
-
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self.server.server_port}"
+        self.handler, self.address = Handler, ""
 
 
 @pytest.fixture
 def azure() -> Iterator[Azure]:
     found = Azure()
-    threading.Thread(target=found.server.serve_forever, daemon=True).start()
-    yield found
-    found.server.shutdown()
-    found.server.server_close()
+    with serving(found.handler) as found.address:
+        yield found
 
 
 @pytest.fixture
