@@ -144,7 +144,8 @@ def _portrait(machine: Machine, way: Way | str, paths: tuple[str, ...]) -> Portr
     if isinstance(way, str):
         return unreachable(machine.name, way)
     try:
-        with connect(way.connection, way.key, lambda _: None, _PATIENCE_SECONDS) as shell:
+        # One session for all questions: a session costs a machine more than most questions do.
+        with connect(way.connection, way.key, lambda _: None, _PATIENCE_SECONDS) as own, own.steady() as shell:
             asking = Asking(way.access, lambda argv: run_there(shell, argv))
             portrait = paint(machine.name, machine.address, asking.answer, paths)
             portrait = replace(portrait, unread=(*portrait.unread, *_without_root(asking.refused, way.access)))

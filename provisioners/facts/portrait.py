@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from ipaddress import IPv4Address
 
 from model.facts import Address, Filesystem, Listener, Unread
@@ -27,21 +26,10 @@ from provisioners.facts import (
 from provisioners.facts.fact import NoAnswerError, Question
 from provisioners.facts.gather import Answer, Questions, clusters, mariadb_sockets
 
-_AT_ONCE = 6
-"""Questions under way on one connection. Source: sshd_config(5), ``MaxSessions`` is 10 unless set."""
 _SLOW = re.compile(r"timed out|no answer within", re.IGNORECASE)
 _WITHIN = 0.1
 """Memory that a kernel keeps for itself, and what a file system needs for its own tables."""
 _NONE: dict[str, str] = {}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Simple:
-    """What the machine answered before anything was asked that depends on an answer."""
-
-    listeners: tuple[Listener, ...]
-    addresses: tuple[Address, ...]
-    units: tuple[str, ...]
 
 
 def paint(machine: str, address: IPv4Address, answer: Answer, paths: Sequence[str] = ()) -> Portrait:
@@ -50,10 +38,10 @@ def paint(machine: str, address: IPv4Address, answer: Answer, paths: Sequence[st
     Args:
         machine: its name in the topology.
         address: its own address in prod's network: the card that has it is compared with its like.
-        answer: runs a fact's command there; may be called by several threads.
+        answer: runs a fact's command there.
         paths: files of the site's services, wherever they lie.
     """
-    questions = Questions(_asked_beforehand(answer, _first(paths)))
+    questions = Questions(_patient(answer))
     readings = [*_system(questions), *_packages(questions), *_files(questions, paths)]
     units = questions.ask(system.UNIT_FILES, _NONE)
     running = questions.ask(system.RUNNING, _NONE)
@@ -69,52 +57,18 @@ def paint(machine: str, address: IPv4Address, answer: Answer, paths: Sequence[st
     return Portrait(machine=machine, readings=tuple(map(_readable, _once(readings))), unread=unread)
 
 
-def _first(paths: Sequence[str]) -> tuple[Question, ...]:
-    """Return the questions that no answer is needed for: they are put side by side."""
-    return (
-        tree.entries(paths),
-        packages.DPKG,
-        sysctl.SETTINGS,
-        system.UNIT_FILES,
-        system.RUNNING,
-        network.LISTENERS,
-        network.DATAGRAM_LISTENERS,
-        network.SOCKETS,
-        network.ADDRESSES,
-        system.RELEASE,
-        system.KERNEL,
-        processors.PROCESSORS,
-        memory.MANAGED,
-        disks.FILESYSTEMS,
-        postgresql.CLUSTERS,
-    )
+def _patient(answer: Answer) -> Answer:
+    """Return a way to ask that asks a busy machine once more where it did not answer in time."""
 
-
-def _asked_beforehand(answer: Answer, questions: Sequence[Question]) -> Answer:
-    """Return a way to ask for which these questions have been asked already."""
-
-    def ask(question: Question) -> str | NoAnswerError:
+    def ask(question: Question) -> str:
         try:
             return answer(question)
         except NoAnswerError as error:
-            return error
+            if not _SLOW.search(str(error)):
+                raise
+        return answer(question)
 
-    def again(question: Question, found: str | NoAnswerError) -> str | NoAnswerError:
-        """A busy machine that did not answer in time is asked once more, one thing at a time."""
-        slow = isinstance(found, NoAnswerError) and _SLOW.search(str(found))
-        return ask(question) if slow else found
-
-    with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
-        asked = dict(zip(questions, pool.map(ask, questions), strict=True))
-    known = {question.argv: again(question, found) for question, found in asked.items()}
-
-    def answered(question: Question) -> str:
-        found = known[question.argv] if question.argv in known else answer(question)
-        if isinstance(found, NoAnswerError):
-            raise found
-        return found
-
-    return answered
+    return ask
 
 
 def _system(questions: Questions) -> Iterator[Reading]:

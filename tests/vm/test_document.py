@@ -114,10 +114,11 @@ def inputs_of(made: Lab, name: str, values: Mapping[str, Any]) -> dict[str, Any]
 
 def looked(shell: Shell, paths: list[str]) -> Portrait:
     """Return what a machine is like, under a name that both have."""
-    asking = Asking(Access(host="a", user="root"), lambda argv: run_there(shell, argv))
-    tries = (paint("twin", IPv4Address("10.77.0.1"), asking.answer, paths) for _ in range(3))
-    # A question may take too long on a host that is busy with other tests.
-    return next(portrait for portrait in tries if not portrait.failed and not portrait.unread)
+    with shell.steady() as steady:
+        asking = Asking(Access(host="a", user="root"), lambda argv: run_there(steady, argv))
+        tries = (paint("twin", IPv4Address("10.77.0.1"), asking.answer, paths) for _ in range(3))
+        # A question may take too long on a host that is busy with other tests.
+        return next(portrait for portrait in tries if not portrait.failed and not portrait.unread)
 
 
 def differences(one: Portrait, other: Portrait) -> list[str]:
