@@ -43,7 +43,7 @@ def paint(machine: str, address: IPv4Address, answer: Answer, paths: Sequence[st
     """
     questions = Questions(_patient(answer))
     readings = [*_system(questions), *_packages(questions), *_files(questions, paths)]
-    units = questions.ask(system.UNIT_FILES, _NONE)
+    units = questions.ask(system.UNIT_LINKS, _NONE)
     running = questions.ask(system.RUNNING, _NONE)
     readings += _units(units, running)
     listeners = questions.ask(network.LISTENERS, ())
