@@ -127,7 +127,7 @@ def _read(access: Access, paths: tuple[str, ...]) -> HostFacts:
     # Commands run as who logs in: the questions themselves say which of them need sudo.
     connection = replace(way_by(access.host, access), sudo=False)
     print(f"{access.host}: reading ...", file=sys.stderr)
-    with connect(connection, "", lambda _: None, _PATIENCE_SECONDS) as shell:
+    with connect(connection, "", lambda _: None, _PATIENCE_SECONDS) as own, own.steady() as shell:
         facts = read_host(access, lambda argv: run_there(shell, argv), paths)
     print(f"{access.host}: read", file=sys.stderr)
     return facts

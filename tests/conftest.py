@@ -1,6 +1,6 @@
 """How the tests share the computer's cores, and which of them are left out where an answer is wanted soon.
 
-A file's tests stay together. Machines are two groups, which begin first: they take longest.
+A file's tests stay together. Those with machines begin first: they take longest.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 settings.register_profile("no deadline", deadline=None)  # computers are noisy, and no test asserts a time
 settings.load_profile("no deadline")
 
+MACHINES = "tests/vm/"
 LONG = (
     "tests/bench/test_hundred.py",
     *("tests/changes/test_acts.py", "tests/changes/test_crashes.py", "tests/changes/test_document.py"),
@@ -27,40 +28,52 @@ LONG = (
 ``-m "not vm"``, which answers in less than two, leaves them out as well."""
 
 
-BESIDE = ("prod", "stage", "document", "fence", "killed", "own_image", "warm_start")
-"""The tests of ``tests/vm`` that one worker runs; another runs the others, and both take about as long.
-
-`test_prod.py` and `test_stage.py` share a stage."""
+COMPANY = ("tests/vm/test_prod.py", "tests/vm/test_stage.py")
+"""They share a stage."""
+HARDEST = tuple(
+    f"tests/vm/test_{name}.py"
+    for name in ("stage", "change_story", "document", "own_image", "other_host", "mirror", "tools", "warm_start", "killed")
+)
+"""The tests with machines that take longest, which begin first: so nobody waits for one of them in the end."""
+BUILDERS = 2
+"""How many workers build machines at a time: a core each. The others do what is left."""
 
 
 def group(path: str) -> str:
     """Return the group to which a file of tests belongs.
 
-    >>> group("tests/vm/test_prod.py"), group("tests/vm/test_tools.py"), group("tests/model/test_units.py")
-    ('tests/vm 1', 'tests/vm 2', 'tests/model/test_units.py')
+    >>> group("tests/vm/test_prod.py"), group("tests/vm/test_tools.py")
+    ('tests/vm/test_stage.py', 'tests/vm/test_tools.py')
     """
-    if not path.startswith("tests/vm/"):
-        return path
-    return f"tests/vm {1 if path.removeprefix('tests/vm/test_').removesuffix('.py') in BESIDE else 2}"
+    return COMPANY[-1] if path in COMPANY else path
 
 
 def rank(path: str) -> int:
-    """Return when a file's turn is: what takes long comes first, so that nobody waits for it in the end.
+    """Return when a file's turn is.
 
-    >>> sorted(("model/units.py", "tests/stores/test_files.py", "tests/vm/test_prod.py"), key=rank)
-    ['tests/vm/test_prod.py', 'tests/stores/test_files.py', 'model/units.py']
+    >>> paths = ("model/units.py", "tests/stores/test_files.py", "tests/vm/test_daemon.py", "tests/vm/test_prod.py")
+    >>> sorted(paths, key=rank) == sorted(paths, reverse=True)
+    True
     """
-    return 0 if path.startswith("tests/vm/") else 1 if path.startswith(LONG) else 2
+    if path.startswith(MACHINES):
+        return HARDEST.index(group(path)) if group(path) in HARDEST else len(HARDEST)
+    return len(HARDEST) + (1 if path.startswith(LONG) else 2)
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]
-    """Gives whole groups to workers.
+    """Gives whole groups to workers; those with machines to few of them.
 
     xdist's own ``loadgroup`` puts the group's name into the test's id, which pytest 9.2 no longer lets it change.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         return group(nodeid.partition("::")[0])
+
+    def _assign_work_unit(self, node: object) -> None:
+        if node not in self.nodes[:BUILDERS]:
+            others = (scope for scope in self.workqueue if not scope.startswith(MACHINES))
+            self.workqueue.move_to_end(next(others, next(iter(self.workqueue))), last=False)
+        super()._assign_work_unit(node)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFile:
