@@ -9,7 +9,7 @@ venv_directory() {
 }
 
 # A virtual environment whose interpreter was removed by an upgrade of the system is made anew.
-venv_is_whole() { [ -x "$1/bin/python" ] && [ -e "$1/complete" ]; }
+venv_is_whole() { [ -x "$1/bin/python" ] && [ -e "$1/complete" ] && [ -e "$1/packages.json" ]; }
 
 require_venv() {
     venv_directory >/dev/null
@@ -49,6 +49,7 @@ fill_venv() {
     "$python" -m venv --symlinks "$1" &&
         "$1/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --no-compile --no-deps \
             --require-hashes -r "$ROOT/requirements.lock" >&2 &&
+        "$1/bin/python" -m pip list --disable-pip-version-check -v --format json >"$1/packages.json" &&
         relocate_scripts "$1" "$VENV" &&
         "$python" --version >"$1/complete"
 }
@@ -56,6 +57,6 @@ fill_venv() {
 # Scripts in bin name their interpreter by its path; the directory is about to be renamed.
 relocate_scripts() {
     local -a scripts
-    mapfile -t scripts < <(grep -lIF -- "$1" "$1"/bin/* "$1/pyvenv.cfg" 2>/dev/null)
+    mapfile -t scripts < <(grep -lIF -- "$1" "$1"/bin/* "$1/pyvenv.cfg" "$1/packages.json" 2>/dev/null)
     sed -i "s|$1|$2|g" -- "${scripts[@]}"
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import platform
 import re
@@ -279,6 +280,12 @@ def test_a_venv_is_made_from_the_lock_file(clone: Clone) -> None:
     prefix = Path(done.stdout.strip())
     assert prefix.parent == clone.cache / "venv"
     assert str(prefix) in (prefix / "bin/pip").read_text()
+    asked = ("-m", "pip", "list", "-v", "--format", "json")
+    (prefix / "lib").rename(prefix / "elsewhere")  # what Pulumi asks before each program was answered by pip, once
+    (pip,) = (each for each in json.loads(clone.run("pulumi-python", *asked).stdout) if each["name"] == "pip")
+    assert pip["location"].startswith(f"{prefix}/lib/python3.")
+    (prefix / "elsewhere").rename(prefix / "lib")
+    assert clone.run("pulumi-python", "-c", "import sys; print(sys.prefix)").stdout == done.stdout
 
 
 def test_status_makes_nothing(clone: Clone) -> None:

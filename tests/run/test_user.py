@@ -30,6 +30,7 @@ def theirs(clone: Clone) -> Iterator[Clone]:
     (venv / "bin").mkdir(parents=True)
     (venv / "bin/python").symlink_to("/bin/true")
     (venv / "complete").touch()
+    (venv / "packages.json").touch()
     try:
         subprocess.run(["chown", "-RPh", "nobody:nogroup", str(home)], check=True)
         yield replace(clone, **moved, cache=home / "cache/understudy", state=home / "state/understudy")
