@@ -32,7 +32,17 @@ COMPANY = ("tests/vm/test_prod.py", "tests/vm/test_stage.py")
 """They share a stage."""
 HARDEST = tuple(
     f"tests/vm/test_{name}.py"
-    for name in ("stage", "change_story", "document", "own_image", "other_host", "mirror", "tools", "warm_start", "killed")
+    for name in (
+        "stage",
+        "change_story",
+        "document",
+        "own_image",
+        "other_host",
+        "mirror",
+        "tools",
+        "warm_start",
+        "killed",
+    )
 )
 """The tests with machines that take longest, which begin first: so nobody waits for one of them in the end."""
 BUILDERS = 2

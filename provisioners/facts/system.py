@@ -101,7 +101,7 @@ def parse_unit_links(output: str) -> dict[str, str]:
     {'a.timer': 'masked', 'rsync.service': 'enabled'}
     """
     records = output.split("\0")[:-1]
-    found = {}
+    found: dict[str, str] = {}
     for path, target in zip(records[::2], records[1::2], strict=True):
         link = _ENABLED.fullmatch(path)
         name = (link[1] or f"{link[2]}.service") if link else path.rpartition("/")[2]
