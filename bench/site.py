@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -52,6 +53,10 @@ class Site:
             target = directory / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target)
+            if name.endswith(".py") and (compiled := Path(cache_from_source(str(ROOT / name)))).is_file():
+                at = Path(cache_from_source(str(target)))
+                at.parent.mkdir(exist_ok=True)
+                shutil.copy2(compiled, at)
         (directory / "Pulumi.prod.yaml").rename(directory / f"Pulumi.{self.prod}.yaml")
         (directory / "Pulumi.stage.yaml").rename(directory / f"Pulumi.{self.stage}.yaml")
         self.configure(self.stage, mirror=self.prod)
