@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from model.environment import Environment
 from model.errors import UnderstudyError
-from model.placement import PinnedSeed
+from model.placement import PinnedSeed, file_name
 from model.readers import meant
 from model.snapshot import Snapshot, check_version
 from model.topology import Store
@@ -57,6 +57,30 @@ def labelled_pin(directory: Path, store: Store, label: str) -> PinnedSeed:
         wanted = f"one of {', '.join(known)}{meant(label, known)}"
         raise UnderstudyError(where=f"store {store.name}", found=f"no snapshot {label}", wanted=wanted)
     return _pin(repository, store, repository.inspect(label))
+
+
+def refuse_gone(directory: Path, environment: Environment, pins: Iterable[PinnedSeed]) -> None:
+    """Raise where a store is to be filled from a snapshot that its backups no longer have.
+
+    Args:
+        directory: the project's.
+        environment: the stack.
+        pins: of the stores that hold something else, or nothing yet.
+    """
+    stores = {store.name: store for store in environment.topology.stores}
+    for pin in pins:
+        if pin.store not in stores:
+            continue
+        repository = open_backups(directory, stores[pin.store])
+        known = [snapshot.label for snapshot in repository.snapshots()]
+        if pin.snapshot not in known:
+            newest = f"To fill it from the newest: `./run understudy seed --newest --store {pin.store} "
+            raise UnderstudyError(
+                where=f"{file_name(environment.stack)}: seeds.{pin.store}",
+                found=f"snapshot {pin.snapshot}, which is no longer in {repository.where}",
+                wanted=f"one of {', '.join(known)}" if known else "a snapshot that is there",
+                todo=f"{newest}-s {environment.stack}`.",
+            )
 
 
 def open_backups(directory: Path, store: Store) -> Repository:

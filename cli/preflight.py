@@ -8,8 +8,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 from cli.arguments import add_stack, project_directory, short_stack
 from cli.change._note import failed_of, read_note, take_note
@@ -78,6 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
         if gated:
             look_round(directory, state, say, act=True)
         lock = _lock_if_readable(directory, stack)
+        _refuse_gone_pins(directory, stack, arguments.verb, lock, state.exported)
         clear(state, names.owner(stack, backend_url(os.environ)), lock, mirrored=mirrored)
         if lock and lock.lost:
             from cli.host._returned import sweep_returned
@@ -257,6 +259,20 @@ def _lock_if_readable(directory: Path, stack: str) -> Placement | None:
         return read_lock(directory, stack)
     except UnderstudyError:
         return None
+
+
+def _refuse_gone_pins(
+    directory: Path, stack: str, verb: str, lock: Placement | None, exported: Mapping[str, Any]
+) -> None:
+    """Raise where a store is to be filled, and its backups have no longer what it is pinned to."""
+    if verb != "up" or lock is None or not lock.seeds:
+        return
+    from cli.pins import refuse_gone  # with what reads a state and backups: a moment to import
+    from model.drilling import holds
+
+    moved = [pin for pin in lock.seeds if not holds(exported, pin)]
+    if moved:
+        refuse_gone(directory, load_environment(directory, stack).at_copy(lock.offsite), moved)
 
 
 def clear(state: PulumiState, owner: str, placement: Placement | None, *, mirrored: bool) -> None:

@@ -16,7 +16,8 @@ import pytest
 
 from cli import preflight
 from cli.__main__ import main
-from cli.files import read_lock
+from cli.files import load_environment, read_lock
+from cli.pins import newest_pins
 from cli.pulumi_state import PulumiState
 from images.own import OwnImagePaths
 from model.errors import UnderstudyError
@@ -266,6 +267,24 @@ def test_a_network_that_came_later_is_told(nothing_to_build: Path, monkeypatch: 
     monkeypatch.setattr(this_computer, "networks", lambda: found)
     with pytest.raises(UnderstudyError, match="place --again -s prod"):
         preflight._refuse_foreign_network(placement, "prod")
+
+
+def test_a_pin_that_its_backups_no_longer_have_is_told_before_anything_is_made() -> None:
+    """Unless the store was filled from it: then nobody needs it any more."""
+    environment = load_environment(ROOT, "stage")
+    (pin,) = newest_pins(ROOT, environment, ())
+    gone = replace(pin, snapshot="20200101-000000F")
+    tcg = Accelerator(kind="tcg", reason="tests")
+    lock = Placement(control_network=IPv4Network("10.9.0.0/24"), image="", accelerator=tcg, machines=(), seeds=(pin,))
+    preflight._refuse_gone_pins(ROOT, "stage", "up", lock, {})
+    with pytest.raises(UnderstudyError) as caught:
+        preflight._refuse_gone_pins(ROOT, "stage", "up", replace(lock, seeds=(gone,)), {})
+    said = str(caught.value)
+    assert said.startswith("Placement.stage.lock.yaml: seeds.shop: snapshot 20200101-000000F, which is no longer in")
+    assert "`./run understudy seed --newest --store shop -s stage`" in said
+    inputs = {"store": "shop", "snapshot": gone.snapshot, "snapshot_digest": gone.repository_digest, "drilled_at": ""}
+    filled = {"deployment": {"resources": [{"type": "understudy:index:PostgresPrimary", "inputs": inputs}]}}
+    preflight._refuse_gone_pins(ROOT, "stage", "up", replace(lock, seeds=(gone,)), filled)
 
 
 def test_without_a_verb_it_only_checks(nothing_to_build: Path, capsys: pytest.CaptureFixture[str]) -> None:
