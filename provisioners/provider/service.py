@@ -140,7 +140,13 @@ class Service:
 
     def update(self, identifier: str, old: Values, inputs: Values, outputs: Values, say: Say) -> Values:
         """Make it as it should be; a machine where it is so already costs one round trip."""
-        return self._make({**inputs, BEFORE: old.get("digest") or ""}, outputs, say)
+        inputs = {**inputs, BEFORE: old.get("digest") or ""}
+        connection, key = place(inputs, "")
+        with connect(connection, key, say, USUAL_PATIENCE_SECONDS) as shell:
+            found = observe(shell, inputs)
+            if not found.open and not parts(inputs, found):
+                return _outputs(inputs, found, outputs)
+        return self._make(inputs, outputs, say)
 
     def delete(self, identifier: str, inputs: Values, outputs: Values, say: Say) -> None:
         """Put back what was there before the first change; that is a change like any other, and can be taken back.
@@ -156,9 +162,6 @@ class Service:
     def _make(inputs: Values, outputs: Values, say: Say) -> Values:
         connection, key = place(inputs, "")
         with connect(connection, key, say, USUAL_PATIENCE_SECONDS) as shell:
-            found = observe(shell, inputs)
-            if not found.open and not parts(inputs, found):
-                return _outputs(inputs, found, outputs)
             with machine_lock(shell, f"changing {inputs['service']}"), shell.steady() as through:
                 found = observe(through, inputs)  # whoever had the lock before may have changed it
                 if found.open:
