@@ -27,5 +27,10 @@ find . -type f ! -name .changed -printf '%P\n' | while IFS= read -r name; do
     mv -fT -- "/$name.understudy-new" "/$name"
     printf '/%s\n' "$name"
 done | tee -- "$temporary/.changed"
-if grep --quiet '^/etc/systemd/' "$temporary/.changed"; then systemctl daemon-reload; fi
-if ! systemctl is-enabled --quiet -- "$unit"; then systemctl enable --quiet -- "$unit"; fi
+anew=
+if ! systemctl is-enabled --quiet -- "$unit"; then
+    systemctl enable --quiet --no-reload -- "$unit"
+    anew=1
+fi
+# Once: systemd takes seconds for it on a slow machine.
+if [ -n "$anew" ] || grep --quiet '^/etc/systemd/' "$temporary/.changed"; then systemctl daemon-reload; fi
