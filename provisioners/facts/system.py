@@ -88,26 +88,29 @@ _MOMENTARY = re.compile(
 )
 
 
-_ENABLED = re.compile(r"/.*\.(?:wants|requires)/([^/]+)|/etc/rc.\.d/S\d\d([^/]+)")
+_ENABLED = re.compile(r"/(?:etc|run)/systemd/system/[^/]+\.(?:wants|requires)/([^/]+)")
+_UNIT_FILE = re.compile(r"/.*/systemd/system/([^/]+)")
+_OF_SYSV = re.compile(r"/etc/rc.\.d/S\d\d([^/]+)")
 
 
 def parse_unit_links(output: str) -> dict[str, str]:
     r"""Return which units are ``enabled`` or ``masked``, by name; of others systemd has only what their packages say.
 
     Args:
-        output: paths of links and where they lead, each with a zero byte at its end.
+        output: paths of links and services, and where links lead, each with a zero byte at its end. What System V
+            starts counts where systemd has nothing of that name.
 
     >>> parse_unit_links("/etc/systemd/system/a.timer\0/dev/null\0/etc/rc2.d/S01rsync\0../init.d/rsync\0")
-    {'a.timer': 'masked', 'rsync.service': 'enabled'}
+    {'rsync.service': 'enabled', 'a.timer': 'masked'}
     """
     records = output.split("\0")[:-1]
-    found: dict[str, str] = {}
-    for path, target in zip(records[::2], records[1::2], strict=True):
-        link = _ENABLED.fullmatch(path)
-        name = (link[1] or f"{link[2]}.service") if link else path.rpartition("/")[2]
-        if name.endswith(_SUFFIXES) and not _MOMENTARY.match(name):
-            found[name] = "masked" if target == "/dev/null" else found.get(name, "enabled")
-    return found
+    targets = dict(zip(records[::2], records[1::2], strict=True))
+    files = {path: file[1] for path in targets if (file := _UNIT_FILE.fullmatch(path))}
+    enabled = {link[1] for path in targets if (link := _ENABLED.fullmatch(path))}
+    of_sysv = {f"{link[1]}.service" for path in targets if (link := _OF_SYSV.fullmatch(path))}
+    found = dict.fromkeys(sorted(enabled | of_sysv.difference(files.values())), "enabled")
+    found |= {name: "masked" for path, name in files.items() if targets[path] == "/dev/null"}
+    return {name: said for name, said in found.items() if name.endswith(_SUFFIXES) and not _MOMENTARY.match(name)}
 
 
 def parse_running(output: str) -> dict[str, str]:
@@ -129,10 +132,10 @@ UNIT_LINKS = Fact(
     name="units",
     # `systemctl list-unit-files` looks through all directories for each unit: two thirds of a portrait's work.
     argv=(
-        *("find", "-P", "/etc", "/etc/systemd/system", "/run/systemd/system", "-mindepth", "1", "-maxdepth", "2"),
-        *("-type", "l", "(", "-path", "/*/systemd/system/*.wants/*", "-o", "-path", "/*/systemd/system/*.requires/*"),
-        *("-o", "-path", "/*/systemd/system/*", "-lname", "/dev/null", "-o", "-path", "/etc/rc[2-5S].d/S*", ")"),
-        *("-printf", r"%p\0%l\0"),
+        *("find", "-P", "/etc", *(f"{root}/systemd/system" for root in ("/etc", "/run", "/lib", "/usr/lib"))),
+        *("-mindepth", "1", "-maxdepth", "2"),
+        *("(", "-path", "/*/systemd/system/*", "(", "-type", "l", "-o", "-name", "*.service", ")"),
+        *("-o", "-type", "l", "-path", "/etc/rc[2-5S].d/S*", ")", "-printf", r"%p\0%l\0"),
     ),
     parse=parse_unit_links,
     codes=(0, 1),

@@ -161,14 +161,17 @@ class Service:
     @staticmethod
     def _make(inputs: Values, outputs: Values, say: Say) -> Values:
         connection, key = place(inputs, "")
-        with connect(connection, key, say, USUAL_PATIENCE_SECONDS) as shell:
-            with machine_lock(shell, f"changing {inputs['service']}"), shell.steady() as through:
-                found = observe(through, inputs)  # whoever had the lock before may have changed it
-                if found.open:
-                    end_open(through, inputs["service"])
-                    found = observe(through, inputs)
-                require_words(inputs, parts(inputs, found))
-                done = apply(through, inputs, found)
+        with (
+            connect(connection, key, say, USUAL_PATIENCE_SECONDS) as shell,
+            machine_lock(shell, f"changing {inputs['service']}"),
+            shell.steady() as through,
+        ):
+            found = observe(through, inputs)  # whoever had the lock before may have changed it
+            if found.open:
+                end_open(through, inputs["service"])
+                found = observe(through, inputs)
+            require_words(inputs, parts(inputs, found))
+            done = apply(through, inputs, found)
         if done is None:
             return _outputs(inputs, found, outputs)
         return {
