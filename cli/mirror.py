@@ -114,6 +114,8 @@ def _known_excuses(
     directory: Path, prod: Environment, stage: Environment, services: Mapping[str, Service]
 ) -> tuple[Excuse, ...]:
     placement = read_lock(directory, stage.stack)
+    both = [each for each in (placement, read_lock(directory, prod.stack)) if each]
+    emulated = {machine.name for each in both for machine in each.machines if each.emulates(machine)}
     addresses = {each.name: str(each.control_address) for each in placement.machines} if placement else {}
     sources = read_sources(directory, services)
     engines = {store.engine for store in prod.topology.stores}
@@ -131,6 +133,7 @@ def _known_excuses(
                 if _PASSWORD.search(sources.get(f"{name}/{file.source}", ""))
             ],
             control_address=addresses.get(machine.name, ""),
+            emulated=machine.name in emulated,
         )
         excuses += built_in(known)
     return tuple(excuses)

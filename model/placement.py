@@ -147,6 +147,12 @@ class Placement:
         host = self.host(name)
         return host.accelerator if host and host.accelerator else self.accelerator
 
+    def emulates(self, machine: PlacedMachine) -> bool:
+        """Return whether a machine's processors are emulated, and we boot its kernel."""
+        host = self.host(machine.host)
+        accelerator = host.accelerator if host else self.accelerator
+        return self.own_image is None and accelerator is not None and accelerator.kind == "tcg"
+
     @property
     def needs_image(self) -> bool:
         """Return whether a machine is on a host that is no cloud: clouds have images of their own."""

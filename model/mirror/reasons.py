@@ -119,6 +119,7 @@ class Known:
         services: the site's services that prod's machine has.
         secret_paths: files that hold a password, which is each stack's own.
         control_address: the stage machine's address for control; empty where unknown.
+        emulated: whether one of the two is emulated.
     """
 
     prod: Machine
@@ -126,6 +127,7 @@ class Known:
     services: Sequence[Service] = ()
     secret_paths: Sequence[str] = ()
     control_address: str = ""
+    emulated: bool = False
 
 
 def of_a_boot(machine: str) -> tuple[Excuse, ...]:
@@ -138,7 +140,8 @@ def of_a_boot(machine: str) -> tuple[Excuse, ...]:
 
 def built_in(known: Known) -> tuple[Excuse, ...]:
     """Return what may differ between a machine and its copy."""
-    return (*_usual(known.prod.name), *_of_services(known), *_of_sizes(known), *_of_addresses(known))
+    own = (*_of_services(known), *_of_sizes(known), *_of_addresses(known), *_of_emulation(known))
+    return (*_usual(known.prod.name), *own)
 
 
 def _usual(machine: str) -> Iterator[Excuse]:
@@ -191,6 +194,14 @@ def _of_addresses(known: Known) -> Iterator[Excuse]:
         key = f"??? {known.control_address}:*"
         reason = "an address of the card for control"
         yield Excuse(machine=known.prod.name, area="ports", key=key, reason=reason, only="stage")
+
+
+def _of_emulation(known: Known) -> Iterator[Excuse]:
+    """See `model.kernel.kernel_command_line`."""
+    if known.emulated:
+        key = "kernel.randomize_va_space"
+        reason = "an emulated machine gives programs the same addresses each time, to be faster"
+        yield Excuse(machine=known.prod.name, area="kernel settings", key=key, reason=reason, only="both")
 
 
 def _literal(text: str) -> str:

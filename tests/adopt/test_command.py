@@ -23,7 +23,7 @@ from tests.adopt.machines import AnsweringMachine
 from tests.adopt.simulated import Simulated
 from tests.adopt.test_round_trip import FILES, PROJECT, UNITS
 from tests.doubles.sshd import keypair
-from tests.facts.read_only import is_read_only
+from tests.facts.read_only import is_read_only, noted
 
 PRIVATE, PUBLIC = keypair()
 NAMES = ("lb", "app1", "db1", "db2")
@@ -111,13 +111,17 @@ def test_machines_become_the_file(
     assert (access.host, access.port, access.user, access.sudo) == ("127.0.0.1", machines["db1"].port, "admin", True)
 
 
-def test_nothing_but_reading_reaches_a_machine(adopt: Adopt, machines: dict[str, AnsweringMachine]) -> None:
+def test_nothing_but_reading_reaches_a_machine(
+    adopt: Adopt, machines: dict[str, AnsweringMachine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = noted(monkeypatch)
     for more in (("--user", "admin", "--sudo"), ("--user", "admin"), ()):
         assert adopt(*NAMES, more=(*more, "--force")) == 0
     for machine in machines.values():
-        commands = machine.commands()
+        commands = [argv for port, argv in told if port == machine.port]
         assert len(commands) > 30
-        assert [command for command in commands if not is_read_only(command)] == []
+        assert [argv for argv in commands if not is_read_only(argv)] == []
+        assert {words[-1] for words in machine.commands()} == {"understudy-talk"}, "they go over one session"
 
 
 def test_all_machines_are_read_at_once(adopt: Adopt, monkeypatch: pytest.MonkeyPatch) -> None:

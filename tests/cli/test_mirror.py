@@ -21,7 +21,7 @@ from components.site import read_services
 from provisioners.shell import close_all
 from tests.cli.test_ssh import state
 from tests.doubles.sshd import Machine
-from tests.facts.read_only import is_read_only
+from tests.facts.read_only import is_read_only, noted
 
 ROOT = Path(__file__).parents[2]
 _RECORD = """#!/bin/bash
@@ -189,13 +189,20 @@ def test_each_made_difference_is_named_and_no_secret_is_shown(
 
 
 def test_nothing_but_reading_reaches_either(
-    project: Path, pair: tuple[Recording, Recording], capsys: pytest.CaptureFixture[str]
+    project: Path,
+    pair: tuple[Recording, Recording],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    told = noted(monkeypatch)
+    before = [len(machine.commands()) for machine in pair]
     record(project, capsys)
-    for machine in pair:
-        commands = machine.commands()
+    for machine, sessions in zip(pair, before, strict=True):
+        commands = [argv for port, argv in told if port == machine.port]
         assert len(commands) > 10
-        assert [command for command in commands if not is_read_only(command)] == []
+        assert [argv for argv in commands if not is_read_only(argv)] == []
+        own = machine.commands()[sessions:]
+        assert {words[-1] for words in own} == {"understudy-talk"}, "all of them go over one session"
 
 
 def test_a_prod_that_does_not_answer_is_red(

@@ -6,8 +6,13 @@ import re
 from collections.abc import Sequence
 from itertools import dropwhile
 from pathlib import Path
+from typing import Any
 
+import pytest
 import yaml
+
+from provisioners.outcome import Result
+from provisioners.shell import Shell
 
 _LISTS = yaml.safe_load((Path(__file__).parents[1] / "cases" / "read_only_commands.yaml").read_text(encoding="utf-8"))
 _SESSION = re.compile(
@@ -48,6 +53,18 @@ def is_read_only(argv: Sequence[str]) -> bool:
     if not any(_rest(words, command) == [] for command in _LISTS["commands"]):
         return False
     return words[0] not in ("psql", "mysql") or _only_asks(words)
+
+
+def noted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, Sequence[str]]]:
+    """Return what machines will be told from now on, each with the port of its SSH."""
+    told, run = list[tuple[int, Sequence[str]]](), Shell.run
+
+    def noting(self: Shell, argv: Sequence[str], **more: Any) -> Result:
+        told.append((self.connection.port, argv))
+        return run(self, argv, **more)
+
+    monkeypatch.setattr(Shell, "run", noting)
+    return told
 
 
 def _only_asks(words: Sequence[str]) -> bool:

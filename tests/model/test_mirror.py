@@ -236,6 +236,7 @@ KNOWN = Known(
     services=(HEARTBEAT, ENGINE),
     secret_paths=("/etc/app/app.env",),
     control_address="198.18.3.12",
+    emulated=True,
 )
 
 
@@ -269,6 +270,8 @@ KNOWN = Known(
         ("system", "memory", "both", ""),
         ("kernel settings", "kernel.threads-max", "both", "derives"),
         ("kernel settings", "vm.swappiness", "both", ""),
+        ("kernel settings", "kernel.randomize_va_space", "both", "emulated"),
+        ("kernel settings", "kernel.randomize_va_space", "prod", ""),
         ("kernel settings", "net.ipv4.conf.card eth0.rp_filter", "stage", "second card"),
         ("kernel settings", "net.ipv4.conf.card 10.20.0.31.rp_filter", "both", ""),
         ("ports", "tcp 198.18.3.12:22", "stage", "card for control"),
@@ -284,3 +287,9 @@ def test_what_a_stage_is_excuses(area: str, key: str, only: str, reason: str) ->
     excuse = next((each for each in built_in(KNOWN) if each.covers("db1", area, key, only, TODAY)), None)
     assert (reason in excuse.reason and bool(reason)) if excuse else not reason
     assert not any(each.covers("db2", area, key, only, TODAY) for each in built_in(KNOWN))
+
+
+def test_where_nothing_is_emulated_programs_addresses_are_a_difference() -> None:
+    kept = built_in(replace(KNOWN, emulated=False))
+    key = "kernel.randomize_va_space"
+    assert not any(each.covers("db1", "kernel settings", key, "both", TODAY) for each in kept)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -21,10 +20,10 @@ from provisioners.commands import guest_script
 from provisioners.outcome import Result
 from provisioners.probe import Prober, connection_of
 from provisioners.probe_rate import RateUnknown, mib_per_second
-from provisioners.shell import Shell, close_all, connect
+from provisioners.shell import close_all, connect
 from tests.doubles.host import BREAKS, COMES_UP, HANGS, Host
 from tests.doubles.sshd import keypair
-from tests.facts.read_only import is_read_only
+from tests.facts.read_only import is_read_only, noted
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 PRIVATE, PUBLIC = keypair()
@@ -118,15 +117,10 @@ def test_what_a_host_has_is_found(tmp_path: Path, hosts: tuple[Host, ...]) -> No
 def test_nothing_is_changed_and_nothing_is_left(
     tmp_path: Path, hosts: tuple[Host, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen, run = list[list[str]](), Shell.run
-
-    def noted(self: Shell, argv: Sequence[str], **more: Any) -> Result:
-        seen.append(list(argv))
-        return run(self, argv, **more)
-
-    monkeypatch.setattr(Shell, "run", noted)
+    told = noted(monkeypatch)
     for user in ({}, {"access": Access(host="127.0.0.1", port=hosts[0].port, user="admin", sudo=True)}):
         assert prober(tmp_path, seconds=60).probe(described(hosts[0], **user)).usable
+    seen = [list(argv) for _, argv in told]
     own = [words for words in seen if any(f"understudy-{name}" in words for name in OWN_SCRIPTS)]
     assert len(own) >= 6
     assert all(any(guest_script(name) in words for name in OWN_SCRIPTS) for words in own)
