@@ -21,7 +21,9 @@ CHARACTERS = st.one_of(
     st.sampled_from("'\"$`\\;&|*?[]{}()<>!#~ -%"), st.characters(codec="utf-8", exclude_categories=("C", "Z"))
 )
 NAMES = st.text(CHARACTERS, min_size=1, max_size=40).filter(
-    lambda name: name not in (".", "..") and len(name.encode()) < 200 and str(PurePosixPath(f"/{name}")) == f"/{name}"
+    lambda name: (
+        name not in (".", "..") and len(name.encode()) < 200 and str(PurePosixPath(f"/a/{name}")) == f"/a/{name}"
+    )
 )
 
 
