@@ -147,7 +147,7 @@ class Machine:
     def sessions(self) -> tuple[int, ...]:
         """Return the processes of its SSH sessions: those that sshd forked for a connection."""
         children = _children(self._server())  # as its process 1 it has orphans among them
-        return tuple(process for process in children if Path(f"/proc/{process}/comm").read_text() == "sshd\n")
+        return tuple(process for process in children if _name(process) == "sshd")
 
     def drop_sessions(self) -> None:
         """Kill every SSH session, as when a connection breaks."""
@@ -214,6 +214,14 @@ class Machine:
         shutil.copy("/bin/bash", bin_ / "bash-as-root")
         for script in bin_.iterdir():
             script.chmod(0o4755 if script.name == "bash-as-root" else 0o755)
+
+
+def _name(process: int) -> str:
+    """Return what a process is called; nothing of one that has just ended."""
+    try:
+        return Path(f"/proc/{process}/comm").read_text().rstrip("\n")
+    except OSError:
+        return ""
 
 
 def _children(process: int) -> tuple[int, ...]:
