@@ -228,5 +228,5 @@ def _children(process: int) -> tuple[int, ...]:
     path = Path(f"/proc/{process}/task/{process}/children")
     try:
         return tuple(int(word) for word in path.read_text().split())
-    except FileNotFoundError:
+    except OSError:
         return ()
