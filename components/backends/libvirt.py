@@ -127,8 +127,8 @@ def build_machine(site: Site, ground: LibvirtGround, machine: Machine, keys: Key
         opts=inside,
     )
     domain = _build_domain(machine.name, ground, spec, disks, warm, inside)
-    bigger = _build_size(site, ground, machine, spec, domain, disks, parent) if spec.data_disk else None
     boot = _build_boot(site, ground, machine, keys, spec, domain, warm, disks, inside)
+    bigger = _build_size(site, ground, machine, spec, boot, disks, parent) if spec.data_disk else None
     return Built(
         reached=Reached(
             name=machine.name,
@@ -209,11 +209,14 @@ def _build_size(
     ground: LibvirtGround,
     machine: Machine,
     spec: DomainSpec,
-    domain: libvirt.Domain,
+    boot: Boot,
     disks: list[libvirt.Volume],
     parent: pulumi.Resource,
 ) -> DataDisk:
-    """Build what makes the data disk as big as it is described, once the machine has it."""
+    """Build what makes the data disk as big as it is described, once the machine has booted with it.
+
+    One that became bigger in the first second of a boot was seen to leave the machine there, at work for ever.
+    """
     return DataDisk(
         f"{machine.name}-data",
         domain=spec.name,
@@ -222,7 +225,7 @@ def _build_size(
         size_mib=machine.data_disk_mib,
         key=site.environment.data_disk_key(machine),
         where=ground.where,
-        opts=ResourceOptions(parent=parent, depends_on=[domain, *disks], deleted_with=disks[1]),
+        opts=ResourceOptions(parent=parent, depends_on=[boot, *disks], deleted_with=disks[1]),
     )
 
 

@@ -284,6 +284,7 @@ def test_a_bigger_data_disk_is_the_same_disk_made_bigger(make_site: MakeSite, pr
     disk, inside = after.one("DataDisk", "db1-data"), after.one("Filesystem", "db1:/srv")
     assert {"Domain db1", "Volume db1-data"} <= after.before(disk)
     assert "DataDisk db1-data" in after.before(inside)
+    assert "Boot db1" in after.before(disk), "a disk that changes while its machine boots may keep it from booting"
     assert (disk.inputs["size_mib"], disk.inputs["key"]) == (3072, "Pulumi.prod.yaml: machines.db1.data_disk")
     assert disk.inputs["path"] == "/var/lib/understudy/stacks/stage/db1-data.qcow2"
     smaller = {"Pulumi.stage.yaml": {"config:\n": "config:\n  understudy:at_most: {data_disk: 1GiB}\n"}}
