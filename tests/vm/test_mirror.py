@@ -41,7 +41,6 @@ MADE = (
 FOLLOWS = (
     ("files", "/etc/default/rsync"),
     ("files", "/etc/init.d/rsync"),
-    ("units", "rsync.service"),
     ("units", "odd.service"),
 )
 
