@@ -15,6 +15,7 @@ from typing import Any
 from cli.arguments import add_stack, project_directory, short_stack
 from cli.change._note import failed_of, read_note, take_note
 from cli.files import is_mirror, load_environment, read_lock, write_lock
+from cli.pins import refuse_gone
 from cli.place import lines, place
 from cli.pulumi_state import PulumiState
 from cli.went_round import has_log, look_round
@@ -24,6 +25,7 @@ from model.capacity import HERE
 from model.change.gate import has_become_mirror
 from model.change.went_round import gate_of
 from model.configuration import stack_file_name
+from model.drilling import holds
 from model.environment import Environment
 from model.errors import UnderstudyError
 from model.placement import OwnImage, Placement, file_name
@@ -267,9 +269,6 @@ def _refuse_gone_pins(
     """Raise where a store is to be filled, and its backups have no longer what it is pinned to."""
     if verb != "up" or lock is None or not lock.seeds:
         return
-    from cli.pins import refuse_gone  # with what reads a state and backups: a moment to import
-    from model.drilling import holds
-
     moved = [pin for pin in lock.seeds if not holds(exported, pin)]
     if moved:
         refuse_gone(directory, load_environment(directory, stack).at_copy(lock.offsite), moved)

@@ -33,40 +33,33 @@ COMPANY = ("tests/vm/test_prod.py", "tests/vm/test_stage.py")
 HARDEST = tuple(
     f"tests/vm/test_{name}.py"
     for name in (
-        "stage",
-        "change_story",
-        "document",
-        "own_image",
-        "other_host",
-        "mirror",
-        "tools",
-        "warm_start",
-        "killed",
+        *("stage", "change_story", "document", "own_image", "other_host", "mirror", "tools", "warm_start", "killed"),
     )
 )
-"""The tests with machines that take longest, which begin first: so nobody waits for one of them in the end."""
+"""The tests with machines that take longest, from the longest on."""
 BUILDERS = 2
-"""How many workers build machines at a time: a core each. The others do what is left."""
+"""How many workers build machines at a time: a core each. The others do so when nothing else is left."""
 
 
 def group(path: str) -> str:
     """Return the group to which a file of tests belongs.
 
-    >>> group("tests/vm/test_prod.py"), group("tests/vm/test_tools.py")
-    ('tests/vm/test_stage.py', 'tests/vm/test_tools.py')
+    >>> group("tests/vm/test_prod.py"), group("tests/vm/test_tools.py"), group("tests/model/test_units.py")
+    ('tests/vm/test_stage.py', 'tests/vm/test_tools.py', 'tests/model/test_units.py')
     """
     return COMPANY[-1] if path in COMPANY else path
 
 
 def rank(path: str) -> int:
-    """Return when a file's turn is.
+    """Return when a file's turn is: what takes long comes first, so that nobody waits for it in the end.
 
-    >>> paths = ("model/units.py", "tests/stores/test_files.py", "tests/vm/test_daemon.py", "tests/vm/test_prod.py")
-    >>> sorted(paths, key=rank) == sorted(paths, reverse=True)
-    True
+    >>> sorted(("model/units.py", "tests/stores/test_files.py", "tests/vm/test_prod.py"), key=rank)
+    ['tests/vm/test_prod.py', 'tests/stores/test_files.py', 'model/units.py']
     """
+    if (own := group(path)) in HARDEST:
+        return HARDEST.index(own)
     if path.startswith(MACHINES):
-        return HARDEST.index(group(path)) if group(path) in HARDEST else len(HARDEST)
+        return len(HARDEST)
     return len(HARDEST) + (1 if path.startswith(LONG) else 2)
 
 

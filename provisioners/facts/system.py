@@ -124,8 +124,8 @@ def parse_running(output: str) -> dict[str, str]:
     return {row[0]: row[3] for row in rows if len(row) > 3 and row[3] in wanted and not _MOMENTARY.match(row[0])}
 
 
-_SUFFIXES = (".service", ".socket", ".timer", ".path")
-_KINDS = "--type=service,socket,timer,path"
+_TYPES = ("service", "socket", "timer", "path")
+_SUFFIXES, _KINDS = tuple(f".{each}" for each in _TYPES), f"--type={','.join(_TYPES)}"
 _PLAIN = ("--no-legend", "--no-pager", "--plain", "--full")
 KERNEL = Fact(name="kernel", argv=("uname", "--kernel-release", "--machine"), parse=parse_kernel)
 UNIT_LINKS = Fact(

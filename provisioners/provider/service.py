@@ -20,7 +20,6 @@ from provisioners.changes.seen import Seen
 from provisioners.changes.signed import missing_words, require_words
 from provisioners.changes.trying import tried
 from provisioners.changes.written import foretold
-from provisioners.machine_lock import machine_lock
 from provisioners.outcome import Say
 from provisioners.provider.inputs import REACH
 from provisioners.provider.kinds import Failure, Real, Values, has_unknown
@@ -160,12 +159,7 @@ class Service:
 
     @staticmethod
     def _make(inputs: Values, outputs: Values, say: Say) -> Values:
-        connection, key = place(inputs, "")
-        with (
-            connect(connection, key, say, USUAL_PATIENCE_SECONDS) as shell,
-            machine_lock(shell, f"changing {inputs['service']}"),
-            shell.steady() as through,
-        ):
+        with changing(inputs, f"changing {inputs['service']}", say) as shell, shell.steady() as through:
             found = observe(through, inputs)  # whoever had the lock before may have changed it
             if found.open:
                 end_open(through, inputs["service"])
