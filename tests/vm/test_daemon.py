@@ -58,12 +58,16 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 def test_a_daemon_that_is_restarted_in_the_middle_does_not_spoil_an_up(site: Site) -> None:
     up = site.start("pulumi", "up", "-s", site.stage, "--yes", "--skip-preview", "--non-interactive")
-    for part in ("networks", "disks", "machines"):
-        wait_for(lambda part=part: up.poll() is not None or bool(on_host(site.stage)[part]))  # type: ignore[misc]
+    try:
+        for part in ("networks", "disks", "machines"):
+            wait_for(lambda part=part: up.poll() is not None or bool(on_host(site.stage)[part]), 300)  # type: ignore[misc]
+            if up.poll() is None:
+                restart()
+        up.wait(300)
+    finally:
         if up.poll() is None:
-            restart()
-    printed, _ = up.communicate(timeout=300)
-    print(f"`up` ended with {up.returncode}:\n{printed[-2000:]}")
+            os.killpg(up.pid, signal.SIGKILL)
+        print(f"`up` ended with {up.wait()}:\n{up.communicate()[0][-2000:]}")
     if up.returncode:
         site.pulumi("up", site.stage)
     found = on_host(site.stage)

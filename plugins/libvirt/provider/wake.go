@@ -20,9 +20,9 @@ const (
 	cableOut      = "<link state='down'/>"
 )
 
-// upstream returns the Terraform provider, with one thing done otherwise: a new domain that cannot be woken from the
-// memory that was laid down for it starts cold, within the same create. Upstream leaves it defined and stopped, unknown
-// to the state.
+// upstream returns the Terraform provider, with two things done otherwise. A new domain that cannot be woken from the
+// memory that was laid down for it starts cold, within the same create; upstream leaves it defined and stopped, unknown
+// to the state. And a daemon that goes away is told soon.
 func upstream() *schema.Provider {
 	p := libvirt.Provider()
 	var uris sync.Map
@@ -59,6 +59,7 @@ func upstream() *schema.Provider {
 		}
 		return again
 	}
+	soon(p)
 	return p
 }
 
