@@ -17,8 +17,9 @@ from provisioners.hypervisor import cloud_init_disk, copies, sweep
 from provisioners.hypervisor.data_disk import DataDisk
 from provisioners.hypervisor.fence import Fence
 from provisioners.hypervisor.running import Running
+from provisioners.hypervisor.silent import look_at
 from provisioners.hypervisor.template_kind import Template
-from provisioners.hypervisor.virsh import Virsh, refuse_stalled
+from provisioners.hypervisor.virsh import Virsh
 from provisioners.hypervisor.warm_start import WarmStart
 from provisioners.outcome import Say
 from provisioners.provider.kinds import Kind, Values
@@ -81,8 +82,8 @@ _ACTS: Mapping[str, Act] = {
     "copied image": copies.complete,
     "lacking of image": lambda name, record, _: copies.lacking(name, record),
     "lacking programs": _lacking_programs,
+    "look at silent": lambda domain, say: look_at(Virsh(say=say), domain),
     "networks": _networks,
-    "refuse stalled": lambda domain, say: refuse_stalled(Virsh(say=say), domain),
     "start with cloud-init": cloud_init_disk.start_with,
     "state": lambda domain, say: Virsh(say=say).state(domain),
     "sweep": _sweep,

@@ -18,7 +18,7 @@ from provisioners.provider.kinds import Failure, Real, Values, has_unknown
 from provisioners.shell import Unreachable, connect
 
 _LOOK_SECONDS = 60.0
-"""After so long without an answer from a machine, its host is asked whether it stands still."""
+"""After so long without an answer from a machine, its host looks whether it ever will."""
 _IDENTITY = Rule(
     good=lambda value: isinstance(value, dict) and {"hostname", "hosts", "authorized_keys", "cards"} <= value.keys(),
     allowed="hostname, domain, hosts, authorized_keys and cards",
@@ -111,7 +111,7 @@ def _wait_for_ssh(inputs: Values, say: Say) -> None:
             with connect(connection, inputs["private_key"], say, min(_LOOK_SECONDS, deadline.left)) as shell:
                 shell.run(("true",))
         except Unreachable:
-            door(inputs["host_uri"]).call("refuse stalled", inputs["domain"], say=say)
+            door(inputs["host_uri"]).call("look at silent", inputs["domain"], say=say)
             if deadline.left <= 0:
                 raise
         else:

@@ -19,7 +19,8 @@ from provisioners.hypervisor import edge
 from provisioners.hypervisor.host import ToolFailed
 from provisioners.hypervisor.identity import IdentityFailed
 from provisioners.hypervisor.savefile import BadSaveFile
-from provisioners.hypervisor.virsh import Absent, Stalled, VirshFailed
+from provisioners.hypervisor.silent import Stalled
+from provisioners.hypervisor.virsh import Absent, VirshFailed
 from provisioners.outcome import CommandFailed, Result, Say, Stopped, Unreachable, last_lines
 
 if TYPE_CHECKING:

@@ -21,7 +21,8 @@ from typing import Any
 from model.errors import UnderstudyError
 from model.libvirt_xml import IDENTITY_PORT, parsed
 from provisioners.hypervisor.host import tool
-from provisioners.hypervisor.virsh import Absent, Virsh, refuse_stalled
+from provisioners.hypervisor.silent import look_at
+from provisioners.hypervisor.virsh import Absent, Virsh
 from provisioners.outcome import Deadline, Say, pause
 
 PATIENCE_SECONDS = 600.0
@@ -145,7 +146,7 @@ def ask(
         except OSError:  # the machine, or qemu, went away in the middle; the next look says what has become of it
             reply = None
         if reply is None:
-            refuse_stalled(virsh, domain)
+            look_at(virsh, domain)
         elif reply.get("ok") is True:
             return reply
         if reply is not None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from model.errors import UnderstudyError
-from model.names import ROOT
 from provisioners.commands import command_line
 from provisioners.outcome import Deadline, Say, last_lines, pause
 
@@ -45,10 +43,6 @@ class VirshFailed(UnderstudyError):
 
 class Absent(VirshFailed):
     """What was asked about is not there."""
-
-
-class Stalled(UnderstudyError):
-    """A machine stands still, because its host could not write to its disk."""
 
 
 def is_away(said: str) -> bool:
@@ -167,24 +161,3 @@ def wait_for_state(virsh: Virsh, domain: str, wanted: Sequence[str], seconds: fl
             return False
         pause(0.5, domain)
     return True
-
-
-def refuse_stalled(virsh: Virsh, domain: str) -> None:
-    """Look whether a machine that does not answer was halted because its host's disk is full.
-
-    Raises:
-        Stalled: it was; whoever resumes it lets it write again what it could not.
-
-    Source: qemu-system-x86(1), ``werror=enospc``, the default; libvirt's virsh(1), ``domstate --reason``.
-    """
-    try:
-        state = virsh.run("domstate", domain, "--reason").strip()
-    except VirshFailed:
-        return
-    if state == "paused (I/O error)":
-        free = shutil.disk_usage(ROOT).free >> 20
-        raise Stalled(
-            where=domain,
-            found=f"libvirt halted it, because this host could not write to its disk: {free} MiB are free in {ROOT}",
-            todo="Make room, then run it again: the machine goes on where it was.",
-        )

@@ -12,8 +12,8 @@ import pytest
 
 from provisioners.hypervisor import boot
 from provisioners.hypervisor.boot import Boot
+from provisioners.hypervisor.silent import Stalled
 from provisioners.hypervisor.template_kind import Template
-from provisioners.hypervisor.virsh import Stalled
 from provisioners.shell import Unreachable
 from tests.hypervisor import test_boot_kind, test_warm_start_kind
 from tests.hypervisor.conftest import FakeVirsh

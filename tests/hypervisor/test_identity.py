@@ -15,7 +15,8 @@ import pytest
 
 from cli.__main__ import main
 from provisioners.hypervisor.identity import IdentityFailed, ask, identity_message, socket_path
-from provisioners.hypervisor.virsh import Stalled, Virsh
+from provisioners.hypervisor.silent import Stalled
+from provisioners.hypervisor.virsh import Virsh
 from tests.hypervisor.conftest import FakeVirsh
 
 IDENTITY = {

@@ -1,0 +1,66 @@
+"""A machine that does not answer: whether it runs in a circle, by what its host sees of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from provisioners.hypervisor import silent
+from provisioners.hypervisor.virsh import Virsh
+from tests.hypervisor.conftest import FakeVirsh
+
+DOMAIN = "stage-db1"
+KERNEL, HALTED, PROGRAM = "CPL=0 II=0 A20=1 SMM=0 HLT=0", "CPL=0 II=0 A20=1 SMM=0 HLT=1", "CPL=3 II=0 A20=1 SMM=0 HLT=0"
+
+
+def registers(*processors: str) -> str:
+    """Return what qemu's monitor says of a machine's processors."""
+    each = "CPU#{}\r\nRAX=0000000000000000 RBX=1\r\nRIP=ffffffff81318a15 RFL=00000246 [---Z-P-] {}\r\nES =0000\r\n"
+    return "\r\n".join(each.format(number, state) for number, state in enumerate(processors))
+
+
+def stats(seconds: int, requests: int) -> str:
+    """Return what libvirt says of a machine's work."""
+    return (
+        f"Domain: '{DOMAIN}'\n  cpu.time={seconds * 10**9}\n  cpu.user=1\n  block.count=2\n  block.0.name=vda\n"
+        f"  block.0.rd.reqs={requests}\n  block.0.rd.bytes=4096\n  block.0.wr.reqs=7\n  block.1.rd.reqs=0\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "looks", "circles"),
+    [
+        ("qemu", [((KERNEL, KERNEL), 10, 5), ((KERNEL, KERNEL), 30, 5), ((KERNEL, KERNEL), 51, 5)], True),
+        ("qemu", [((PROGRAM, KERNEL), 10, 5), ((KERNEL, KERNEL), 51, 5)], True),
+        ("qemu", [((KERNEL, PROGRAM), 10, 5), ((PROGRAM, KERNEL), 51, 5)], False),
+        ("qemu", [((KERNEL,), 10, 5), ((KERNEL,), 49, 5), ((PROGRAM,), 51, 5)], False),
+        ("qemu", [((KERNEL,), 10, 5), ((KERNEL,), 51, 6)], False),
+        ("qemu", [((HALTED, HALTED), 10, 5)], False),
+        ("kvm", [((KERNEL,), 10, 5), ((KERNEL,), 51, 5)], False),
+    ],
+    ids=["both", "one", "in turn", "a program, late", "it reads its disk", "idle", "no emulation"],
+)
+def test_what_is_seen(
+    virsh: FakeVirsh,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    looks: list[tuple[tuple[str, ...], int, int]],
+    circles: bool,
+) -> None:
+    monkeypatch.setattr(silent, "_STEP_SECONDS", 0)
+    virsh.answer(
+        {
+            f"domstate {DOMAIN} --reason": "running (booted)",
+            f"dumpxml {DOMAIN}": f"<domain type='{kind}'/>",
+            f"qemu-monitor-command --hmp {DOMAIN} info registers -a": [registers(*each[0]) for each in looks],
+            f"domstats --cpu-total --block {DOMAIN}": [stats(seconds, requests) for _, seconds, requests in looks],
+            f"reset {DOMAIN}": "",
+        }
+    )
+    said: list[str] = []
+    silent.look_at(Virsh(say=said.append), DOMAIN)
+    assert (f"reset {DOMAIN}" in virsh.asked(), len(said)) == (circles, int(circles))
+
+
+def test_one_that_is_gone_meanwhile_is_left_to_whoever_asked(virsh: FakeVirsh) -> None:
+    virsh.answer({f"dumpxml {DOMAIN}": "error: failed to get domain"})
+    silent.look_at(Virsh(), DOMAIN)
