@@ -27,6 +27,12 @@ LONG = (
 """No machine is booted here, but real servers and engines are walked through everything that can go wrong, for minutes:
 ``-m "not vm"``, which answers in less than two, leaves them out as well."""
 
+UNDIVIDED = (
+    *("tests/test_style.py", "tests/hypervisor/test_tunnel_rules.py", "tests/cli/test_host_lost.py"),
+    *("tests/cli/test_preflight.py", "tests/run/test_stack.py", "tests/report/test_browser.py"),
+    *("tests/components/test_environment.py", "tests/changes/test_mariadb.py", "tests/adopt/test_command.py"),
+)
+"""Of the files that are left, those that keep a worker longest."""
 
 COMPANY = ("tests/vm/test_prod.py", "tests/vm/test_stage.py")
 """They share a stage."""
@@ -60,7 +66,7 @@ def rank(path: str) -> int:
         return HARDEST.index(own)
     if path.startswith(MACHINES):
         return len(HARDEST)
-    return len(HARDEST) + (1 if path.startswith(LONG) else 2)
+    return len(HARDEST) + (1 if path.startswith(LONG) else 2 if path in UNDIVIDED else 3)
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]
@@ -77,6 +83,11 @@ class ByFile(LoadScopeScheduling):  # type: ignore[misc]
             others = (scope for scope in self.workqueue if not scope.startswith(MACHINES))
             self.workqueue.move_to_end(next(others, next(iter(self.workqueue))), last=False)
         super()._assign_work_unit(node)
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return how many workers there are: one more than builds machines, or as many as wait for each other's sleep."""
+    return 4 if config.option.markexpr == "not vm" else BUILDERS + 1
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFile:

@@ -23,18 +23,33 @@ CONTROL = IPv4Network("198.18.7.0/24")
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """Return a directory with the sample company's files, and a lock file for each stack."""
+    return _described(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return such a directory that stays as it is: what is built of it is built once."""
+    return _described(tmp_path_factory.mktemp("untouched"))
+
+
+def _described(directory: Path) -> Path:
     for name in ("Pulumi.prod.yaml", "Pulumi.stage.yaml"):
-        shutil.copy(ROOT / name, tmp_path)
+        shutil.copy(ROOT / name, directory)
     for folder in ("services", "prices"):
-        shutil.copytree(ROOT / folder, tmp_path / folder)
+        shutil.copytree(ROOT / folder, directory / folder)
     for stack in ("prod", "stage"):
-        place(tmp_path, stack)
-    return tmp_path
+        place(directory, stack)
+    return directory
 
 
 @pytest.fixture
 def make_site(project: Path) -> MakeSite:
     """Return what reads a stack of the project, after edits of its files: old text to new, by the file's name."""
+    return site_maker(project)
+
+
+def site_maker(project: Path) -> MakeSite:
+    """Return the same for a project's directory."""
 
     def make(stack: str, edits: Mapping[str, Mapping[str, str]] | None = None) -> Site:
         for name, changes in (edits or {}).items():

@@ -14,7 +14,7 @@ from model.capacity import CloudImage
 from model.errors import UnderstudyError
 from model.placement import PlacedHost
 from model.rented import AWS_IMAGE
-from tests.components.conftest import MakeSite, place
+from tests.components.conftest import MakeSite, place, site_maker
 from tests.components.copies import filled_from_copy
 from tests.components.doubles import OUTPUTS, Graph, check, differing, run
 
@@ -29,9 +29,9 @@ def site(make_site: MakeSite, project: Path, stack: str = "stage", prods: dict[s
     return make_site(stack, {"Pulumi.prod.yaml": prods, "Pulumi.stage.yaml": {"config:\n": CLOUD}})
 
 
-@pytest.fixture
-def stage(make_site: MakeSite, project: Path) -> Graph:
-    return run(site(make_site, project), project)
+@pytest.fixture(scope="module")
+def stage(untouched: Path) -> Graph:
+    return run(site(site_maker(untouched), untouched), untouched)
 
 
 def test_every_machine_is_built_there_and_nothing_here(stage: Graph) -> None:

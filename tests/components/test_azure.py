@@ -14,7 +14,7 @@ from components.site import Site
 from model.capacity import CloudImage
 from model.errors import UnderstudyError
 from model.placement import PlacedHost
-from tests.components.conftest import MakeSite, place
+from tests.components.conftest import MakeSite, place, site_maker
 from tests.components.copies import filled_from_copy
 from tests.components.doubles import Graph, check, run
 
@@ -34,9 +34,9 @@ def site(
     return make_site(stack, {f"Pulumi.{stack}.yaml": {"config:\n": cloud}})
 
 
-@pytest.fixture
-def stage(make_site: MakeSite, project: Path) -> Graph:
-    return run(site(make_site, project), project)
+@pytest.fixture(scope="module")
+def stage(untouched: Path) -> Graph:
+    return run(site(site_maker(untouched), untouched), untouched)
 
 
 def rules(graph: Graph) -> dict[str, dict[str, Any]]:

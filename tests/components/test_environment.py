@@ -10,21 +10,21 @@ import pytest
 from model import postgresql
 from model.errors import ConfigurationError
 from provisioners.provider.registry import kinds
-from tests.components.conftest import MakeSite
+from tests.components.conftest import MakeSite, site_maker
 from tests.components.doubles import OUTPUTS, Graph, check, differing, run
 from tests.doubles.evidence import make_signer, put
 
 FIVE = {"lb", "app1", "app2", "db1", "db2"}
 
 
-@pytest.fixture
-def stage(make_site: MakeSite, project: Path) -> Graph:
-    return run(make_site("stage"), project)
+@pytest.fixture(scope="module")
+def stage(untouched: Path) -> Graph:
+    return run(site_maker(untouched)("stage"), untouched)
 
 
-@pytest.fixture
-def prod(make_site: MakeSite, project: Path) -> Graph:
-    return run(make_site("prod"), project)
+@pytest.fixture(scope="module")
+def prod(untouched: Path) -> Graph:
+    return run(site_maker(untouched)("prod"), untouched)
 
 
 def test_every_machine_is_built(stage: Graph) -> None:
@@ -295,7 +295,7 @@ def test_a_bigger_data_disk_is_the_same_disk_made_bigger(make_site: MakeSite, pr
     assert "sizes" in kinds()["understudy:index:Boot"].ignored, "what a limited stage does not get is not rehearsed"
 
 
-def test_the_store_is_filled_from_the_pinned_snapshot(stage: Graph, project: Path) -> None:
+def test_the_store_is_filled_from_the_pinned_snapshot(stage: Graph, untouched: Path) -> None:
     primary = stage.one("PostgresPrimary", "shop").inputs
     assert primary["snapshot"] == "20261123-010000F"
     assert primary["seed"] == {
@@ -305,7 +305,7 @@ def test_the_store_is_filled_from_the_pinned_snapshot(stage: Graph, project: Pat
         "endpoint": "",
         "region": "",
     }
-    assert primary["project_directory"] == str(project)
+    assert primary["project_directory"] == str(untouched)
     assert primary["snapshot_digest"] == "ab" * 32
     assert primary["replica_addresses"] == ["10.20.0.32"]
     assert primary["expected_tables"] == ["customers", "orders", "products"]
@@ -449,10 +449,10 @@ def test_every_page_is_asked_for_anew_after_any_change_of_a_service(
     assert known() != before
 
 
-def test_the_report_comes_last_and_knows_everything(stage: Graph, project: Path) -> None:
+def test_the_report_comes_last_and_knows_everything(stage: Graph, untouched: Path) -> None:
     report = stage.one("Report", "report")
     assert {f"HttpCheck {name}" for name in stage.of("HttpCheck")} <= stage.before(report)
-    assert report.inputs["path"] == str(project / "reports/stage/report.html")
+    assert report.inputs["path"] == str(untouched / "reports/stage/report.html")
     assert report.inputs["document"]["restores"][0]["data_age_seconds"] == 93
 
 

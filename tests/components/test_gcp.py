@@ -10,7 +10,7 @@ import pytest
 from components.site import Site
 from model.errors import UnderstudyError
 from model.placement import PlacedHost
-from tests.components.conftest import MakeSite, place
+from tests.components.conftest import MakeSite, place, site_maker
 from tests.components.copies import filled_from_copy
 from tests.components.doubles import ROOT, Graph, check, differing, run
 
@@ -24,9 +24,9 @@ def site(make_site: MakeSite, project: Path, cloud: str = CLOUD) -> Site:
     return make_site("stage", {"Pulumi.stage.yaml": {"config:\n": cloud}})
 
 
-@pytest.fixture
-def stage(make_site: MakeSite, project: Path) -> Graph:
-    return run(site(make_site, project), project)
+@pytest.fixture(scope="module")
+def stage(untouched: Path) -> Graph:
+    return run(site(site_maker(untouched), untouched), untouched)
 
 
 def test_every_machine_is_built_there_and_nothing_here(stage: Graph) -> None:

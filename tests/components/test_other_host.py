@@ -11,7 +11,7 @@ import pytest
 from model.errors import UnderstudyError
 from model.placement import Accelerator, PlacedHost
 from model.topology import Access
-from tests.components.conftest import MakeSite, place
+from tests.components.conftest import MakeSite, place, site_maker
 from tests.components.doubles import Graph, run
 
 FIVE = {"lb", "app1", "app2", "db1", "db2"}
@@ -25,10 +25,10 @@ RACK = PlacedHost(
 URI = "qemu+ssh://admin@10.1.1.2:2222/system?as=rack1&key=ssh-ed25519+AAAArack&jump=gate&sudo=yes"
 
 
-@pytest.fixture
-def stage(make_site: MakeSite, project: Path) -> Graph:
-    place(project, "stage", cloud=RACK, size="")
-    return run(make_site("stage"), project)
+@pytest.fixture(scope="module")
+def stage(untouched: Path) -> Graph:
+    place(untouched, "stage", cloud=RACK, size="")
+    return run(site_maker(untouched)("stage"), untouched)
 
 
 def test_every_act_on_a_host_is_one_on_that_host(stage: Graph) -> None:
@@ -76,10 +76,10 @@ def test_what_is_on_this_computer_has_no_word_of_hosts(make_site: MakeSite, proj
 NEAR = replace(RACK, address=IPv4Address("10.1.1.2"))
 
 
-@pytest.fixture
-def spread(make_site: MakeSite, project: Path) -> Graph:
-    place(project, "stage", cloud=NEAR, size="", here=("lb", "db1"))
-    return run(make_site("stage"), project)
+@pytest.fixture(scope="module")
+def spread(untouched: Path) -> Graph:
+    place(untouched, "stage", cloud=NEAR, size="", here=("lb", "db1"))
+    return run(site_maker(untouched)("stage"), untouched)
 
 
 def test_each_computer_has_what_its_machines_stand_on(spread: Graph) -> None:

@@ -92,13 +92,12 @@ def test_without_a_python_of_our_age(rack: Machine) -> None:
         There(way(rack)).call("networks", say=quiet)
 
 
-def test_a_host_that_is_off_and_one_that_is_another(rack: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_that_is_off_and_one_that_is_another(rack: Machine) -> None:
     with pytest.raises(WrongHostKey):
         There(replace(way(rack), host_key=keypair()[1])).call("networks", say=quiet)
     rack.stop()
-    monkeypatch.setattr("provisioners.hypervisor.door._PATIENCE_SECONDS", 0.5)
     with pytest.raises(Unreachable, match=rf"host rack1: no SSH .*`ssh -p {rack.port} root@127.0.0.1 true`"):
-        There(way(rack)).call("networks", say=quiet)
+        There(way(rack), 0.5).call("networks", say=quiet)
 
 
 def test_what_nobody_waits_for_any_more_stops(rack: Machine) -> None:

@@ -67,6 +67,11 @@ def test_command_gets_its_arguments_and_its_exit_code_is_ours(clone: Clone) -> N
     assert (done.returncode, done.stdout) == (7, "two words|*||")
 
 
+def test_what_python_compiles_is_kept_also_where_a_container_says_not_to(clone: Clone) -> None:
+    done = clone.run("sh", "-c", 'echo "${PYTHONDONTWRITEBYTECODE-kept}"', PYTHONDONTWRITEBYTECODE="1")
+    assert done.stdout == "kept\n"
+
+
 def test_it_may_be_called_from_anywhere(clone: Clone, tmp_path: Path) -> None:
     clone.run("true")
     before = len(clone.called())
