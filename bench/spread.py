@@ -48,7 +48,10 @@ def _up(site: Site, there: Collection[str], computer: Computer) -> float:
     site.configure(site.stage, capacity="here")
     site.run("understudy", "place", "--again", "-s", site.stage)
     if there:
-        _move(site, there, computer)
+        site.configure(site.stage, capacity="hosts")
+        hosts = {"here": {}, computer.name: {"host": computer.address}}
+        (site.directory / "Capacity.yaml").write_text(yaml.safe_dump({"hosts": hosts}), encoding="utf-8")
+        move(site, there, computer)
     began = time.monotonic()
     try:
         site.pulumi("up", site.stage)
@@ -57,11 +60,8 @@ def _up(site: Site, there: Collection[str], computer: Computer) -> float:
         site.pulumi("destroy", site.stage)
 
 
-def _move(site: Site, there: Collection[str], computer: Computer) -> None:
-    """Write into the lock file that some machines are on the other computer: what is measured is no placement."""
-    site.configure(site.stage, capacity="hosts")
-    hosts = {"here": {}, computer.name: {"host": computer.address}}
-    (site.directory / "Capacity.yaml").write_text(yaml.safe_dump({"hosts": hosts}), encoding="utf-8")
+def move(site: Site, there: Collection[str], computer: Computer) -> None:
+    """Write into the stage's lock file that some machines are on the other computer: what is shown is no placement."""
     lock = Path(site.directory, file_name(site.stage))
     values = yaml.safe_load(lock.read_text(encoding="utf-8"))
     values |= {"version": VERSION_WITH_HOSTS, "hosts": hosts_as_values((computer.placed,))}
