@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from model.placement import Placement
@@ -18,7 +20,7 @@ def swept_clouds(
     *,
     act: bool,
 ) -> list[str]:
-    """Take away, or only name, what is in AWS, carries the stack's tag and is not in its state.
+    """Take away, or only name, what is in a cloud, carries the stack's mark and is not in its state.
 
     Args:
         owner: the mark that the stack's things carry.
@@ -28,8 +30,22 @@ def swept_clouds(
         act: whether to take it away.
 
     Raises:
-        UnderstudyError: AWS does not answer, or refuses.
+        UnderstudyError: a cloud does not answer, or refuses.
     """
+    return [
+        *_swept_aws(owner, deployment, placement, say, act=act),
+        *_swept_google(owner, deployment, say, act=act),
+    ]
+
+
+def _swept_aws(
+    owner: str,
+    deployment: Mapping[str, Any],
+    placement: Placement | None,
+    say: Callable[[str], None],
+    *,
+    act: bool,
+) -> list[str]:
     known = rented(deployment, "aws")
     placed = {host.region for host in placement.hosts if host.kind == "aws"} if placement else set[str]()
     lines: list[str] = []
@@ -37,4 +53,19 @@ def swept_clouds(
         from provisioners.clouds import aws_sweep
 
         lines += aws_sweep.sweep(region, mark(owner), known.identifiers, say, act=act)
+    return lines
+
+
+def _swept_google(owner: str, deployment: Mapping[str, Any], say: Callable[[str], None], *, act: bool) -> list[str]:
+    """A project is known once its provider is in the state, before which nothing is made there."""
+    known = rented(deployment, "gcp")
+    lines: list[str] = []
+    for project in sorted(known.accounts):
+        from provisioners.clouds import google_account, google_sweep
+
+        account = google_account.log_in(project, os.environ, Path.home())
+        if account is None:
+            say(f"Google {project}: its plugin alone can use these credentials; left-overs are not looked for")
+        else:
+            lines += google_sweep.sweep(account, mark(owner), known.names, known.identifiers, say, act=act)
     return lines

@@ -96,11 +96,15 @@ class RentedThere:
 
     Args:
         regions: where its providers work.
+        accounts: which projects or subscriptions pay for it, where its providers say so.
         identifiers: of all things, also of those that a cloud calls otherwise than the state does.
+        names: of all things that have one.
     """
 
     regions: frozenset[str]
+    accounts: frozenset[str]
     identifiers: frozenset[str]
+    names: frozenset[str]
 
 
 def rented(deployment: Mapping[str, Any], kind: str) -> RentedThere:
@@ -116,11 +120,19 @@ def rented(deployment: Mapping[str, Any], kind: str) -> RentedThere:
     resources = (deployment.get("deployment") or {}).get("resources") or ()
     there = [each for each in resources if str(each.get("type")).startswith(f"{kind}:")]
     also = ((each.get("outputs") or {}).get("securityGroupRuleId") for each in there)
-    providers = (each for each in resources if each.get("type") == f"pulumi:providers:{kind}")
-    regions = ((each.get("inputs") or {}).get("region") for each in providers)
+    providers = [each.get("inputs") or {} for each in resources if each.get("type") == f"pulumi:providers:{kind}"]
     return RentedThere(
-        regions=frozenset(str(each) for each in regions if each),
+        regions=frozenset(str(each["region"]) for each in providers if each.get("region")),
+        accounts=frozenset(
+            str(each[key]) for each in providers for key in ("project", "subscriptionId") if each.get(key)
+        ),
         identifiers=frozenset(str(each) for each in (*(one.get("id") for one in there), *also) if each),
+        names=frozenset(
+            str(told["name"])
+            for each in there
+            for told in (each.get("inputs") or {}, each.get("outputs") or {})
+            if told.get("name")
+        ),
     )
 
 

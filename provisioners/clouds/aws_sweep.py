@@ -9,31 +9,16 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from provisioners.clouds.aws_account import asked, client, session_in
+from provisioners.clouds.left_over import Thing, taken_away
 from provisioners.outcome import Say
 
 _ALIVE = ["pending", "running", "stopping", "stopped"]
 _GOING = ("deleting", "deleted")
 _STOPS_SECONDS, _TIMES = 5, 120
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Thing:
-    """Something in a region that the state does not know.
-
-    Args:
-        remove: takes it away.
-    """
-
-    sort: str
-    identifier: str
-    name: str
-    remove: Callable[[], None]
-
-    def __str__(self) -> str:
-        return f"{self.sort} {self.name or self.identifier}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,14 +70,11 @@ def sweep(region: str, owner: str, known: Collection[str], say: Say, *, act: boo
         UnderstudyError: AWS does not answer, or refuses.
     """
     there = Region(name=region, ec2=client(session_in(region), "ec2", region), owner=owner, known=frozenset(known))
-    lines = []
-    for sort in _SORTS:
-        for thing in sort(there):
-            if act:
-                say(f"AWS {region}: removing {thing}")
-                asked(region, thing.remove)
-            lines.append(f"{thing} in AWS {region}")
-    return lines
+    return taken_away(f"AWS {region}", (partial(sort, there) for sort in _SORTS), say, act=act)
+
+
+def _thing(there: Region, sort: str, identifier: str, name: str, remove: Callable[[], None]) -> Thing:
+    return Thing(sort=sort, name=name or identifier, remove=lambda: asked(there.name, remove))
 
 
 def _name(thing: Any) -> str:
@@ -107,7 +89,7 @@ def _running(there: Region) -> list[Any]:
 def _machines(there: Region) -> Iterator[Thing]:
     for each in _running(there):
         if (identifier := each["InstanceId"]) not in there.known:
-            yield Thing(sort="machine", identifier=identifier, name=_name(each), remove=_ended(there, identifier))
+            yield _thing(there, "machine", identifier, _name(each), _ended(there, identifier))
 
 
 def _ended(there: Region, identifier: str) -> Callable[[], None]:
@@ -134,7 +116,7 @@ def _disks(there: Region) -> Iterator[Thing]:
         if (identifier := each["VolumeId"]) not in there.known | systems:
             plugged = [one["InstanceId"] for one in each.get("Attachments") or ()]
             remove = _removed_disk(there, identifier, plugged)
-            yield Thing(sort="disk", identifier=identifier, name=_name(each), remove=remove)
+            yield _thing(there, "disk", identifier, _name(each), remove)
 
 
 def _removed_disk(there: Region, identifier: str, machines: list[str]) -> Callable[[], None]:
@@ -170,7 +152,7 @@ def _plain(sort: str, plural: str, listed: str, key: str, delete: str) -> Callab
             if (identifier := each[key]) not in there.known and each.get("State", "").lower() not in _GOING:
                 told = {f"{key}s": [identifier]} if delete.endswith("s") else {key: identifier}
                 remove = _called(there, delete, **told)
-                yield Thing(sort=sort, identifier=identifier, name=_name(each), remove=remove)
+                yield _thing(there, sort, identifier, _name(each), remove)
 
     return find
 
@@ -179,7 +161,7 @@ def _gateways(there: Region) -> Iterator[Thing]:
     for each in there.listed("describe_internet_gateways", "InternetGateways"):
         if (identifier := each["InternetGatewayId"]) not in there.known:
             remove = _unplugged(there, identifier, [one["VpcId"] for one in each.get("Attachments") or ()])
-            yield Thing(sort="gateway", identifier=identifier, name=_name(each), remove=remove)
+            yield _thing(there, "gateway", identifier, _name(each), remove)
 
 
 def _unplugged(there: Region, identifier: str, networks: list[str]) -> Callable[[], None]:
@@ -202,7 +184,7 @@ def _rules(there: Region) -> Iterator[Thing]:
             way = "egress" if each["IsEgress"] else "ingress"
             told = {"GroupId": each["GroupId"], "SecurityGroupRuleIds": [identifier]}
             remove = _called(there, f"revoke_security_group_{way}", **told)
-            yield Thing(sort=f"rule of fence {each['GroupId']}", identifier=identifier, name="", remove=remove)
+            yield _thing(there, f"rule of fence {each['GroupId']}", identifier, "", remove)
 
 
 def _routes(there: Region) -> Iterator[Thing]:
@@ -217,7 +199,7 @@ def _routes(there: Region) -> Iterator[Thing]:
             if str(each.get("GatewayId", "")).startswith("igw-") and identifier not in there.known:
                 told = {"RouteTableId": table["RouteTableId"], "DestinationCidrBlock": to}
                 remove = _called(there, "delete_route", **told)
-                yield Thing(sort=f"route to {to} in", identifier=table["RouteTableId"], name="", remove=remove)
+                yield _thing(there, f"route to {to} in", table["RouteTableId"], "", remove)
 
 
 _SORTS: tuple[Callable[[Region], Iterator[Thing]], ...] = (

@@ -29,6 +29,8 @@ TOKENS = "https://oauth2.googleapis.com/token"
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _GOOD_SECONDS = 600
 _MOST_PAGES = 50
+_MOST_WAITS = 10
+"""Google answers each within about two minutes. Source: Google, Compute Engine API, zoneOperations.wait."""
 _LOG_IN = "Run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS to a key's file."
 _WHO = "those of somebody who may make machines"
 
@@ -58,10 +60,30 @@ class Account:
         Raises:
             UnderstudyError: there is no answer, or it is a refusal.
         """
+        return self._ask(f"/projects/{quote(project or self.project)}{quote(path)}", query)
+
+    def act(self, method: str, path: str, **query: str) -> None:
+        """Have something done, such as a deletion, and wait until it is; also where there is no such thing any more.
+
+        Raises:
+            UnderstudyError: there is no answer, it is a refusal, or it takes too long.
+        """
+        told = self._ask(f"/projects/{quote(self.project)}{quote(path)}", query, method)
+        for _ in range(_MOST_WAITS):
+            if told is None or told.get("status") == "DONE":
+                break
+            told = self._ask(f"/projects/{within_projects(told['selfLink'])}/wait", {}, "POST")
+        else:
+            raise UnderstudyError(where=f"Google {self.project}", found=f"{path} takes too long", todo="Run it again.")
+        if told and (errors := (told.get("error") or {}).get("errors")):
+            said = f"{errors[0].get('code')}: {errors[0].get('message')}"
+            raise UnderstudyError(where=f"Google {self.project}: {path}", found=said)
+
+    def _ask(self, path: str, query: Mapping[str, str], method: str = "GET") -> Any:
         told = f"?{urlencode(query)}" if query else ""
-        url = f"{self.address}/projects/{quote(project or self.project)}{quote(path)}{told}"
+        sent = b"" if method == "POST" else None
         try:
-            return answer(url, {"Authorization": f"Bearer {self.token}"})
+            return answer(f"{self.address}{path}{told}", {"Authorization": f"Bearer {self.token}"}, sent, method)
         except HTTPError as error:
             if error.code == 404:
                 return None
@@ -96,6 +118,15 @@ class Account:
                 "--role roles/compute.admin`."
             )
         return UnderstudyError(where=f"Google {self.project}", found=f"{reason}: {said}", todo=todo)
+
+
+def within_projects(link: str) -> str:
+    """Return what a link of Google's says after its projects, which is how Terraform's provider calls things too.
+
+    >>> within_projects("https://www.googleapis.com/compute/v1/projects/shop/global/networks/dr-network")
+    'shop/global/networks/dr-network'
+    """
+    return link.rpartition("/projects/")[2]
 
 
 def log_in(

@@ -20,11 +20,13 @@ class Compute:
     Attributes:
         kept: what each resource was made with, by its address in the project, such as ``global/networks/dr-network``.
         acts: what was done to those that are there, in order.
+        status: of an act that was just begun; whoever waits for it finds it done.
     """
 
     def __init__(self) -> None:
         self.kept: dict[str, dict[str, Any]] = {}
         self.acts: list[tuple[str, dict[str, Any]]] = []
+        self.status = "DONE"
         compute = self
 
         class Handler(JsonHandler, BaseHTTPRequestHandler):  # the second tells Ruff whose the names are
@@ -46,11 +48,29 @@ class Compute:
         self.handler, self.address = Handler, ""
 
     def found(self, project: str, within: str) -> Answer:
-        there = self.kept.get(within)
-        return missing(within) if there is None else (200, {**there, "selfLink": f"{project}/{within}"})
+        if within in self.kept:
+            return 200, self.told_of(project, within)
+        if within.startswith("aggregated/"):
+            plural, places = within.partition("/")[2], dict[str, Any]()
+            for path in self.kept:
+                place, _, kind = path.rpartition("/")[0].rpartition("/")
+                if kind == plural:
+                    places.setdefault(place, {plural: []})[plural].append(self.told_of(project, path))
+            return 200, {"items": {**places, "zones/us-east1-b": {"warning": {"code": "NO_RESULTS_ON_PAGE"}}}}
+        listed = [self.told_of(project, path) for path in self.kept if path.rpartition("/")[0] == within]
+        return (200, {"items": listed}) if listed or within.startswith("global/") else missing(within)
+
+    def told_of(self, project: str, within: str) -> dict[str, Any]:
+        return {**self.kept[within], "selfLink": f"{project}/{within}"}
 
     def removed(self, project: str, within: str) -> Answer:
-        return done(project, within, "delete") if self.kept.pop(within, None) is not None else missing(within)
+        if (gone := self.kept.pop(within, None)) is None:
+            return missing(within)
+        for disk in gone.get("disks") or ():
+            if disk.get("autoDelete"):
+                self.kept.pop(disk.get("source", "").partition("/projects/")[2].partition("/")[2], None)
+        self.acts.append((within, {"delete": True}))
+        return done(project, within, "delete", self.status)
 
     def told(self, project: str, within: str, told: dict[str, Any]) -> Answer:
         thing, _, verb = within.rpartition("/")
@@ -63,10 +83,10 @@ class Compute:
         return done(project, f"{within}/{told['name']}", "insert")
 
 
-def done(project: str, within: str, kind: str) -> Answer:
+def done(project: str, within: str, kind: str, status: str = "DONE") -> Answer:
     where = "global" if within.startswith("global") else "/".join(within.split("/")[:2])
     link = f"{project}/{where}/operations/operation-1"
-    told = {"id": "1", "name": "operation-1", "operationType": kind, "status": "DONE", "selfLink": link}
+    told = {"id": "1", "name": "operation-1", "operationType": kind, "status": status, "selfLink": link}
     place = {where.partition("/")[0].removesuffix("s"): f"{project}/{where}"} if where != "global" else {}
     return 200, {"kind": "compute#operation", **told, **place, "targetLink": f"{project}/{within}"}
 

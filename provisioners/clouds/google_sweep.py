@@ -1,0 +1,135 @@
+"""What a killed run left in a project at Google: all that has the stack's name and that its state does not know.
+
+Networks, subnets and rules can carry no label there. But the name of each thing begins with the stack's mark, in which
+is a digest of where its state is kept: no other stack has it. The order is that in which Google lets things go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from provisioners.clouds.google_account import Account, within_projects
+from provisioners.clouds.left_over import Thing, taken_away
+from provisioners.outcome import Say
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    """A project as a stack sees it.
+
+    Args:
+        account: the project, and who asks.
+        prefix: with which the names of the stack's things begin.
+        known: the names in its state. No two things of a stack share one, but a machine and its system disk.
+        identifiers: those in its state, such as ``projects/shop/zones/ZONE/instances/db1/db1-data`` of a plug.
+    """
+
+    account: Account
+    prefix: str
+    known: frozenset[str]
+    identifiers: frozenset[str]
+
+    def everywhere(self, plural: str) -> list[Any]:
+        """Return the stack's things that are each in a place, such as machines in zones."""
+        places = self.account.every(f"/aggregated/{plural}")
+        return [each for place in places for each in place.get(plural) or () if each["name"].startswith(self.prefix)]
+
+    def worldwide(self, plural: str) -> list[Any]:
+        """Return the stack's things that are in no place."""
+        return [each for each in self.account.every(f"/global/{plural}") if each["name"].startswith(self.prefix)]
+
+    def plugs(self) -> list[tuple[Any, Any]]:
+        """Return each machine with each of its disks, as it has them."""
+        return [(machine, disk) for machine in self.everywhere("instances") for disk in machine.get("disks") or ()]
+
+    def thing(self, sort: str, each: Any, *, first: tuple[Callable[[], None], ...] = ()) -> Iterator[Thing]:
+        """Yield something that is there, unless the state knows it; first is done what lets it go."""
+        if each["name"] in self.known:
+            return
+
+        def remove() -> None:
+            for act in first:
+                act()
+            self.account.act("DELETE", _path(each["selfLink"]))
+
+        yield Thing(sort=sort, name=each["name"], remove=remove)
+
+
+def sweep(
+    account: Account, owner: str, known: Collection[str], identifiers: Collection[str], say: Say, *, act: bool
+) -> list[str]:
+    """Find what the state does not know, and take it away.
+
+    Args:
+        account: the project, and who asks.
+        owner: the stack's mark.
+        known: the names of all that the stack's state has at Google.
+        identifiers: the provider's, of the same.
+        say: is told what is removed.
+        act: whether to take it away, or only to name it.
+
+    Returns:
+        One line for each thing, such as ``machine understudy-dr-a2ad7316-db1 in Google shop``.
+
+    Raises:
+        UnderstudyError: Google does not answer, or refuses.
+    """
+    prefix = f"{owner}-".replace("_", "-")
+    there = Project(account=account, prefix=prefix, known=frozenset(known), identifiers=frozenset(identifiers))
+    return taken_away(f"Google {account.project}", (partial(sort, there) for sort in _SORTS), say, act=act)
+
+
+def _path(link: str) -> str:
+    """Return the same within its project."""
+    return f"/{within_projects(link).partition('/')[2]}"
+
+
+def _machines(there: Project) -> Iterator[Thing]:
+    for each in there.everywhere("instances"):
+        yield from there.thing("machine", each)
+
+
+def _disks(there: Project) -> Iterator[Thing]:
+    """Yield disks; a system disk, which no state knows, goes with its machine."""
+    plugs = there.plugs()
+    systems = {within_projects(disk["source"]) for _, disk in plugs if disk.get("boot")}
+    for each in there.everywhere("disks"):
+        path = within_projects(each["selfLink"])
+        if path not in systems:
+            mine = [(machine, disk) for machine, disk in plugs if within_projects(disk["source"]) == path]
+            unplug = tuple(partial(_unplug, there, machine, disk) for machine, disk in mine)
+            yield from there.thing("disk", each, first=unplug)
+
+
+def _plugs(there: Project) -> Iterator[Thing]:
+    """Yield data disks that are plugged in, where the state knows both sides and not that: it would be done again."""
+    for machine, disk in there.plugs():
+        name, data = machine["name"], within_projects(disk["source"]).rpartition("/")[2]
+        told = any(each.endswith(f"/{name}/{data}") for each in there.identifiers)
+        if not told and not disk.get("boot") and {name, data} <= there.known:
+            yield Thing(sort=f"plug on {name} of", name=data, remove=partial(_unplug, there, machine, disk))
+
+
+def _unplug(there: Project, machine: Any, disk: Any) -> None:
+    there.account.act("POST", f"{_path(machine['selfLink'])}/detachDisk", deviceName=disk["deviceName"])
+
+
+def _rules(there: Project) -> Iterator[Thing]:
+    for each in there.worldwide("firewalls"):
+        yield from there.thing("rule", each)
+
+
+def _subnets(there: Project) -> Iterator[Thing]:
+    for each in there.everywhere("subnetworks"):
+        yield from there.thing("subnet", each)
+
+
+def _networks(there: Project) -> Iterator[Thing]:
+    for each in there.worldwide("networks"):
+        yield from there.thing("network", each)
+
+
+_SORTS: tuple[Callable[[Project], Iterator[Thing]], ...] = (_machines, _disks, _plugs, _rules, _subnets, _networks)
