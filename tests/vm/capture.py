@@ -5,7 +5,8 @@ from __future__ import annotations
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -33,6 +34,13 @@ class Capture:
             except TimeoutError:
                 continue
             self.frames.append((device, way, frame[:128]))
+
+    def wait_for(self, devices: Collection[str], seconds: float = 60) -> None:
+        """Wait until something was heard on each of these."""
+        deadline = time.monotonic() + seconds
+        while silent := set(devices) - {device for device, _, _ in self.frames}:
+            assert time.monotonic() < deadline, f"nothing was heard on {silent}"
+            time.sleep(0.5)
 
     def end(self) -> None:
         """Stop listening, and see that nothing was missed."""
