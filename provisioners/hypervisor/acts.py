@@ -82,7 +82,7 @@ _ACTS: Mapping[str, Act] = {
     "copied image": copies.complete,
     "lacking of image": lambda name, record, _: copies.lacking(name, record),
     "lacking programs": _lacking_programs,
-    "look at silent": lambda domain, say: look_at(Virsh(say=say), domain),
+    "look at silent": lambda domain, resets, say: look_at(Virsh(say=say), domain, resets=resets),
     "networks": _networks,
     "start with cloud-init": cloud_init_disk.start_with,
     "state": lambda domain, say: Virsh(say=say).state(domain),

@@ -105,13 +105,14 @@ class Boot:
 
 
 def _wait_for_ssh(inputs: Values, say: Say) -> None:
-    connection, deadline = connection_of(inputs["connection"]), Deadline(PATIENCE_SECONDS)
+    connection, deadline, resets = connection_of(inputs["connection"]), Deadline(PATIENCE_SECONDS), True
     while True:
         try:
             with connect(connection, inputs["private_key"], say, min(_LOOK_SECONDS, deadline.left)) as shell:
                 shell.run(("true",))
         except Unreachable:
-            door(inputs["host_uri"]).call("look at silent", inputs["domain"], say=say)
+            there = door(inputs["host_uri"])
+            resets = not there.call("look at silent", inputs["domain"], resets, say=say) and resets
             if deadline.left <= 0:
                 raise
         else:

@@ -122,7 +122,14 @@ def socket_path(xml: str) -> str:
 
 
 def ask(
-    virsh: Virsh, domain: str, request: Mapping[str, Any], *, seconds: float, say: Say, doing: str
+    virsh: Virsh,
+    domain: str,
+    request: Mapping[str, Any],
+    *,
+    seconds: float,
+    say: Say,
+    doing: str,
+    resets: bool = True,
 ) -> dict[str, Any]:
     """Send one request and return the reply. The machine may still be booting: what is sent waits for it.
 
@@ -133,6 +140,7 @@ def ask(
         seconds: how long it may take altogether.
         say: is told every few seconds that it still takes.
         doing: what is being waited for, in a few words.
+        resets: whether it may be reset, once, where it never would answer.
 
     Raises:
         IdentityFailed: no answer in time, the machine is off, or it refused.
@@ -146,7 +154,7 @@ def ask(
         except OSError:  # the machine, or qemu, went away in the middle; the next look says what has become of it
             reply = None
         if reply is None:
-            look_at(virsh, domain)
+            resets = not look_at(virsh, domain, resets=resets) and resets
         elif reply.get("ok") is True:
             return reply
         if reply is not None:

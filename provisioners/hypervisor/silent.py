@@ -10,12 +10,12 @@ from model.errors import UnderstudyError
 from model.libvirt_xml import parsed
 from model.names import ROOT
 from provisioners.hypervisor.virsh import Virsh, VirshFailed
-from provisioners.outcome import pause
+from provisioners.outcome import Deadline, pause
 
 _CIRCLE_SECONDS = 40.0
 """So much of the host's processors' time must pass without a request to a disk; a whole boot takes less, and reads."""
-_STEP_SECONDS = 2.0
-_PROCESSOR = re.compile(r"^CPU#(\d+)$.*?^[ER]IP=.* CPL=(\d) .* HLT=(\d)", re.MULTILINE | re.DOTALL)
+_STEP_SECONDS, _LEAST_LOOKS, _MOST_SECONDS = 2.0, 15, 120.0
+_PROCESSOR = re.compile(r"^CPU#(\d+)$.*?^[ER]IP=[^\n]* CPL=(\d) [^\n]* HLT=(\d)", re.MULTILINE | re.DOTALL)
 _REQUESTS = re.compile(r"^ *block\.\d+\.(?:rd|wr)\.reqs=(\d+)$", re.MULTILINE)
 _NANOSECONDS = re.compile(r"^ *cpu\.time=(\d+)$", re.MULTILINE)
 
@@ -24,8 +24,13 @@ class Stalled(UnderstudyError):
     """A machine stands still, because its host could not write to its disk."""
 
 
-def look_at(virsh: Virsh, domain: str) -> None:
-    """Look at a machine that has not answered for a while, and reset it where it never will.
+def look_at(virsh: Virsh, domain: str, *, resets: bool) -> bool:
+    """Look at a machine that has not answered for a while, and return whether it was reset, because it never would.
+
+    Args:
+        virsh: where it is.
+        domain: its name.
+        resets: whether it may be.
 
     Raises:
         Stalled: it was halted, because this host's disk is full.
@@ -33,11 +38,13 @@ def look_at(virsh: Virsh, domain: str) -> None:
     """
     refuse_stalled(virsh, domain)
     try:
-        if runs_in_a_circle(virsh, domain):
-            virsh.say("its processor runs in a circle, which qemu before 8.1 may bring about: resetting it")
-            virsh.run("reset", domain)
+        if not resets or not runs_in_a_circle(virsh, domain):
+            return False
+        virsh.run("reset", domain)
     except VirshFailed:  # it is gone, or off: whoever asked it sees that next
-        return
+        return False
+    virsh.say("a processor of it ran in a circle, as qemu before 8.1 may bring about: it was reset")
+    return True
 
 
 def refuse_stalled(virsh: Virsh, domain: str) -> None:
@@ -62,7 +69,7 @@ def refuse_stalled(virsh: Virsh, domain: str) -> None:
 
 
 def runs_in_a_circle(virsh: Virsh, domain: str) -> bool:
-    """Return whether a processor of an emulated machine is seen in its kernel, at work, each time that it is looked at.
+    """Return whether one of an emulated machine's processors is in the kernel, at work, whenever it is looked at.
 
     Linux changes its own code while it runs, behind a breakpoint (a static key). A qemu that translates the place for
     another processor just then may keep the breakpoint for ever: Linux finds none there, goes on, and meets it again.
@@ -78,14 +85,17 @@ def runs_in_a_circle(virsh: Virsh, domain: str) -> bool:
     """
     if parsed(virsh.run("dumpxml", domain)).get("type") != "qemu":
         return False
-    first = now = _looked(virsh, domain)
-    circling = first.in_kernel
-    while circling and now.requests == first.requests:
-        if now.seconds - first.seconds >= _CIRCLE_SECONDS:
-            return True
+    first, deadline, looks = _looked(virsh, domain), Deadline(_MOST_SECONDS), 1
+    before, circling = first, first.in_kernel if first.processors > 1 else frozenset[str]()
+    while circling and deadline.left > 0:
         pause(_STEP_SECONDS, domain)
-        now = _looked(virsh, domain)
+        now, looks = _looked(virsh, domain), looks + 1
         circling &= now.in_kernel
+        if now.requests != first.requests or now.seconds == before.seconds:  # it reads, or it is paused
+            return False
+        if circling and looks >= _LEAST_LOOKS and now.seconds - first.seconds >= _CIRCLE_SECONDS:
+            return True
+        before = now
     return False
 
 
@@ -94,11 +104,13 @@ class _Look:
     """A machine at one moment.
 
     Args:
+        processors: how many it has.
         in_kernel: its processors that are in the kernel, and not halted there.
         requests: how many it has made to its disks.
         seconds: of the host's processors that it has taken.
     """
 
+    processors: int
     in_kernel: frozenset[str]
     requests: int
     seconds: float
@@ -107,8 +119,10 @@ class _Look:
 def _looked(virsh: Virsh, domain: str) -> _Look:
     shown = virsh.run("qemu-monitor-command", "--hmp", domain, "info registers -a").replace("\r", "")
     stats = virsh.run("domstats", "--cpu-total", "--block", domain)
+    processors = _PROCESSOR.findall(shown)
     return _Look(
-        in_kernel=frozenset(number for number, ring, halted in _PROCESSOR.findall(shown) if ring == "0" == halted),
+        processors=len(processors),
+        in_kernel=frozenset(number for number, ring, halted in processors if ring == "0" == halted),
         requests=sum(map(int, _REQUESTS.findall(stats))),
         seconds=sum(map(int, _NANOSECONDS.findall(stats))) / 1e9,
     )

@@ -191,7 +191,8 @@ def _boot_and_save(spec: TemplateSpec, domain: str, work: Path, virsh: Virsh, sa
         tool("qemu-img", "create", "-q", "-f", "qcow2", str(work / "data.qcow2"), f"{DATA_DISK_MIB}M")
     _start(spec, domain, work, virsh)
     _become_template(domain, virsh, say)
-    ask(virsh, domain, {"version": 1, "prepare": True}, seconds=120, say=say, doing="template: tidying its memory")
+    doing = "template: tidying its memory"  # which keeps its kernel at work
+    ask(virsh, domain, {"version": 1, "prepare": True}, seconds=120, say=say, doing=doing, resets=False)
     say("template: saving its memory")
     virsh.run("save", domain, str(work / "memory.save"), "--running", timeout_seconds=300)
 

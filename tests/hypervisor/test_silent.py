@@ -30,14 +30,21 @@ def stats(seconds: int, requests: int) -> str:
     ("kind", "looks", "circles"),
     [
         ("qemu", [((KERNEL, KERNEL), 10, 5), ((KERNEL, KERNEL), 30, 5), ((KERNEL, KERNEL), 51, 5)], True),
-        ("qemu", [((PROGRAM, KERNEL), 10, 5), ((KERNEL, KERNEL), 51, 5)], True),
+        ("qemu", [((PROGRAM, KERNEL), 10, 5), ((KERNEL, KERNEL), 30, 5), ((HALTED, KERNEL), 51, 5)], True),
+        ("qemu", [((KERNEL, PROGRAM), 10, 5), ((KERNEL, HALTED), 30, 5), ((KERNEL, PROGRAM), 51, 5)], True),
         ("qemu", [((KERNEL, PROGRAM), 10, 5), ((PROGRAM, KERNEL), 51, 5)], False),
-        ("qemu", [((KERNEL,), 10, 5), ((KERNEL,), 49, 5), ((PROGRAM,), 51, 5)], False),
-        ("qemu", [((KERNEL,), 10, 5), ((KERNEL,), 51, 6)], False),
+        ("qemu", [((KERNEL, KERNEL), 10, 5), ((KERNEL, KERNEL), 49, 5), ((PROGRAM, PROGRAM), 51, 5)], False),
+        ("qemu", [((KERNEL, KERNEL), 10, 5), ((KERNEL, KERNEL), 51, 5)], False),
+        ("qemu", [((KERNEL, KERNEL), 10, 5), ((KERNEL, KERNEL), 30, 6), ((KERNEL, KERNEL), 51, 6)], False),
+        ("qemu", [((KERNEL, KERNEL), 10, 5), ((KERNEL, KERNEL), 10, 5), ((KERNEL, KERNEL), 51, 5)], False),
+        ("qemu", [((KERNEL,), 10, 5), ((KERNEL,), 30, 5), ((KERNEL,), 51, 5)], False),
         ("qemu", [((HALTED, HALTED), 10, 5)], False),
-        ("kvm", [((KERNEL,), 10, 5), ((KERNEL,), 51, 5)], False),
+        ("kvm", [((KERNEL, KERNEL), 10, 5), ((KERNEL, KERNEL), 30, 5), ((KERNEL, KERNEL), 51, 5)], False),
     ],
-    ids=["both", "one", "in turn", "a program, late", "it reads its disk", "idle", "no emulation"],
+    ids=[
+        *("both", "the last", "the first", "in turn", "a program, late", "many at once", "it reads its disk"),
+        *("paused", "its only processor", "idle", "no emulation"),
+    ],
 )
 def test_what_is_seen(
     virsh: FakeVirsh,
@@ -47,6 +54,7 @@ def test_what_is_seen(
     circles: bool,
 ) -> None:
     monkeypatch.setattr(silent, "_STEP_SECONDS", 0)
+    monkeypatch.setattr(silent, "_LEAST_LOOKS", 3)
     virsh.answer(
         {
             f"domstate {DOMAIN} --reason": "running (booted)",
@@ -57,10 +65,16 @@ def test_what_is_seen(
         }
     )
     said: list[str] = []
-    silent.look_at(Virsh(say=said.append), DOMAIN)
+    assert silent.look_at(Virsh(say=said.append), DOMAIN, resets=True) == circles
     assert (f"reset {DOMAIN}" in virsh.asked(), len(said)) == (circles, int(circles))
+
+
+def test_it_is_not_reset_twice_in_one_wait(virsh: FakeVirsh) -> None:
+    virsh.answer({f"domstate {DOMAIN} --reason": "running (booted)"})
+    assert not silent.look_at(Virsh(), DOMAIN, resets=False)
+    assert virsh.asked() == [f"domstate {DOMAIN} --reason"]
 
 
 def test_one_that_is_gone_meanwhile_is_left_to_whoever_asked(virsh: FakeVirsh) -> None:
     virsh.answer({f"dumpxml {DOMAIN}": "error: failed to get domain"})
-    silent.look_at(Virsh(), DOMAIN)
+    assert not silent.look_at(Virsh(), DOMAIN, resets=True)

@@ -6,28 +6,19 @@ Then the computer comes back, its machine running, and is swept.
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from bench.site import Site, is_gone
-from bench.spread import move
-from images.build import IMAGES
 from model import names
 from provisioners.hypervisor.virsh import Virsh
 from tests.doubles.computer import Computer
-from tests.vm.lab import image
+from tests.vm.two_computers import another, placed_there, site_beside
 
 pytestmark = pytest.mark.vm
 
-CAPACITY = """\
-hosts:
-  here: {{vcpus_per_core: 64}}  # other tests have machines on it
-  rack1: {{host: {rack.address}, known_hosts: rack1.hosts}}
-"""
 STORES = {
     name: {
         "engine": "files",
@@ -43,28 +34,20 @@ REACHES = ("timeout", "5", "bash", "-c", "exec 3<>/dev/tcp/10.20.0.31/22 && echo
 
 @pytest.fixture
 def rack() -> Iterator[Computer]:
-    with Computer("rack1") as computer:
-        there = Path(f"{computer.place}/disk/var/lib/understudy/images/{image()}")
-        shutil.copytree(IMAGES / image(), there, copy_function=os.link)  # how it is sent: test_other_host.py
+    with another() as computer:
         yield computer
 
 
 @pytest.fixture
 def site(tmp_path: Path, rack: Computer) -> Iterator[Site]:
-    site = Site(tmp_path / "site")
-    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    site.environment |= {"HOME": str(rack.home(tmp_path / "home")), "XDG_CACHE_HOME": cache}
-    (site.directory / "rack1.hosts").write_text(f"{rack.address} {rack.host_key}\n")
+    site = site_beside(rack, tmp_path)
     for name in STORES:
         (site.directory / "backups" / name).mkdir(parents=True)
         (site.directory / "backups" / name / "plan").write_text(f"a plan of {name}\n")
     small = {"vcpus": 1, "memory": "512MiB", "data_disk": "1GiB"}
     machines = {"web1": {**small, "address": "10.20.0.21"}, "db1": {**small, "address": "10.20.0.31"}}
     site.configure(site.prod, machines=machines, services={}, stores=STORES, pages={})
-    site.configure(site.stage, capacity="hosts", warm_start=False)
-    (site.directory / "Capacity.yaml").write_text(CAPACITY.format(rack=rack))
-    site.run("understudy", "place", "-s", site.stage)
-    move(site, ("db1",), rack)
+    placed_there(site, rack, ("db1",))
     yield site
     site.end(site.stage)
 

@@ -20,7 +20,8 @@ LETTER = b"\xba\xf8\x03\xb0B\xee"
 CIRCLE, WAIT = b"\xeb\xfe", b"\xfb\xf4\xeb\xfd"  # jmp to itself; sti, hlt, and again
 XML = """
 <domain type='qemu'>
-  <name>{name}</name><memory unit='MiB'>32</memory><os><type arch='x86_64' machine='pc-i440fx-7.2'>hvm</type></os>
+  <name>{name}</name>
+  <memory unit='MiB'>32</memory><vcpu>2</vcpu><os><type arch='x86_64' machine='pc-i440fx-7.2'>hvm</type></os>
   <devices>
     <disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{disk}'/><target dev='hda'/></disk>
     <serial type='file'><source path='{serial}'/></serial>
@@ -49,11 +50,12 @@ def wait_for(serial: Path, letters: bytes) -> None:
 def test_a_circle(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(silent, "_CIRCLE_SECONDS", 5.0)
     name, serial = start(pool, CIRCLE)
-    silent.look_at(Virsh(), name)
+    monkeypatch.setattr(silent, "_LEAST_LOOKS", 3)
+    assert silent.look_at(Virsh(), name, resets=True)
     wait_for(serial, b"BB")
 
 
 def test_a_machine_that_waits(pool: Pool) -> None:
     name, serial = start(pool, WAIT)
-    silent.look_at(Virsh(), name)
+    assert not silent.look_at(Virsh(), name, resets=True)
     assert serial.read_bytes() == b"B"

@@ -2,27 +2,22 @@ package provider
 
 import (
 	"context"
-	"strings"
-	"syscall"
-	"time"
+	"reflect"
 
 	golibvirt "github.com/digitalocean/go-libvirt"
+	"github.com/dmacvicar/terraform-provider-libvirt/libvirt"
 	"github.com/hashicorp/terraform-plugin-sdk/v2/diag"
 	"github.com/hashicorp/terraform-plugin-sdk/v2/helper/schema"
 )
 
-// patience is how long a new volume may take to get at its pool. Upstream refreshes the pool until that works, for the
-// 20 minutes that the SDK gives it, also when the connection has gone and will not come back.
-const patience = time.Minute
-
-// advice ends each error that means that libvirt's daemon went away.
+// advice ends each error of a client whose daemon went away.
 const advice = "; libvirt's daemon went away in the middle: run it again"
 
 type call = func(context.Context, *schema.ResourceData, any) diag.Diagnostics
 
-// soon makes the loss of libvirt's daemon known soon, and as what it is, whatever was being done.
+// soon ends what is being done when libvirt's daemon goes away, and says so, whatever it was. Upstream never dials anew,
+// and refreshes the pool of a new volume until that works, for the 20 minutes that the SDK gives it.
 func soon(p *schema.Provider) {
-	p.ResourcesMap["libvirt_volume"].Timeouts = &schema.ResourceTimeout{Create: schema.DefaultTimeout(patience)}
 	for _, each := range p.ResourcesMap {
 		each.CreateContext = told(each.CreateContext)
 		each.ReadContext = told(each.ReadContext)
@@ -36,17 +31,30 @@ func told(do call) call {
 		return nil
 	}
 	return func(ctx context.Context, d *schema.ResourceData, client any) diag.Diagnostics {
+		lost := connection(client).Disconnected()
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		go func() {
+			select {
+			case <-lost:
+				cancel()
+			case <-ctx.Done():
+			}
+		}()
 		said := do(ctx, d, client)
-		for at, each := range said {
-			if isLost(each.Summary) {
+		select {
+		case <-lost:
+			for at := range said {
 				said[at].Summary += advice
 			}
+		default:
 		}
 		return said
 	}
 }
 
-// isLost tells whether an error's words are go-libvirt's for a connection that ends during a call, or had ended before.
-func isLost(words string) bool {
-	return strings.HasSuffix(words, golibvirt.ErrInterrupted.Error()) || strings.HasSuffix(words, syscall.EINVAL.Error())
+// connection returns what upstream keeps to itself, and has no other way to: of a client's fields, the one that speaks.
+func connection(client any) *golibvirt.Libvirt {
+	field := reflect.ValueOf(client.(*libvirt.Client)).Elem().FieldByName("libvirt")
+	return (*golibvirt.Libvirt)(field.UnsafePointer())
 }
