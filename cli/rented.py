@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from model.errors import UnderstudyError
 from model.placement import Placement
 from model.rented import mark
 from model.state import rented
@@ -52,7 +53,7 @@ def _swept_aws(
     for region in sorted(known.regions | placed):
         from provisioners.clouds import aws_sweep
 
-        lines += aws_sweep.sweep(region, mark(owner), known.identifiers, say, act=act)
+        lines += aws_sweep.sweep(region, mark(owner), known, say, act=act)
     return lines
 
 
@@ -63,9 +64,13 @@ def _swept_google(owner: str, deployment: Mapping[str, Any], say: Callable[[str]
     for project in sorted(known.accounts):
         from provisioners.clouds import google_account, google_sweep
 
-        account = google_account.log_in(project, os.environ, Path.home())
+        try:
+            account = google_account.log_in(project, os.environ, Path.home())
+        except UnderstudyError as error:
+            say(f"Google {project}: what a killed run left is not looked for: {error}")
+            continue
         if account is None:
             say(f"Google {project}: its plugin alone can use these credentials; left-overs are not looked for")
         else:
-            lines += google_sweep.sweep(account, mark(owner), known.names, known.identifiers, say, act=act)
+            lines += google_sweep.sweep(account, mark(owner), known, say, act=act)
     return lines

@@ -96,15 +96,17 @@ class RentedThere:
 
     Args:
         regions: where its providers work.
-        accounts: which projects or subscriptions pay for it, where its providers say so.
+        accounts: which of Google's projects pay for it.
         identifiers: of all things, also of those that a cloud calls otherwise than the state does.
         names: of all things that have one.
+        begun: the names in what was being made there when a run was cut off.
     """
 
     regions: frozenset[str]
     accounts: frozenset[str]
     identifiers: frozenset[str]
     names: frozenset[str]
+    begun: frozenset[str]
 
 
 def rented(deployment: Mapping[str, Any], kind: str) -> RentedThere:
@@ -116,22 +118,33 @@ def rented(deployment: Mapping[str, Any], kind: str) -> RentedThere:
     >>> found = rented({"deployment": {"resources": [known, provider]}}, "aws")
     >>> sorted(found.regions), sorted(found.identifiers)
     (['eu-central-1'], ['sgr-1', 'sgrule-1'])
+    >>> making = {"type": "aws:ec2/instance:Instance", "inputs": {"tags": {"Name": "dr-db1"}}}
+    >>> cut_off = {"pending_operations": [{"type": "creating", "resource": making}]}
+    >>> rented({"deployment": cut_off}, "aws").begun
+    frozenset({'dr-db1'})
     """
-    resources = (deployment.get("deployment") or {}).get("resources") or ()
+    inner = deployment.get("deployment") or {}
+    resources = inner.get("resources") or ()
     there = [each for each in resources if str(each.get("type")).startswith(f"{kind}:")]
+    pending = [each.get("resource") or {} for each in inner.get("pending_operations") or ()]
+    making = [each.get("inputs") or {} for each in pending if str(each.get("type")).startswith(f"{kind}:")]
     also = ((each.get("outputs") or {}).get("securityGroupRuleId") for each in there)
     providers = [each.get("inputs") or {} for each in resources if each.get("type") == f"pulumi:providers:{kind}"]
     return RentedThere(
         regions=frozenset(str(each["region"]) for each in providers if each.get("region")),
-        accounts=frozenset(
-            str(each[key]) for each in providers for key in ("project", "subscriptionId") if each.get(key)
-        ),
+        accounts=frozenset(str(each["project"]) for each in providers if each.get("project")),
         identifiers=frozenset(str(each) for each in (*(one.get("id") for one in there), *also) if each),
         names=frozenset(
             str(told["name"])
             for each in there
             for told in (each.get("inputs") or {}, each.get("outputs") or {})
             if told.get("name")
+        ),
+        begun=frozenset(
+            str(value).rpartition("/")[2]
+            for told in making
+            for value in (*told.values(), (told.get("tags") or {}).get("Name"))
+            if isinstance(value, str)
         ),
     )
 

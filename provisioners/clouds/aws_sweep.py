@@ -1,5 +1,6 @@
 """What a killed run left in a region of AWS: all that carries the stack's tag and that its state does not know.
 
+What is taken away is what a run of this very state was making, and what is in something that the state has.
 What has no tag of its own is known by what it is in: a rule by its group, a route by its network. The order is that in
 which AWS lets things go.
 """
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from model.state import RentedThere
 from provisioners.clouds.aws_account import asked, client, session_in
 from provisioners.clouds.left_over import Thing, taken_away
 from provisioners.outcome import Say
@@ -29,12 +31,14 @@ class Region:
         ec2: boto3's client.
         owner: the stack's mark.
         known: the identifiers in its state.
+        begun: the names in what was being made when a run was killed.
     """
 
     name: str
     ec2: Any
     owner: str
     known: frozenset[str]
+    begun: frozenset[str]
 
     def listed(self, operation: str, key: str, *filters: tuple[str, list[str]]) -> list[Any]:
         """Return what is there and has the stack's tag, over all pages."""
@@ -53,14 +57,14 @@ class Region:
         return asked(self.name, ask)
 
 
-def sweep(region: str, owner: str, known: Collection[str], say: Say, *, act: bool) -> list[str]:
+def sweep(region: str, owner: str, state: RentedThere, say: Say, *, act: bool) -> list[str]:
     """Find what the state does not know, and take it away.
 
     Args:
         region: AWS's name of it.
         owner: the mark that the stack's things carry as their tag ``owner``.
-        known: the identifiers of all that the stack's state has in AWS.
-        say: is told what is waited for.
+        state: what the stack's state has in AWS.
+        say: is told what is removed.
         act: whether to take it away, or only to name it.
 
     Returns:
@@ -69,12 +73,26 @@ def sweep(region: str, owner: str, known: Collection[str], say: Say, *, act: boo
     Raises:
         UnderstudyError: AWS does not answer, or refuses.
     """
-    there = Region(name=region, ec2=client(session_in(region), "ec2", region), owner=owner, known=frozenset(known))
+    ec2 = client(session_in(region), "ec2", region)
+    there = Region(name=region, ec2=ec2, owner=owner, known=state.identifiers, begun=state.begun)
     return taken_away(f"AWS {region}", (partial(sort, there) for sort in _SORTS), say, act=act)
 
 
-def _thing(there: Region, sort: str, identifier: str, name: str, remove: Callable[[], None]) -> Thing:
-    return Thing(sort=sort, name=name or identifier, remove=lambda: asked(there.name, remove))
+def _thing(
+    there: Region, sort: str, identifier: str, name: str, remove: Callable[[], None], inside: Collection[str] = ()
+) -> Thing:
+    """Return something that a state does not know.
+
+    Args:
+        there: the region.
+        sort: what it is.
+        identifier: AWS's name of it.
+        name: its own, or else its identifier; empty for what can have none, and is known by what it is in.
+        remove: takes it away.
+        inside: what it is in or on, of which the state has to know all.
+    """
+    ours = {*inside} <= there.known and (not name or name in there.begun or identifier in there.begun)
+    return Thing(sort=sort, name=name or identifier, ours=ours, remove=lambda: asked(there.name, remove))
 
 
 def _name(thing: Any) -> str:
@@ -89,7 +107,9 @@ def _running(there: Region) -> list[Any]:
 def _machines(there: Region) -> Iterator[Thing]:
     for each in _running(there):
         if (identifier := each["InstanceId"]) not in there.known:
-            yield _thing(there, "machine", identifier, _name(each), _ended(there, identifier))
+            yield _thing(
+                there, "machine", identifier, _name(each) or identifier, _ended(there, identifier), [each["SubnetId"]]
+            )
 
 
 def _ended(there: Region, identifier: str) -> Callable[[], None]:
@@ -116,7 +136,7 @@ def _disks(there: Region) -> Iterator[Thing]:
         if (identifier := each["VolumeId"]) not in there.known | systems:
             plugged = [one["InstanceId"] for one in each.get("Attachments") or ()]
             remove = _removed_disk(there, identifier, plugged)
-            yield _thing(there, "disk", identifier, _name(each), remove)
+            yield _thing(there, "disk", identifier, _name(each) or identifier, remove, plugged)
 
 
 def _removed_disk(there: Region, identifier: str, machines: list[str]) -> Callable[[], None]:
@@ -151,8 +171,9 @@ def _plain(sort: str, plural: str, listed: str, key: str, delete: str) -> Callab
         for each in there.listed(f"describe_{plural}", listed):
             if (identifier := each[key]) not in there.known and each.get("State", "").lower() not in _GOING:
                 told = {f"{key}s": [identifier]} if delete.endswith("s") else {key: identifier}
-                remove = _called(there, delete, **told)
-                yield _thing(there, sort, identifier, _name(each), remove)
+                remove, network = _called(there, delete, **told), each.get("VpcId", identifier)
+                inside = [] if network == identifier else [network]
+                yield _thing(there, sort, identifier, _name(each) or identifier, remove, inside)
 
     return find
 
@@ -160,8 +181,9 @@ def _plain(sort: str, plural: str, listed: str, key: str, delete: str) -> Callab
 def _gateways(there: Region) -> Iterator[Thing]:
     for each in there.listed("describe_internet_gateways", "InternetGateways"):
         if (identifier := each["InternetGatewayId"]) not in there.known:
-            remove = _unplugged(there, identifier, [one["VpcId"] for one in each.get("Attachments") or ()])
-            yield _thing(there, "gateway", identifier, _name(each), remove)
+            networks = [one["VpcId"] for one in each.get("Attachments") or ()]
+            remove = _unplugged(there, identifier, networks)
+            yield _thing(there, "gateway", identifier, _name(each) or identifier, remove, networks)
 
 
 def _unplugged(there: Region, identifier: str, networks: list[str]) -> Callable[[], None]:

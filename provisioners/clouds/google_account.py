@@ -23,16 +23,20 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from model.errors import UnderstudyError
 from provisioners.clouds.asking import answer
+from provisioners.outcome import Deadline, pause
 
 COMPUTE = "https://compute.googleapis.com/compute/v1"
 TOKENS = "https://oauth2.googleapis.com/token"
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _GOOD_SECONDS = 600
 _MOST_PAGES = 50
-_MOST_WAITS = 10
-"""Google answers each within about two minutes. Source: Google, Compute Engine API, zoneOperations.wait."""
+_ACT_SECONDS, _LOOK_SECONDS = 600.0, 2.0
 _LOG_IN = "Run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS to a key's file."
 _WHO = "those of somebody who may make machines"
+
+
+class _NotReady(UnderstudyError):
+    """Something is still being made, or changed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,17 +71,30 @@ class Account:
 
         Raises:
             UnderstudyError: there is no answer, it is a refusal, or it takes too long.
+            Stopped: the user asked to stop.
         """
-        told = self._ask(f"/projects/{quote(self.project)}{quote(path)}", query, method)
-        for _ in range(_MOST_WAITS):
-            if told is None or told.get("status") == "DONE":
-                break
-            told = self._ask(f"/projects/{within_projects(told['selfLink'])}/wait", {}, "POST")
-        else:
-            raise UnderstudyError(where=f"Google {self.project}", found=f"{path} takes too long", todo="Run it again.")
+        deadline = Deadline(_ACT_SECONDS)
+        told = self._begun(method, f"/projects/{quote(self.project)}{quote(path)}", query, deadline)
+        while told is not None and told.get("status") != "DONE":
+            if deadline.left <= 0:
+                raise UnderstudyError(
+                    where=f"Google {self.project}", found=f"{path} takes too long", todo="Run it again."
+                )
+            pause(_LOOK_SECONDS, "Google")
+            told = self._ask(f"/projects/{within_projects(told['selfLink'])}", {})
         if told and (errors := (told.get("error") or {}).get("errors")):
             said = f"{errors[0].get('code')}: {errors[0].get('message')}"
             raise UnderstudyError(where=f"Google {self.project}: {path}", found=said)
+
+    def _begun(self, method: str, path: str, query: Mapping[str, str], deadline: Deadline) -> Any:
+        """Begin it; what was being made when a run was killed may still be in the making."""
+        while True:
+            try:
+                return self._ask(path, query, method)
+            except _NotReady:
+                if deadline.left <= 0:
+                    raise
+                pause(_LOOK_SECONDS, "Google")
 
     def _ask(self, path: str, query: Mapping[str, str], method: str = "GET") -> Any:
         told = f"?{urlencode(query)}" if query else ""
@@ -117,7 +134,8 @@ class Account:
                 f"An owner gives the right: `gcloud projects add-iam-policy-binding {self.project} --member WHO "
                 "--role roles/compute.admin`."
             )
-        return UnderstudyError(where=f"Google {self.project}", found=f"{reason}: {said}", todo=todo)
+        kind = _NotReady if reason == "resourceNotReady" else UnderstudyError
+        return kind(where=f"Google {self.project}", found=f"{reason}: {said}", todo=todo)
 
 
 def within_projects(link: str) -> str:

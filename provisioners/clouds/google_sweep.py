@@ -1,16 +1,17 @@
 """What a killed run left in a project at Google: all that has the stack's name and that its state does not know.
 
-Networks, subnets and rules can carry no label there. But the name of each thing begins with the stack's mark, in which
-is a digest of where its state is kept: no other stack has it. The order is that in which Google lets things go.
+Networks, subnets and rules can carry no label there, but the name of each thing begins with the stack's mark. What is
+taken away is what a run of this very state was making. The order is that in which Google lets things go.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from model.state import RentedThere
 from provisioners.clouds.google_account import Account, within_projects
 from provisioners.clouds.left_over import Thing, taken_away
 from provisioners.outcome import Say
@@ -25,12 +26,14 @@ class Project:
         prefix: with which the names of the stack's things begin.
         known: the names in its state. No two things of a stack share one, but a machine and its system disk.
         identifiers: those in its state, such as ``projects/shop/zones/ZONE/instances/db1/db1-data`` of a plug.
+        begun: the names in what was being made when a run was killed.
     """
 
     account: Account
     prefix: str
     known: frozenset[str]
     identifiers: frozenset[str]
+    begun: frozenset[str]
 
     def everywhere(self, plural: str) -> list[Any]:
         """Return the stack's things that are each in a place, such as machines in zones."""
@@ -55,19 +58,16 @@ class Project:
                 act()
             self.account.act("DELETE", _path(each["selfLink"]))
 
-        yield Thing(sort=sort, name=each["name"], remove=remove)
+        yield Thing(sort=sort, name=each["name"], ours=each["name"] in self.begun, remove=remove)
 
 
-def sweep(
-    account: Account, owner: str, known: Collection[str], identifiers: Collection[str], say: Say, *, act: bool
-) -> list[str]:
+def sweep(account: Account, owner: str, state: RentedThere, say: Say, *, act: bool) -> list[str]:
     """Find what the state does not know, and take it away.
 
     Args:
         account: the project, and who asks.
         owner: the stack's mark.
-        known: the names of all that the stack's state has at Google.
-        identifiers: the provider's, of the same.
+        state: what the stack's state has at Google.
         say: is told what is removed.
         act: whether to take it away, or only to name it.
 
@@ -77,8 +77,13 @@ def sweep(
     Raises:
         UnderstudyError: Google does not answer, or refuses.
     """
-    prefix = f"{owner}-".replace("_", "-")
-    there = Project(account=account, prefix=prefix, known=frozenset(known), identifiers=frozenset(identifiers))
+    there = Project(
+        account=account,
+        prefix=f"{owner}-".replace("_", "-"),
+        known=state.names,
+        identifiers=state.identifiers,
+        begun=state.begun,
+    )
     return taken_away(f"Google {account.project}", (partial(sort, there) for sort in _SORTS), say, act=act)
 
 
@@ -95,11 +100,11 @@ def _machines(there: Project) -> Iterator[Thing]:
 def _disks(there: Project) -> Iterator[Thing]:
     """Yield disks; a system disk, which no state knows, goes with its machine."""
     plugs = there.plugs()
-    systems = {within_projects(disk["source"]) for _, disk in plugs if disk.get("boot")}
+    systems = {within_projects(disk.get("source", "")) for _, disk in plugs if disk.get("boot")}
     for each in there.everywhere("disks"):
         path = within_projects(each["selfLink"])
         if path not in systems:
-            mine = [(machine, disk) for machine, disk in plugs if within_projects(disk["source"]) == path]
+            mine = [(machine, disk) for machine, disk in plugs if within_projects(disk.get("source", "")) == path]
             unplug = tuple(partial(_unplug, there, machine, disk) for machine, disk in mine)
             yield from there.thing("disk", each, first=unplug)
 
@@ -107,10 +112,11 @@ def _disks(there: Project) -> Iterator[Thing]:
 def _plugs(there: Project) -> Iterator[Thing]:
     """Yield data disks that are plugged in, where the state knows both sides and not that: it would be done again."""
     for machine, disk in there.plugs():
-        name, data = machine["name"], within_projects(disk["source"]).rpartition("/")[2]
+        name, data = machine["name"], within_projects(disk.get("source", "")).rpartition("/")[2]
         told = any(each.endswith(f"/{name}/{data}") for each in there.identifiers)
         if not told and not disk.get("boot") and {name, data} <= there.known:
-            yield Thing(sort=f"plug on {name} of", name=data, remove=partial(_unplug, there, machine, disk))
+            remove, ours = partial(_unplug, there, machine, disk), {name, data} <= there.begun
+            yield Thing(sort=f"plug on {name} of", name=data, ours=ours, remove=remove)
 
 
 def _unplug(there: Project, machine: Any, disk: Any) -> None:

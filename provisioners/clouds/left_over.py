@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from provisioners.outcome import Say
 
+_TODO = "If no other computer has it in a state either, remove it by hand."
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thing:
@@ -15,11 +17,13 @@ class Thing:
     Args:
         sort: what it is, in front of users.
         name: its own, or its identifier.
+        ours: whether it is this state's: a run was killed while it made that, or it is in what the state has.
         remove: takes it away.
     """
 
     sort: str
     name: str
+    ours: bool
     remove: Callable[[], None]
 
     def __str__(self) -> str:
@@ -28,6 +32,8 @@ class Thing:
 
 def taken_away(where: str, sorts: Iterable[Callable[[], Iterator[Thing]]], say: Say, *, act: bool) -> list[str]:
     """Take away what is found, and return one line for each thing, such as ``machine stage-db1 in AWS eu-central-1``.
+
+    What carries the stack's mark may be another computer's, whose state is in a place of the same name: it stays.
 
     Args:
         where: the cloud, and the part of it.
@@ -41,6 +47,9 @@ def taken_away(where: str, sorts: Iterable[Callable[[], Iterator[Thing]]], say: 
     lines = []
     for sort in sorts:
         for thing in sort():
+            if act and not thing.ours:
+                say(f"{thing} in {where} has this stack's mark, but was not made by this state: it stays. {_TODO}")
+                continue
             if act:
                 say(f"{where}: removing {thing}")
                 thing.remove()

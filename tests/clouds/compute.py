@@ -48,6 +48,8 @@ class Compute:
         self.handler, self.address = Handler, ""
 
     def found(self, project: str, within: str) -> Answer:
+        if "/operations/" in within:
+            return self.waited(project, within.partition("/operations/")[0] + "/x")
         if within in self.kept:
             return 200, self.told_of(project, within)
         if within.startswith("aggregated/"):
@@ -72,10 +74,13 @@ class Compute:
         self.acts.append((within, {"delete": True}))
         return done(project, within, "delete", self.status)
 
+    def waited(self, project: str, thing: str) -> Answer:
+        return done(project, thing, "insert")
+
     def told(self, project: str, within: str, told: dict[str, Any]) -> Answer:
         thing, _, verb = within.rpartition("/")
         if "/operations/" in within:  # what is waited for
-            return done(project, thing.partition("/operations/")[0] + "/x", "insert")
+            return self.waited(project, thing.partition("/operations/")[0] + "/x")
         if "name" not in told:
             self.acts.append((within, told))
             return done(project, thing, verb)

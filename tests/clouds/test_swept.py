@@ -1,9 +1,10 @@
-"""What a killed run left in AWS is swept: all with the stack's tag that its state does not know, and nothing else."""
+"""What a killed run left in AWS is swept: what has the stack's tag and was being made, and nothing else."""
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -13,6 +14,7 @@ import pytest
 
 from cli.rented import swept_clouds
 from model.rented import DEBIAN, mark
+from model.state import rented
 from provisioners.clouds.aws_sweep import sweep
 from tests.clouds.conftest import serve_ec2
 from tests.clouds.test_aws import instances_of, left_over
@@ -20,6 +22,10 @@ from tests.model.test_prices import placed
 
 REGION = "eu-central-1"
 OWNER = "understudy-dr-a2ad7316"
+ALL = [
+    *("machine dr-db1", "disk dr-db1-data", "key dr-db1", "way to a service dr-copy", "fence dr-fence"),
+    *("gateway dr-gateway", "subnet dr-subnet", "network dr-network"),
+]
 _ALL = [{"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]
 
 
@@ -104,34 +110,34 @@ def account(served: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Acc
     return Account(served)
 
 
-def swept(known: Collection[str], *, act: bool = True) -> list[str]:
-    found = sweep(REGION, OWNER, known, print, act=act)
+def swept(known: Collection[str], *begun: str, act: bool = True, told: list[str] | None = None) -> list[str]:
+    state = replace(rented({}, "aws"), identifiers=frozenset(known), begun=frozenset(begun))
+    found = sweep(REGION, OWNER, state, print if told is None else told.append, act=act)
     assert all(line.endswith(f" in AWS {REGION}") for line in found)
     return [line.removesuffix(f" in AWS {REGION}") for line in found]
 
 
-def test_what_no_state_knows_goes_in_the_order_in_which_aws_lets_it_go(account: Account) -> None:
-    foreign = account.make("understudy-prod-00000000", "prod")
+def test_what_another_computers_state_may_have_stays_and_is_told(account: Account) -> None:
     account.make()
-    assert swept(foreign.values()) == [
-        "machine dr-db1",
-        "disk dr-db1-data",
-        "key dr-db1",
-        "way to a service dr-copy",
-        "fence dr-fence",
-        "gateway dr-gateway",
-        "subnet dr-subnet",
-        "network dr-network",
-    ]
-    assert set(instances_of(account.ec2)) == {"prod-db1"}, "another stack's was taken for it"
-    assert not [line for line in left_over(account.ec2) if "dr" in line]
-    assert swept(foreign.values()) == []
+    before, told = left_over(account.ec2), list[str]()
+    assert swept((), told=told) == []
+    assert left_over(account.ec2) == before
+    assert [line.partition(" in AWS")[0] for line in told] == ALL
+    assert told[0].endswith("it stays. If no other computer has it in a state either, remove it by hand.")
+
+
+def test_a_machine_of_the_same_name_in_another_network_stays(account: Account) -> None:
+    account.make()
+    before = left_over(account.ec2)
+    assert swept(("vpc-0", "subnet-0"), "dr-db1") == ["key dr-db1"], "which nothing that runs needs"
+    assert set(before) - set(left_over(account.ec2)) == {f"{OWNER}-db1"}
+    assert set(instances_of(account.ec2)) == {"dr-db1"}
 
 
 def test_where_it_may_only_be_named_all_stays(account: Account) -> None:
     account.make()
     before = left_over(account.ec2)
-    assert len(swept((), act=False)) == 8
+    assert swept((), act=False) == ALL
     assert left_over(account.ec2) == before
 
 
@@ -143,22 +149,57 @@ def test_what_the_state_knows_stays_with_its_system_disk(account: Account) -> No
 
 
 @pytest.mark.parametrize(
-    ("lost", "told"),
+    ("lost", "name", "told"),
     [
-        ("machine", "machine dr-db1"),
-        ("disk", "disk dr-db1-data"),
-        ("key", "key dr-db1"),
-        ("endpoint", "way to a service dr-copy"),
-        ("rule", "rule of fence "),
-        ("route", "route to 0.0.0.0/0 in "),
+        ("machine", "dr-db1", "machine dr-db1"),
+        ("disk", "dr-db1-data", "disk dr-db1-data"),
+        ("key", f"{OWNER}-db1", "key dr-db1"),
+        ("endpoint", "dr-copy", "way to a service dr-copy"),
+        ("rule", "", "rule of fence "),
+        ("route", "", "route to 0.0.0.0/0 in "),
     ],
 )
-def test_one_thing_that_was_being_made(account: Account, lost: str, told: str) -> None:
+def test_one_thing_that_was_being_made(account: Account, lost: str, name: str, told: str) -> None:
+    foreign = account.make("understudy-prod-00000000", "prod")
     made = account.make()
     known = [identifier for what, identifier in made.items() if what != lost]
-    (line,) = swept(known)
-    assert line.startswith(told)
+    assert swept(known) == [] or not name, "nothing says that this state made it"
+    if name:
+        (line,) = swept(known, name)
+        assert line.startswith(told)
+    assert swept(known, name) == []
+    assert set(instances_of(account.ec2)) >= {"prod-db1"}, "another stack's was taken for it"
+    assert swept(made.values(), *ALL) == []
+    assert foreign["machine"] not in made.values()
+
+
+@pytest.mark.parametrize("what", ["network", "subnet", "fence", "gateway"])
+def test_what_machines_stand_on(account: Account, what: str) -> None:
+    """It is taken away while nothing is in it yet: whatever is in it is made when it is there."""
+    ec2, known, network = account.ec2, set[str](), ""
+    tags = [{"Key": "Name", "Value": f"dr-{what}"}, {"Key": "owner", "Value": OWNER}]
+
+    def told(kind: str) -> list[dict[str, Any]]:
+        return [{"ResourceType": kind, "Tags": tags}]
+
+    if what == "network":
+        ec2.create_vpc(CidrBlock="10.20.0.0/24", TagSpecifications=told("vpc"))
+    else:
+        network = ec2.create_vpc(CidrBlock="10.20.0.0/24")["Vpc"]["VpcId"]
+        known.add(network)
+    if what == "subnet":
+        ec2.create_subnet(VpcId=network, CidrBlock="10.20.0.0/24", TagSpecifications=told("subnet"))
+    if what == "fence":
+        fence = told("security-group")
+        ec2.create_security_group(GroupName="dr-fence", Description="fence", VpcId=network, TagSpecifications=fence)
+    if what == "gateway":
+        made = ec2.create_internet_gateway(TagSpecifications=told("internet-gateway"))["InternetGateway"]
+        ec2.attach_internet_gateway(InternetGatewayId=made["InternetGatewayId"], VpcId=network)
     assert swept(known) == []
+    assert swept((), f"dr-{what}") == [] or what == "network"
+    if what != "network":
+        assert swept(known, f"dr-{what}") == [f"{what} dr-{what}"]
+    assert swept(known, f"dr-{what}") == []
 
 
 def test_a_hole_that_somebody_made_in_a_stages_fence_is_closed(account: Account) -> None:

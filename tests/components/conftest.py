@@ -28,7 +28,7 @@ def project(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def untouched(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return such a directory that stays as it is: what is built of it is built once."""
+    """Return such a directory for what is built once for all tests of a file."""
     return _described(tmp_path_factory.mktemp("untouched"))
 
 
