@@ -7,7 +7,7 @@ from pathlib import Path
 import pulumi
 
 from components.environment import Environment
-from components.files import backend_url, sizes_before
+from components.files import sizes_before, state_place
 from components.site import read_site
 from model.configuration import KEYS
 from model.errors import UnderstudyError
@@ -17,7 +17,7 @@ directory = Path(__file__).resolve().parent
 config = pulumi.Config()
 try:
     given = {key: config.get(key) for key in KEYS}
-    site = read_site(directory, pulumi.get_stack(), backend_url(os.environ), given, sizes_before(os.environ))
+    site = read_site(directory, pulumi.get_stack(), state_place(os.environ), given, sizes_before(os.environ))
 except UnderstudyError as error:
     raise pulumi.RunError(str(error)) from None
 outputs = Environment(site, directory).outputs

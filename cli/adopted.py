@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from components.files import backend_url
+from components.files import state_place
 from components.gate import own_log
 from components.service import service_inputs
 from components.site import Site, read_site
@@ -41,7 +41,7 @@ def refuse_others(directory: Path, environment: Environment, deployment: Mapping
     Raises:
         UnderstudyError: a service is other, or its machine does not answer.
     """
-    site = read_site(directory, environment.stack, backend_url(os.environ), None)
+    site = read_site(directory, environment.stack, state_place(os.environ), None)
     new = _new(site, directory, deployment)
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
         found = [text for text in pool.map(lambda each: _other(*each), new) if text]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
 
-from components.files import backend_url
+from components.files import state_place
 from components.price_tables import read_price_table
 from model import names
 from model.capacity import CLOUDS
@@ -72,7 +72,7 @@ def _refuse_no_plugin(kind: str, environment: Mapping[str, str]) -> None:
 def _examine(
     directory: Path, environment: Environment, placement: Placement, host: PlacedHost, say: Callable[[str], None]
 ) -> None:
-    owner = mark(names.owner(environment.stack, backend_url(os.environ)))
+    owner = mark(names.owner(environment.stack, state_place(os.environ)))
     settings, where = environment.settings.cloud, stack_file_name(environment.stack)
     wanted = _wanted(directory, placement, host)
     if host.kind == "gcp":

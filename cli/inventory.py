@@ -19,7 +19,7 @@ from typing import Any
 from cli.arguments import add_stack, project_directory, short_stack
 from cli.files import load_environment, state_directory
 from cli.ways import Way, ways
-from components.files import backend_url
+from components.files import state_place
 from components.site import read_services
 from model import names
 from model.errors import UnderstudyError
@@ -57,7 +57,7 @@ def _inventory(directory: Path, stack: str) -> dict[str, Any]:
         print(f"understudy inventory: left out: {reason}", file=sys.stderr)
     if not known:
         raise UnderstudyError(where=f"stack {stack}", found="no machine that can be reached")
-    place = _place(names.owner(stack, backend_url(os.environ)))
+    place = _place(names.owner(stack, state_place(os.environ)))
     reached = _written(place, known)
     variables = {}
     for machine in environment.topology.machines:

@@ -19,7 +19,7 @@ from cli.pins import refuse_gone
 from cli.place import lines, place
 from cli.pulumi_state import PulumiState
 from cli.went_round import has_log, look_round
-from components.files import backend_url, read_package_lock
+from components.files import read_package_lock, state_place
 from model import names
 from model.capacity import HERE
 from model.change.gate import has_become_mirror
@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
             look_round(directory, state, say, act=True)
         lock = _lock_if_readable(directory, stack)
         _refuse_gone_pins(directory, stack, arguments.verb, lock, state.exported)
-        clear(state, names.owner(stack, backend_url(os.environ)), lock, mirrored=mirrored)
+        clear(state, names.owner(stack, state_place(os.environ)), lock, mirrored=mirrored)
         if lock and lock.lost:
             from cli.host._returned import sweep_returned
 

@@ -88,11 +88,24 @@ def _read_stack_file(path: Path) -> StackFile:
         return StackFile(name=path.name, config={}, faults=(fault,))
 
 
-def backend_url(environment: Mapping[str, str]) -> str:
-    """Return where Pulumi keeps the stacks' states, in Pulumi's own order; empty where nobody said so yet.
+def state_place(environment: Mapping[str, str]) -> str:
+    """Return which place the stacks' states are in: its URL, and the id that ``./run`` gave it, if it did.
 
     Args:
         environment: the process's environment variables.
+    """
+    url = _backend_url(environment)
+    if not url.startswith("file://"):
+        return url
+    try:
+        given = Path(url.removeprefix("file://")).joinpath("understudy-id").read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        return url
+    return f"{url}#{given}"
+
+
+def _backend_url(environment: Mapping[str, str]) -> str:
+    """Return where Pulumi keeps the stacks' states, in Pulumi's own order; empty where nobody said so yet.
 
     Source: pulumi, pkg/cmd/pulumi/backend, ``currentBackend``; sdk/go/common/workspace/creds.go.
     """

@@ -70,7 +70,7 @@ class Site:
 def read_site(
     directory: Path,
     stack: str,
-    backend_url: str,
+    state_place: str,
     config: Mapping[str, str | None] | None,
     before: Sizes | None = None,
 ) -> Site:
@@ -79,7 +79,7 @@ def read_site(
     Args:
         directory: the project's.
         stack: its name.
-        backend_url: where the stack's state is kept; a part of the mark on what is made.
+        state_place: where the stack's state is kept; a part of the mark on what is made.
         config: what Pulumi has for each of ``model.configuration.KEYS``; None takes what stands in the stack's file.
         before: the sizes of machines before a change that is rehearsed, while it is taken back.
 
@@ -92,7 +92,7 @@ def read_site(
     return Site(
         environment=described.environment.at_copy(placement.offsite),
         placement=placement,
-        owner=names.owner(stack, backend_url),
+        owner=names.owner(stack, state_place),
         services=described.services,
         engines=described.engines,
         left_alone=described.left_alone,

@@ -13,13 +13,13 @@ def _hex(text: str, length: int) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:length]
 
 
-def owner(stack: str, backend_url: str) -> str:
+def owner(stack: str, state_place: str) -> str:
     """Return the mark that everything made for a stack carries: no other state may sweep it.
 
     >>> owner("stage", "file:///state")
     'understudy/stage/a2ad7316'
     """
-    return f"understudy/{stack}/{_hex(backend_url, 8)}"
+    return f"understudy/{stack}/{_hex(state_place, 8)}"
 
 
 def domain(stack: str, machine: str) -> str:

@@ -200,10 +200,21 @@ stack_exists() {
     fi
 }
 
+# What a stack makes carries a mark with a digest of where its state is. That place is called the same on each computer,
+# and two may rent in one account, or use one host: so a new place gets an id, which is a part of the digest.
+give_state_an_id() {
+    set -- "$STATE/state/understudy-id" # beside Pulumi's own folder: whoever moves the one moves the other
+    [ "${PULUMI_BACKEND_URL-}" = "file://$STATE/state" ] && [ ! -e "$1" ] && [ ! -e "$STATE/state/.pulumi" ] || return 0
+    (umask 077 && head -c 8 /dev/urandom | od -An -tx1 | tr -d ' ' >"$1.$$" && ln "$1.$$" "$1" 2>/dev/null)
+    rm -f "$1.$$"
+    [ -s "$1" ] || fail "cannot write $1"
+}
+
 # The stack is made in an empty directory: see above.
 create_stack() {
     local workspace output
     ! stack_exists "$1" || return 0
+    give_state_an_id
     workspace=$(mktemp -d)
     printf 'name: %s\nruntime: python\n' "$(project)" >"$workspace/Pulumi.yaml"
     if grep -s '^encryptionsalt:' "$(stack_file "$1")" >"$workspace/Pulumi.$1.yaml"; then :; else rm "$workspace/Pulumi.$1.yaml"; fi

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.files import state_directory
-from components.files import backend_url
+from components.files import state_place
 from model import names
 from model.change.stopped import Failed, noted
 from provisioners.hypervisor.host import write_whole
@@ -21,7 +21,7 @@ from provisioners.hypervisor.host import write_whole
 
 def note_path(stack: str) -> Path:
     """Return where the note of a stack's update lies."""
-    owner = names.owner(stack, backend_url(os.environ))
+    owner = names.owner(stack, state_place(os.environ))
     return state_directory() / "rollouts" / f"{owner.replace('/', '-')}.json"
 
 

@@ -10,7 +10,7 @@ from cli.capacity import load_capacity
 from cli.files import write_lock
 from cli.hosts import sweep
 from cli.pulumi_state import PulumiState
-from components.files import backend_url
+from components.files import state_place
 from model import names
 from model.capacity_reader import FILE
 from model.connection import Connection
@@ -52,7 +52,7 @@ def _is_back(directory: Path, state: PulumiState, host: PlacedHost, say: Say, *,
         if way is None:
             say(f"{host.name} is lost, and no longer in {FILE}: {there} is left to you")
             return True
-        owner = names.owner(stack, backend_url(os.environ))
+        owner = names.owner(stack, state_place(os.environ))
         lines = sweep(There(way, _SHORT_SECONDS), host.name, stack, owner, state.exported, lambda _: None, act=act)
     except UnderstudyError as error:
         say(f"{host.name} is lost still ({error.found}): {there} stays, and is taken away once it answers")

@@ -14,7 +14,7 @@ from cli.files import read_lock, write_lock
 from cli.host._returned import present_way
 from cli.hosts import sweep
 from cli.pulumi_state import PulumiState
-from components.files import backend_url
+from components.files import state_place
 from model import names
 from model.errors import UnderstudyError
 from model.placement import file_name
@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     if lock is None or arguments.name not in lost:
         known = one_of(sorted(lost)) if lost else "a host that is lost: there is none"
         raise UnderstudyError(where=f"{file_name(stack)}: lost", found=f"no {arguments.name}", wanted=known)
-    host, owner = lost[arguments.name], names.owner(stack, backend_url(os.environ))
+    host, owner = lost[arguments.name], names.owner(stack, state_place(os.environ))
     way = There(present_way(directory, host) or host.connection)
     with PulumiState(directory, stack) as state:
         there = sweep(way, host.name, stack, owner, state.exported, print, act=False)

@@ -237,7 +237,9 @@ def test_the_owners_mark_tells_backends_apart(
     shutil.copytree(backend, backend.with_name("copy"))
     monkeypatch.setenv("PULUMI_BACKEND_URL", f"file://{backend.with_name('copy')}")
     run(nothing_to_build, "stage", "destroy")
-    assert len({owner for _, owner, *_ in calls}) == 2
+    (backend.with_name("copy") / "understudy-id").write_text("0123456789abcdef\n")
+    run(nothing_to_build, "stage", "destroy")
+    assert len({owner for _, owner, *_ in calls}) == 3, "the same path on another computer"
 
 
 def test_pulumis_refusal_is_told(nothing_to_build: Path, backend: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -95,6 +96,18 @@ def test_first_up_makes_state_passphrase_and_stack_for_their_owner_alone(ready: 
     assert ready.run("pulumi", "up", "-s", "stage").returncode == 0
     assert passphrase.read_text() == kept
     assert len(ready.called()) == 3
+
+
+def test_a_new_place_for_states_gets_an_id_and_an_old_one_stays_as_it_is(ready: Clone) -> None:
+    ready.run("pulumi", "up", "-s", "stage")
+    given = (ready.state / "state/understudy-id").read_text().strip()
+    assert re.fullmatch("[0-9a-f]{16}", given)
+    ready.run("pulumi", "up", "-s", "stage")
+    assert (ready.state / "state/understudy-id").read_text().strip() == given
+    (ready.state / "state/understudy-id").unlink()
+    (ready.state / "state/.pulumi").mkdir(exist_ok=True)
+    ready.run("pulumi", "up", "-s", "stage")
+    assert not (ready.state / "state/understudy-id").exists(), "what it has made carries a mark without one"
 
 
 def test_config_that_is_saved_goes_to_the_real_file(ready: Clone) -> None:
