@@ -13,7 +13,7 @@ from bench.figures import Figure, Say
 from bench.room import room
 from bench.site import Site
 from model.placed_hosts import hosts_as_values
-from model.placement import VERSION_WITH_HOSTS, file_name
+from model.placement import HERE, VERSION_WITH_HOSTS, file_name
 from tests.doubles.computer import Computer
 
 THERE = ("app2", "db2")
@@ -61,10 +61,10 @@ def _up(site: Site, there: Collection[str], computer: Computer) -> float:
 
 
 def move(site: Site, there: Collection[str], computer: Computer) -> None:
-    """Write into the stage's lock file that some machines are on the other computer: what is shown is no placement."""
+    """Write into the stage's lock file that these machines are on the other computer, and the others on this one."""
     lock = Path(site.directory, file_name(site.stage))
     values = yaml.safe_load(lock.read_text(encoding="utf-8"))
     values |= {"version": VERSION_WITH_HOSTS, "hosts": hosts_as_values((computer.placed,))}
-    for name in there:
-        values["machines"][name]["host"] = computer.name
+    for name, machine in values["machines"].items():
+        machine["host"] = computer.name if name in there else HERE
     lock.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")

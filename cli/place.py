@@ -153,7 +153,7 @@ def place(
     if hosts:
         from cli.spread import addressed
 
-        found = addressed(directory, found)
+        found = addressed(directory, found, before)
     if before and not image_anew and (not found.needs_image or _has_image(before, environment)):
         _refuse_small_disks(environment, before.own_image)
         return found

@@ -136,10 +136,11 @@ def check_hosts(directory: Path, environment: Environment, placement: Placement)
             refuse_expensive(directory, environment, placement, host, budget)
 
 
-def addressed(directory: Path, placement: Placement) -> Placement:
+def addressed(directory: Path, placement: Placement, before: Placement | None) -> Placement:
     """Return the placement with the addresses at which its computers reach each other, where there are several.
 
-    This computer's own is, where nobody says another, the one with which it comes to the first of the others.
+    This computer's own is, where nobody says another, the one with which it comes to the first of the others; while
+    there is no way there, the one that it had before.
     """
     there = computers(placement)
     if len(there) < 2:
@@ -149,7 +150,7 @@ def addressed(directory: Path, placement: Placement) -> Placement:
     hosts = tuple(replace(host, address=listed.get(host.name)) for host in placement.hosts)
     towards = next((host.address for host in hosts if host.address), None)
     way = this_computer.way_towards(towards) if towards else None
-    own = listed.get(HERE) or (way.own if way else None)
+    own = listed.get(HERE) or (way.own if way else before.address if before else None)
     return replace(placement, hosts=hosts, address=own if HERE in there else None)
 
 

@@ -232,7 +232,9 @@ def test_without_the_file_that_lists_hosts(project: Path, found: Found, capsys: 
     assert "`hosts`, but no Capacity.yaml" in capsys.readouterr().err
 
 
-def test_a_computer_that_the_others_cannot_find_is_told(project: Path, found: Found) -> None:
+def test_a_computer_that_the_others_cannot_find_is_told(
+    project: Path, found: Found, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Machines on several computers are one network, for which each must know the others' addresses."""
     assert place(project) == 0
     with pytest.raises(
@@ -244,6 +246,9 @@ def test_a_computer_that_the_others_cannot_find_is_told(project: Path, found: Fo
     capacity.write_text(capacity.read_text().replace("desk.example,", f"desk.example, address: {own},"))
     preflight._prepare(project, "stage", "preview", None)
     assert (lock(project).address, lock(project).hosts[0].address) == (own, own), "the way there says which is its own"
+    monkeypatch.setattr(this_computer, "way_towards", lambda address: None)
+    preflight._prepare(project, "stage", "preview", None)
+    assert lock(project).address == own, "while the other one is off, it is what it was"
     capacity.write_text(capacity.read_text().replace("here: {}", "here: {address: 192.0.2.7}"))
     assert place(project) == 0
     assert lock(project).address == IPv4Address("192.0.2.7")
