@@ -18,7 +18,7 @@ from provisioners.hypervisor.host import IMAGES, TEMPLATES, read_json
 from provisioners.hypervisor.sweep import disks_of
 from provisioners.hypervisor.virsh import Virsh
 from provisioners.hypervisor.warm_start import save_path
-from provisioners.shell import ConnectionLost
+from provisioners.shell import ConnectionLost, Unreachable
 from tests.vm.lab import Lab, lab, left_overs, machine
 
 pytestmark = pytest.mark.vm
@@ -97,7 +97,7 @@ def test_the_next_boot_is_cold_and_the_machine_the_same(pair: Lab) -> None:
     while after[1] == before[1]:
         assert time.monotonic() < deadline
         time.sleep(2)
-        with suppress(ConnectionLost):  # it goes down in the middle of the question
+        with suppress(ConnectionLost, Unreachable):  # it goes down in the middle of the question, and boots for a while
             after = run(
                 pair, "a", "cat /etc/machine-id /proc/sys/kernel/random/boot_id; ls /root/kept; hostname"
             ).split()
