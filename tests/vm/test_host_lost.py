@@ -49,6 +49,7 @@ def site(tmp_path: Path, rack: Computer) -> Iterator[Site]:
     site.configure(site.prod, machines=machines, services={}, stores=STORES, pages={})
     placed_there(site, rack, ("db1",))
     yield site
+    rack.plug_in()
     site.end(site.stage)
 
 
