@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from model.errors import UnderstudyError
 from model.placement import Placement
 from model.rented import mark
 from model.state import rented
+
+if TYPE_CHECKING:
+    from provisioners.clouds.google_account import Account
 
 
 def swept_clouds(
@@ -33,36 +36,24 @@ def swept_clouds(
     Raises:
         UnderstudyError: a cloud does not answer, or refuses.
     """
-    return [
-        *_swept_aws(owner, deployment, placement, say, act=act),
-        *_swept_google(owner, deployment, say, act=act),
-    ]
-
-
-def _swept_aws(
-    owner: str,
-    deployment: Mapping[str, Any],
-    placement: Placement | None,
-    say: Callable[[str], None],
-    *,
-    act: bool,
-) -> list[str]:
-    known = rented(deployment, "aws")
+    aws, google = rented(deployment, "aws"), rented(deployment, "gcp")
     placed = {host.region for host in placement.hosts if host.kind == "aws"} if placement else set[str]()
     lines: list[str] = []
-    for region in sorted(known.regions | placed):
+    for region in sorted(aws.regions | placed):
         from provisioners.clouds import aws_sweep
 
-        lines += aws_sweep.sweep(region, mark(owner), known, say, act=act)
+        lines += aws_sweep.sweep(region, mark(owner), aws, say, act=act)
+    for account in _google_accounts(google.accounts, say):
+        from provisioners.clouds import google_sweep
+
+        lines += google_sweep.sweep(account, mark(owner), google, say, act=act)
     return lines
 
 
-def _swept_google(owner: str, deployment: Mapping[str, Any], say: Callable[[str], None], *, act: bool) -> list[str]:
-    """A project is known once its provider is in the state, before which nothing is made there."""
-    known = rented(deployment, "gcp")
-    lines: list[str] = []
-    for project in sorted(known.accounts):
-        from provisioners.clouds import google_account, google_sweep
+def _google_accounts(projects: Collection[str], say: Callable[[str], None]) -> Iterator[Account]:
+    """Yield those that can be asked. Each is known once its provider is in the state, before which nothing is made."""
+    for project in sorted(projects):
+        from provisioners.clouds import google_account
 
         try:
             account = google_account.log_in(project, os.environ, Path.home())
@@ -72,5 +63,4 @@ def _swept_google(owner: str, deployment: Mapping[str, Any], say: Callable[[str]
         if account is None:
             say(f"Google {project}: its plugin alone can use these credentials; left-overs are not looked for")
         else:
-            lines += google_sweep.sweep(account, mark(owner), known, say, act=act)
-    return lines
+            yield account

@@ -98,12 +98,16 @@ choose_passphrase() {
     export PULUMI_CONFIG_PASSPHRASE_FILE=$file
 }
 
-# Written whole or not at all, and never over one that another ./run has just made.
 make_passphrase() {
-    (umask 077 && mkdir -p "$STATE" && head -c 32 /dev/urandom | base64 >"$1.$$" && ln "$1.$$" "$1" 2>/dev/null)
+    head -c 32 /dev/urandom | base64 | write_new "$1"
+    say "made a passphrase for the secrets in Pulumi's state: $1 (keep a copy: without it they cannot be read)"
+}
+
+# write_new FILE: standard input, whole or not at all, and never over what another ./run has just written there.
+write_new() {
+    (umask 077 && mkdir -p "$(dirname -- "$1")" && cat >"$1.$$" && ln "$1.$$" "$1" 2>/dev/null)
     rm -f "$1.$$"
     [ -s "$1" ] || fail "cannot write $1"
-    say "made a passphrase for the secrets in Pulumi's state: $1 (keep a copy: without it they cannot be read)"
 }
 
 explain_lost_passphrase() {
@@ -205,9 +209,7 @@ stack_exists() {
 give_state_an_id() {
     set -- "$STATE/state/understudy-id" # beside Pulumi's own folder: whoever moves the one moves the other
     [ "${PULUMI_BACKEND_URL-}" = "file://$STATE/state" ] && [ ! -e "$1" ] && [ ! -e "$STATE/state/.pulumi" ] || return 0
-    (umask 077 && head -c 8 /dev/urandom | od -An -tx1 | tr -d ' ' >"$1.$$" && ln "$1.$$" "$1" 2>/dev/null)
-    rm -f "$1.$$"
-    [ -s "$1" ] || fail "cannot write $1"
+    head -c 8 /dev/urandom | od -An -tx1 | tr -d ' ' | write_new "$1"
 }
 
 # The stack is made in an empty directory: see above.

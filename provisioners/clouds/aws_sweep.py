@@ -79,20 +79,21 @@ def sweep(region: str, owner: str, state: RentedThere, say: Say, *, act: bool) -
 
 
 def _thing(
-    there: Region, sort: str, identifier: str, name: str, remove: Callable[[], None], inside: Collection[str] = ()
+    there: Region, sort: str, each: Any, identifier: str, remove: Callable[[], None], inside: Collection[str] = ()
 ) -> Thing:
-    """Return something that a state does not know.
+    """Return something that a state does not know, and that has a tag.
 
     Args:
         there: the region.
         sort: what it is.
+        each: AWS's description of it.
         identifier: AWS's name of it.
-        name: its own, or else its identifier; empty for what can have none, and is known by what it is in.
         remove: takes it away.
         inside: what it is in or on, of which the state has to know all.
     """
-    ours = {*inside} <= there.known and (not name or name in there.begun or identifier in there.begun)
-    return Thing(sort=sort, name=name or identifier, ours=ours, remove=lambda: asked(there.name, remove))
+    name = _name(each) or identifier
+    ours = {*inside} <= there.known and not there.begun.isdisjoint((name, identifier))
+    return Thing(sort=sort, name=name, ours=ours, remove=partial(asked, there.name, remove))
 
 
 def _name(thing: Any) -> str:
@@ -107,9 +108,7 @@ def _running(there: Region) -> list[Any]:
 def _machines(there: Region) -> Iterator[Thing]:
     for each in _running(there):
         if (identifier := each["InstanceId"]) not in there.known:
-            yield _thing(
-                there, "machine", identifier, _name(each) or identifier, _ended(there, identifier), [each["SubnetId"]]
-            )
+            yield _thing(there, "machine", each, identifier, _ended(there, identifier), [each["SubnetId"]])
 
 
 def _ended(there: Region, identifier: str) -> Callable[[], None]:
@@ -136,7 +135,7 @@ def _disks(there: Region) -> Iterator[Thing]:
         if (identifier := each["VolumeId"]) not in there.known | systems:
             plugged = [one["InstanceId"] for one in each.get("Attachments") or ()]
             remove = _removed_disk(there, identifier, plugged)
-            yield _thing(there, "disk", identifier, _name(each) or identifier, remove, plugged)
+            yield _thing(there, "disk", each, identifier, remove, plugged)
 
 
 def _removed_disk(there: Region, identifier: str, machines: list[str]) -> Callable[[], None]:
@@ -171,9 +170,8 @@ def _plain(sort: str, plural: str, listed: str, key: str, delete: str) -> Callab
         for each in there.listed(f"describe_{plural}", listed):
             if (identifier := each[key]) not in there.known and each.get("State", "").lower() not in _GOING:
                 told = {f"{key}s": [identifier]} if delete.endswith("s") else {key: identifier}
-                remove, network = _called(there, delete, **told), each.get("VpcId", identifier)
-                inside = [] if network == identifier else [network]
-                yield _thing(there, sort, identifier, _name(each) or identifier, remove, inside)
+                inside = [each["VpcId"]] if "VpcId" in each and key != "VpcId" else []
+                yield _thing(there, sort, each, identifier, _called(there, delete, **told), inside)
 
     return find
 
@@ -183,7 +181,7 @@ def _gateways(there: Region) -> Iterator[Thing]:
         if (identifier := each["InternetGatewayId"]) not in there.known:
             networks = [one["VpcId"] for one in each.get("Attachments") or ()]
             remove = _unplugged(there, identifier, networks)
-            yield _thing(there, "gateway", identifier, _name(each) or identifier, remove, networks)
+            yield _thing(there, "gateway", each, identifier, remove, networks)
 
 
 def _unplugged(there: Region, identifier: str, networks: list[str]) -> Callable[[], None]:
@@ -205,8 +203,8 @@ def _rules(there: Region) -> Iterator[Thing]:
         if (identifier := each["SecurityGroupRuleId"]) not in there.known:
             way = "egress" if each["IsEgress"] else "ingress"
             told = {"GroupId": each["GroupId"], "SecurityGroupRuleIds": [identifier]}
-            remove = _called(there, f"revoke_security_group_{way}", **told)
-            yield _thing(there, f"rule of fence {each['GroupId']}", identifier, "", remove)
+            remove = partial(asked, there.name, _called(there, f"revoke_security_group_{way}", **told))
+            yield Thing(sort=f"rule of fence {each['GroupId']}", name=identifier, ours=True, remove=remove)
 
 
 def _routes(there: Region) -> Iterator[Thing]:
@@ -220,8 +218,8 @@ def _routes(there: Region) -> Iterator[Thing]:
             identifier = f"r-{table['RouteTableId']}{zlib.crc32(to.encode())}"
             if str(each.get("GatewayId", "")).startswith("igw-") and identifier not in there.known:
                 told = {"RouteTableId": table["RouteTableId"], "DestinationCidrBlock": to}
-                remove = _called(there, "delete_route", **told)
-                yield _thing(there, f"route to {to} in", table["RouteTableId"], "", remove)
+                remove = partial(asked, there.name, _called(there, "delete_route", **told))
+                yield Thing(sort=f"route to {to} in", name=table["RouteTableId"], ours=True, remove=remove)
 
 
 _SORTS: tuple[Callable[[Region], Iterator[Thing]], ...] = (

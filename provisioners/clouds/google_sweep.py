@@ -44,9 +44,11 @@ class Project:
         """Return the stack's things that are in no place."""
         return [each for each in self.account.every(f"/global/{plural}") if each["name"].startswith(self.prefix)]
 
-    def plugs(self) -> list[tuple[Any, Any]]:
-        """Return each machine with each of its disks, as it has them."""
-        return [(machine, disk) for machine in self.everywhere("instances") for disk in machine.get("disks") or ()]
+    def plugs(self) -> list[tuple[Any, Any, str]]:
+        """Return each machine with each of its disks, as it has them, and where that disk is."""
+        machines = self.everywhere("instances")
+        disks = ((machine, disk) for machine in machines for disk in machine.get("disks") or ())
+        return [(machine, disk, within_projects(disk.get("source", ""))) for machine, disk in disks]
 
     def thing(self, sort: str, each: Any, *, first: tuple[Callable[[], None], ...] = ()) -> Iterator[Thing]:
         """Yield something that is there, unless the state knows it; first is done what lets it go."""
@@ -92,27 +94,31 @@ def _path(link: str) -> str:
     return f"/{within_projects(link).partition('/')[2]}"
 
 
-def _machines(there: Project) -> Iterator[Thing]:
-    for each in there.everywhere("instances"):
-        yield from there.thing("machine", each)
+def _plain(sort: str, listed: Callable[[Project, str], list[Any]], plural: str) -> Callable[[Project], Iterator[Thing]]:
+    """Return what finds things that nothing has to be done for first."""
+
+    def find(there: Project) -> Iterator[Thing]:
+        for each in listed(there, plural):
+            yield from there.thing(sort, each)
+
+    return find
 
 
 def _disks(there: Project) -> Iterator[Thing]:
     """Yield disks; a system disk, which no state knows, goes with its machine."""
     plugs = there.plugs()
-    systems = {within_projects(disk.get("source", "")) for _, disk in plugs if disk.get("boot")}
+    systems = {at for _, disk, at in plugs if disk.get("boot")}
     for each in there.everywhere("disks"):
         path = within_projects(each["selfLink"])
         if path not in systems:
-            mine = [(machine, disk) for machine, disk in plugs if within_projects(disk.get("source", "")) == path]
-            unplug = tuple(partial(_unplug, there, machine, disk) for machine, disk in mine)
+            unplug = tuple(partial(_unplug, there, machine, disk) for machine, disk, at in plugs if at == path)
             yield from there.thing("disk", each, first=unplug)
 
 
 def _plugs(there: Project) -> Iterator[Thing]:
     """Yield data disks that are plugged in, where the state knows both sides and not that: it would be done again."""
-    for machine, disk in there.plugs():
-        name, data = machine["name"], within_projects(disk.get("source", "")).rpartition("/")[2]
+    for machine, disk, at in there.plugs():
+        name, data = machine["name"], at.rpartition("/")[2]
         told = any(each.endswith(f"/{name}/{data}") for each in there.identifiers)
         if not told and not disk.get("boot") and {name, data} <= there.known:
             remove, ours = partial(_unplug, there, machine, disk), {name, data} <= there.begun
@@ -123,19 +129,11 @@ def _unplug(there: Project, machine: Any, disk: Any) -> None:
     there.account.act("POST", f"{_path(machine['selfLink'])}/detachDisk", deviceName=disk["deviceName"])
 
 
-def _rules(there: Project) -> Iterator[Thing]:
-    for each in there.worldwide("firewalls"):
-        yield from there.thing("rule", each)
-
-
-def _subnets(there: Project) -> Iterator[Thing]:
-    for each in there.everywhere("subnetworks"):
-        yield from there.thing("subnet", each)
-
-
-def _networks(there: Project) -> Iterator[Thing]:
-    for each in there.worldwide("networks"):
-        yield from there.thing("network", each)
-
-
-_SORTS: tuple[Callable[[Project], Iterator[Thing]], ...] = (_machines, _disks, _plugs, _rules, _subnets, _networks)
+_SORTS: tuple[Callable[[Project], Iterator[Thing]], ...] = (
+    _plain("machine", Project.everywhere, "instances"),
+    _disks,
+    _plugs,
+    _plain("rule", Project.worldwide, "firewalls"),
+    _plain("subnet", Project.everywhere, "subnetworks"),
+    _plain("network", Project.worldwide, "networks"),
+)

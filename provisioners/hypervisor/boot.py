@@ -111,8 +111,7 @@ def _wait_for_ssh(inputs: Values, say: Say) -> None:
             with connect(connection, inputs["private_key"], say, min(_LOOK_SECONDS, deadline.left)) as shell:
                 shell.run(("true",))
         except Unreachable:
-            there = door(inputs["host_uri"])
-            resets = not there.call("look at silent", inputs["domain"], resets, say=say) and resets
+            resets &= not door(inputs["host_uri"]).call("look at silent", inputs["domain"], resets, say=say)
             if deadline.left <= 0:
                 raise
         else:

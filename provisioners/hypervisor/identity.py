@@ -154,7 +154,7 @@ def ask(
         except OSError:  # the machine, or qemu, went away in the middle; the next look says what has become of it
             reply = None
         if reply is None:
-            resets = not look_at(virsh, domain, resets=resets) and resets
+            resets &= not look_at(virsh, domain, resets=resets)
         elif reply.get("ok") is True:
             return reply
         if reply is not None:

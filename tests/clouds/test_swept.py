@@ -126,6 +126,16 @@ def test_what_another_computers_state_may_have_stays_and_is_told(account: Accoun
     assert told[0].endswith("it stays. If no other computer has it in a state either, remove it by hand.")
 
 
+def test_what_was_being_made_goes_in_the_order_in_which_aws_lets_it_go(account: Account) -> None:
+    foreign = account.make("understudy-prod-00000000", "prod")
+    before = left_over(account.ec2)
+    made = account.make()
+    stands = (*foreign.values(), made["vpc"], made["subnet"], made["route"])
+    assert swept(stands, "dr-db1", "dr-db1-data", "dr-copy", "dr-fence", "dr-gateway") == ALL[:6]
+    assert set(instances_of(account.ec2)) == {"prod-db1"}, "another stack's was taken for it"
+    assert set(left_over(account.ec2)) - set(before) == {made["vpc"], made["subnet"]}
+
+
 def test_a_machine_of_the_same_name_in_another_network_stays(account: Account) -> None:
     account.make()
     before = left_over(account.ec2)
@@ -163,10 +173,10 @@ def test_one_thing_that_was_being_made(account: Account, lost: str, name: str, t
     foreign = account.make("understudy-prod-00000000", "prod")
     made = account.make()
     known = [identifier for what, identifier in made.items() if what != lost]
-    assert swept(known) == [] or not name, "nothing says that this state made it"
     if name:
-        (line,) = swept(known, name)
-        assert line.startswith(told)
+        assert swept(known) == [], "nothing says that this state made it"
+    (line,) = swept(known, name)
+    assert line.startswith(told)
     assert swept(known, name) == []
     assert set(instances_of(account.ec2)) >= {"prod-db1"}, "another stack's was taken for it"
     assert swept(made.values(), *ALL) == []
@@ -196,9 +206,9 @@ def test_what_machines_stand_on(account: Account, what: str) -> None:
         made = ec2.create_internet_gateway(TagSpecifications=told("internet-gateway"))["InternetGateway"]
         ec2.attach_internet_gateway(InternetGatewayId=made["InternetGatewayId"], VpcId=network)
     assert swept(known) == []
-    assert swept((), f"dr-{what}") == [] or what == "network"
-    if what != "network":
-        assert swept(known, f"dr-{what}") == [f"{what} dr-{what}"]
+    if network:
+        assert swept((), f"dr-{what}") == [], "it is in a network that this state does not have"
+    assert swept(known, f"dr-{what}") == [f"{what} dr-{what}"]
     assert swept(known, f"dr-{what}") == []
 
 

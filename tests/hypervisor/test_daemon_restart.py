@@ -14,11 +14,11 @@ from pathlib import Path
 
 import grpc
 import pytest
-from google.protobuf.struct_pb2 import Struct
 from pulumi.runtime.proto import provider_pb2
 from pulumi.runtime.proto.provider_pb2_grpc import ResourceProviderStub
 
 from provisioners.hypervisor.virsh import Virsh, VirshFailed
+from provisioners.provider.wire import message
 
 LIBVIRTD = shutil.which("libvirtd", path="/usr/sbin:/usr/bin")
 PLUGIN = Path(__file__).parents[2] / ".toolchain/bin/pulumi-resource-libvirt"
@@ -136,12 +136,6 @@ def plugin() -> Iterator[ResourceProviderStub]:
     process.wait()
 
 
-def struct_of(**values: str | float) -> Struct:
-    made = Struct()
-    made.update(values)
-    return made
-
-
 def test_a_volume_is_not_tried_for_twenty_minutes_on_a_connection_that_is_gone(
     daemon: Daemon, plugin: ResourceProviderStub
 ) -> None:
@@ -149,10 +143,10 @@ def test_a_volume_is_not_tried_for_twenty_minutes_on_a_connection_that_is_gone(
     cut = daemon.socket.with_name("cut")
     Cut(cut, daemon.socket, POOL_REFRESH)
     uri = f"test+unix:///default?socket={cut}"
-    plugin.Configure(provider_pb2.ConfigureRequest(args=struct_of(uri=uri), acceptSecrets=True))
+    plugin.Configure(provider_pb2.ConfigureRequest(args=message({"uri": uri}), acceptSecrets=True))
     volume = provider_pb2.CreateRequest(
         urn="urn:pulumi:s::p::libvirt:index/volume:Volume::disk",
-        properties=struct_of(__defaults="", name="disk.qcow2", pool="default-pool", size=1 << 20),
+        properties=message({"__defaults": "", "name": "disk.qcow2", "pool": "default-pool", "size": 1 << 20}),
     )
     with pytest.raises(grpc.RpcError, match="libvirt's daemon went away in the middle: run it again"):
         plugin.Create(volume, timeout=60)

@@ -15,9 +15,11 @@ from bench.site import Site, is_gone
 from model import names
 from provisioners.hypervisor.virsh import Virsh
 from tests.doubles.computer import Computer
-from tests.vm.two_computers import another, placed_there, site_beside
+from tests.vm import two_computers
+from tests.vm.two_computers import placed_there, site_beside
 
 pytestmark = pytest.mark.vm
+rack = two_computers.rack
 
 STORES = {
     name: {
@@ -33,24 +35,16 @@ CALL = ("timeout", "5", "bash", "-c", "exec 3<>/dev/tcp/10.20.0.31/22")
 
 
 @pytest.fixture
-def rack() -> Iterator[Computer]:
-    with another() as computer:
-        yield computer
-
-
-@pytest.fixture
 def site(tmp_path: Path, rack: Computer) -> Iterator[Site]:
-    site = site_beside(rack, tmp_path)
-    for name in STORES:
-        (site.directory / "backups" / name).mkdir(parents=True)
-        (site.directory / "backups" / name / "plan").write_text(f"a plan of {name}\n")
-    small = {"vcpus": 1, "memory": "512MiB", "data_disk": "1GiB"}
-    machines = {"web1": {**small, "address": "10.20.0.21"}, "db1": {**small, "address": "10.20.0.31"}}
-    site.configure(site.prod, machines=machines, services={}, stores=STORES, pages={})
-    placed_there(site, rack, ("db1",))
-    yield site
-    rack.plug_in()
-    site.end(site.stage)
+    with site_beside(rack, tmp_path) as site:
+        for name in STORES:
+            (site.directory / "backups" / name).mkdir(parents=True)
+            (site.directory / "backups" / name / "plan").write_text(f"a plan of {name}\n")
+        small = {"vcpus": 1, "memory": "512MiB", "data_disk": "1GiB"}
+        machines = {"web1": {**small, "address": "10.20.0.21"}, "db1": {**small, "address": "10.20.0.31"}}
+        site.configure(site.prod, machines=machines, services={}, stores=STORES, pages={})
+        placed_there(site, rack, ("db1",))
+        yield site
 
 
 def here() -> set[str]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
 
 from provisioners.hypervisor import silent
 from provisioners.hypervisor.virsh import Virsh
+from tests.doubles.pulumi import wait_until
 from tests.vm import test_known_complaints as complaints
 from tests.vm.test_known_complaints import Pool
 
@@ -36,15 +36,8 @@ def start(pool: Pool, code: bytes) -> tuple[str, Path]:
     disk.write_bytes((LETTER + code).ljust(510, b"\0") + b"\x55\xaa" + bytes(1 << 20))
     serial.touch()
     Virsh().run("create", "/dev/stdin", stdin=XML.format(name=name, disk=disk, serial=serial))
-    wait_for(serial, b"B")
+    wait_until(lambda: serial.read_bytes() == b"B", 60)
     return name, serial
-
-
-def wait_for(serial: Path, letters: bytes) -> None:
-    deadline = time.monotonic() + 60
-    while serial.read_bytes() != letters:
-        assert time.monotonic() < deadline, serial.read_bytes()
-        time.sleep(0.1)
 
 
 def test_a_circle(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,7 +45,7 @@ def test_a_circle(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     name, serial = start(pool, CIRCLE)
     monkeypatch.setattr(silent, "_LEAST_LOOKS", 3)
     assert silent.look_at(Virsh(), name, resets=True)
-    wait_for(serial, b"BB")
+    wait_until(lambda: serial.read_bytes() == b"BB", 60)
 
 
 def test_a_machine_that_waits(pool: Pool) -> None:

@@ -11,26 +11,22 @@ from bench.site import Site, is_gone
 from model import names
 from provisioners.hypervisor.virsh import Virsh
 from tests.doubles.computer import Computer
-from tests.vm.two_computers import another, placed_there, site_beside
+from tests.vm import two_computers
+from tests.vm.test_prod import sql
+from tests.vm.two_computers import placed_there, site_beside
 
 pytestmark = pytest.mark.vm
+rack = two_computers.rack
 
 THERE = ("app2", "db2")
 STREAMS = "SELECT pg_is_in_recovery(), (SELECT count(*) FROM orders), (SELECT state FROM pg_stat_replication)"
 
 
 @pytest.fixture
-def rack() -> Iterator[Computer]:
-    with another() as computer:
-        yield computer
-
-
-@pytest.fixture
 def site(tmp_path: Path, rack: Computer) -> Iterator[Site]:
-    site = site_beside(rack, tmp_path)
-    placed_there(site, rack, THERE)
-    yield site
-    site.end(site.stage)
+    with site_beside(rack, tmp_path) as site:
+        placed_there(site, rack, THERE)
+        yield site
 
 
 def test_the_page_of_a_company_on_two_computers(site: Site, rack: Computer) -> None:
@@ -43,7 +39,7 @@ def test_the_page_of_a_company_on_two_computers(site: Site, rack: Computer) -> N
     checks = site.outputs(site.stage)["checks"]
     assert {"front", "front-without-app1"} <= set(checks["pages"]), "the one that is left is on the other computer"
     assert [told for each in checks.values() for told in each.values() if not told.startswith("ok")] == []
-    recovers, orders, state = asked(site, STREAMS)
+    recovers, orders, state = sql(site, site.stage, STREAMS).split("|")
     assert (recovers, state) == ("f", "streaming"), "its replica is on the other computer"
     assert int(orders) > 0
     assert site.pulumi("preview", site.stage, "--expect-no-changes")
@@ -51,9 +47,3 @@ def test_the_page_of_a_company_on_two_computers(site: Site, rack: Computer) -> N
     assert is_gone(site.stage)
     assert rack.inside("virsh", "list", "--all", "--name").split() == []
     assert rack.kept("/var/lib/understudy/stacks") == []
-
-
-def asked(site: Site, question: str) -> list[str]:
-    """Return what the primary answers."""
-    words = ("runuser", "-u", "postgres", "--", "psql", "-XAtc", question, "shop")
-    return site.ssh(site.stage, "db1", *words).splitlines()[-1].split("|")

@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from bench.site import Site
 from bench.spread import move
 from images.build import IMAGES
@@ -21,8 +23,8 @@ hosts:
 """
 
 
-@contextmanager
-def another() -> Iterator[Computer]:
+@pytest.fixture
+def rack() -> Iterator[Computer]:
     """Give the other computer; the image lies there. How it is sent: test_other_host.py."""
     with Computer("rack1") as computer:
         there = Path(f"{computer.place}/disk/var/lib/understudy/images/{image()}")
@@ -30,15 +32,20 @@ def another() -> Iterator[Computer]:
         yield computer
 
 
-def site_beside(rack: Computer, directory: Path) -> Site:
-    """Return a project that may use both."""
+@contextmanager
+def site_beside(rack: Computer, directory: Path) -> Iterator[Site]:
+    """Give a project that may use both; in the end its stage is gone from both, whatever happened."""
     site = Site(directory / "site")
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     site.environment |= {"HOME": str(rack.home(directory / "home")), "XDG_CACHE_HOME": cache}
     (site.directory / "rack1.hosts").write_text(f"{rack.address} {rack.host_key}\n")
     (site.directory / "Capacity.yaml").write_text(CAPACITY.format(rack=rack))
     site.configure(site.stage, capacity="hosts", warm_start=False)
-    return site
+    try:
+        yield site
+    finally:
+        rack.plug_in()
+        site.end(site.stage)
 
 
 def placed_there(site: Site, rack: Computer, there: Collection[str]) -> None:
