@@ -92,7 +92,8 @@ class Session:
 
     def close(self) -> None:
         """Leave the command; the machine ends what has no session when it writes."""
-        self._channel.close()
+        with suppress(EOFError, OSError):  # there is nobody to tell where the connection has ended
+            self._channel.close()
 
     def send(self, data: bytes) -> bool:
         """Write to its standard input and return whether it could be written."""
@@ -105,7 +106,7 @@ class Session:
                     sent += self._channel.send(data[sent : sent + _PIECE])
                 except TimeoutError:
                     continue  # a closed channel raises OSError at the next try
-        except OSError:
+        except (EOFError, OSError):
             return False
         return True
 
@@ -123,21 +124,16 @@ class Session:
             tick: is called several times a second, and may raise to leave.
         """
         receive = self._channel.recv_stderr if errors else self._channel.recv
-        while True:
+        while (data := self._next(receive)) != b"":
             tick()
-            try:
-                data = receive(65536)
-            except TimeoutError:
-                continue
-            if not data:
-                return
-            take(data)
+            if data:
+                take(data)
 
     def hear(self, take: Callable[[bytes], None], take_errors: Callable[[bytes], None]) -> bool:
         """Hand on what has come from both outputs, after a moment at most; return whether more may come."""
         data = self._next(self._channel.recv)
         while self._channel.recv_stderr_ready():
-            take_errors(self._channel.recv_stderr(65536))
+            take_errors(self._next(self._channel.recv_stderr) or b"")
         take(data or b"")
         return data != b""
 
@@ -149,10 +145,13 @@ class Session:
 
     @staticmethod
     def _next(receive: Callable[[int], bytes]) -> bytes | None:
+        """Return a piece; nothing where the output has ended, None where it has not."""
         try:
             return receive(65536)
         except TimeoutError:
             return None
+        except EOFError:  # the connection ended, and paramiko found it out as it wanted to say that there is room again
+            return b""
 
     def code(self, tick: Callable[[], None]) -> int:
         """Return the code with which it ended; -1 for a signal.
@@ -169,5 +168,5 @@ class Session:
             pause(0.05, self._link.connection.name)
         if code == -1 and not self._link.alive:
             raise self._link.lost("a command")
-        self._channel.close()
+        self.close()
         return code

@@ -99,7 +99,8 @@ class _Until:
         self._data.extend(data)
         if self._at < 0:
             self._at = self._data.find(self._end, seen)
-        surplus = len(self.before) - self._kept
+        # Until the end is found, the last bytes may be the beginning of it.
+        surplus = (self._at if self.found else len(self._data) - len(self._end)) - self._kept
         if self._kept and surplus > 0:
             del self._data[:surplus]
             self._at -= surplus if self.found else 0
@@ -112,7 +113,7 @@ class _Until:
     @property
     def before(self) -> bytes:
         """Return what came before the end, or so far."""
-        return bytes(self._data[: self._at] if self.found else self._data)
+        return bytes(self._data[: self._at] if self.found else self._data[-self._kept :])
 
     @property
     def after(self) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -11,10 +12,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from provisioners.commands import guest_script
 from provisioners.shell import CommandFailed, ConnectionLost, Shell, connect
 from provisioners.shell.pool import _SESSIONS
+from provisioners.shell.talk import _Until
 from tests.doubles.sshd import Machine
 
 ODD = ("", " ", "\n", "a\n", "\\", "ä€\U0001f389", "'\"$HOME`id`", "-n", "\x01\x7f\t", "x" * 90_000)
@@ -80,9 +84,23 @@ def test_bytes_come_as_they_are_and_much_of_them(machine: Machine, steady: Shell
     every = bytes(range(256)) * 12_000
     (machine.root / "tmp/every").write_bytes(every)
     told = steady.run(("bash", "-c", "cat /tmp/every >&2; cat /tmp/every; cat /tmp/every >&2"))
-    assert told.stdout == every
-    assert told.stderr == every[-65536:]
+    same = told.stdout == every, told.stderr == every[-65536:]  # a difference of megabytes would take pytest an hour
+    assert same == (True, True)
     assert steady.run(("true",)).stdout == b""
+
+
+@given(st.lists(st.binary(max_size=9).map(lambda some: some.translate(bytes(b"ab\n"[n % 3] for n in range(256))))))
+@example([b"aaaaa\n", b"a\n"])
+def test_of_the_output_and_its_end_it_does_not_matter_how_it_was_cut(pieces: list[bytes]) -> None:
+    end, whole = b"\na\n", b"".join(pieces)
+    kept, every = _Until(end, 4), _Until(end)
+    for piece in pieces:
+        kept.take(piece)
+        every.take(piece)
+    before, _, after = whole.partition(end)
+    assert kept.found == every.found == (end in whole)
+    assert (every.before, every.after) == (before, after)
+    assert (kept.before, kept.after) == (before[-4:], after)
 
 
 def test_the_machine_itself_ends_what_takes_too_long_and_the_next_runs(machine: Machine, steady: Shell) -> None:
@@ -157,6 +175,15 @@ def test_a_broken_connection_is_an_error_of_its_own_and_leaves_nothing(machine: 
         assert time.monotonic() < until
         time.sleep(0.05)
     assert not (machine.root / "tmp/never").exists()
+
+
+def test_a_connection_that_breaks_while_something_is_sent_is_that_error_too(machine: Machine, steady: Shell) -> None:
+    steady.run(("true",))
+    transport = steady._way._link._client.get_transport()
+    assert transport is not None
+    transport.sock.shutdown(socket.SHUT_WR)  # paramiko's own thread has not noticed when the next command is sent
+    with pytest.raises(ConnectionLost, match="m1: the SSH connection was lost"):
+        steady.run(("true",))
 
 
 def test_through_sudo(machine: Machine) -> None:
