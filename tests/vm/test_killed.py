@@ -137,7 +137,8 @@ def test_whatever_is_killed_the_next_up_finishes_the_work(site: Site) -> None:
             up, said, "PostgresPrimary" if in_restore else "Updating", chance.uniform(0.2, 5 if in_restore else 15)
         )
         victim = chance.choice(("cli", "provider", "both"))
-        if up.poll() is None and kill(up.pid, victim):
+        hit = up.poll() is None and kill(up.pid, victim)
+        if hit:
             killed.append(f"{victim} in {'the restore' if in_restore else 'the build'}")
         up.wait(timeout=300)
         reader.join(timeout=30)
@@ -145,6 +146,7 @@ def test_whatever_is_killed_the_next_up_finishes_the_work(site: Site) -> None:
         assert gone(up.pid), "a provider outlived its engine"
         if len(killed) == KILLS:
             break
+        assert hit or up.returncode == 0, f"after {killed}: {''.join(said)[-3000:]}"
         if up.returncode == 0:
             site.pulumi("destroy", site.stage)
     assert len(killed) == KILLS, killed
