@@ -11,8 +11,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
+import hypothesis
 import pytest
-from hypothesis import example, given
 from hypothesis import strategies as st
 
 from provisioners.commands import guest_script
@@ -89,8 +89,10 @@ def test_bytes_come_as_they_are_and_much_of_them(machine: Machine, steady: Shell
     assert steady.run(("true",)).stdout == b""
 
 
-@given(st.lists(st.binary(max_size=9).map(lambda some: some.translate(bytes(b"ab\n"[n % 3] for n in range(256))))))
-@example([b"aaaaa\n", b"a\n"])
+@hypothesis.given(
+    st.lists(st.binary(max_size=9).map(lambda some: some.translate(bytes(b"ab\n"[n % 3] for n in range(256)))))
+)
+@hypothesis.example([b"aaaaa\n", b"a\n"])
 def test_of_the_output_and_its_end_it_does_not_matter_how_it_was_cut(pieces: list[bytes]) -> None:
     end, whole = b"\na\n", b"".join(pieces)
     kept, every = _Until(end, 4), _Until(end)
@@ -179,8 +181,9 @@ def test_a_broken_connection_is_an_error_of_its_own_and_leaves_nothing(machine: 
 
 def test_a_connection_that_breaks_while_something_is_sent_is_that_error_too(machine: Machine, steady: Shell) -> None:
     steady.run(("true",))
+    assert steady._way._link
     transport = steady._way._link._client.get_transport()
-    assert transport is not None
+    assert transport
     transport.sock.shutdown(socket.SHUT_WR)  # paramiko's own thread has not noticed when the next command is sent
     with pytest.raises(ConnectionLost, match="m1: the SSH connection was lost"):
         steady.run(("true",))
