@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from ipaddress import IPv4Address
 from pathlib import Path
 
 from cli.capacity import load_capacity, probe, say
@@ -20,7 +21,7 @@ from model.probed import ProbedHost
 from model.rented import gib, system_disk_gib
 from model.spreading import placed, question
 from model.topology import Machine
-from model.tunnels import computers, refuse_unfit
+from model.tunnels import clouds, computers, is_spread, refuse_unfit
 from provisioners import this_computer
 
 
@@ -136,19 +137,23 @@ def check_hosts(directory: Path, environment: Environment, placement: Placement)
             refuse_expensive(directory, environment, placement, host, budget)
 
 
+_SOMEWHERE = IPv4Address("192.0.2.1")
+"""An address that is nobody's, to which one goes as to a cloud. Source: RFC 5737."""
+
+
 def addressed(directory: Path, placement: Placement, before: Placement | None) -> Placement:
     """Return the placement with the addresses at which its computers reach each other, where there are several.
 
-    This computer's own is, where nobody says another, the one with which it comes to the first of the others; while
-    there is no way there, the one that it had before.
+    This computer's own is, where nobody says another, the one with which it comes to the first of the others, or to a
+    cloud; while there is no way there, the one that it had before.
     """
     there = computers(placement)
-    if len(there) < 2:
+    if not is_spread(placement):
         hosts = tuple(replace(host, address=None) for host in placement.hosts)
         return replace(placement, hosts=hosts, address=None)
     listed = {host.name: host.address for host in load_capacity(directory)}
     hosts = tuple(replace(host, address=listed.get(host.name)) for host in placement.hosts)
-    towards = next((host.address for host in hosts if host.address), None)
+    towards = next((host.address for host in hosts if host.address), _SOMEWHERE if clouds(placement) else None)
     way = this_computer.way_towards(towards) if towards else None
     own = listed.get(HERE) or (way.own if way else before.address if before else None)
     return replace(placement, hosts=hosts, address=own if HERE in there else None)

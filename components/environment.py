@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,12 @@ from components.service import Service
 from components.site import Site, built_stores
 from components.templates import RenderedService
 from components.tunnels import Tunnels
+from model import topology
 from model.capacity import HERE
 from model.change.gate import adopts
 from model.connection import existing_way
 from model.rollout import portions, rollout_order
-from model.tunnels import is_spread
+from model.tunnels import is_spread, rented
 
 
 class Environment(pulumi.ComponentResource):
@@ -80,21 +81,34 @@ class Environment(pulumi.ComponentResource):
         built = [machine for machine in self._site.environment.topology.machines if machine.existing is None]
         if not built:
             return {}
-        places = {machine.name: self._site.placement.machine(machine.name).host for machine in built}
-        grounds = {host: self._build_ground(host) for host in sorted(set(places.values()))}
         comment = f"understudy {self._site.environment.stack}"
         controller = SshKeypair("controller", comment=comment, opts=self._inside)
-        machines = {
-            machine.name: Machine(machine, self._backend_of(host), self._site, grounds[host], controller, self._inside)
-            for machine in built
-            for host in (places[machine.name],)
-        }
+        there = rented(self._site.placement)
+        machines = self._build_in_places([each for each in built if each.name in there], {}, controller)
+        public = {name: machine.built.control_address for name, machine in machines.items()}
+        machines |= self._build_in_places([each for each in built if each.name not in there], public, controller)
+        machines = {machine.name: machines[machine.name] for machine in built}
         if is_spread(self._site.placement):
             reached = {name: machine.built.reached for name, machine in machines.items()}
-            tunnels = Tunnels("tunnels", self._site, reached, self._inside)
+            tunnels = Tunnels("tunnels", self._site, reached, public, self._inside)
             for machine in machines.values():
                 machine.ready = (*machine.ready, *tunnels.ready)
         return machines
+
+    def _build_in_places(
+        self, wanted: Sequence[topology.Machine], public: Mapping[str, pulumi.Input[str]], controller: SshKeypair
+    ) -> dict[str, Machine]:
+        """Build machines with what they stand on; those in a cloud first, since fences elsewhere name their addresses.
+
+        No time is lost: a cloud says the address long before the machine has booted.
+        """
+        places = {machine.name: self._site.placement.machine(machine.name).host for machine in wanted}
+        grounds = {host: self._build_ground(host, public) for host in sorted(set(places.values()))}
+        return {
+            machine.name: Machine(machine, self._backend_of(host), self._site, grounds[host], controller, self._inside)
+            for machine in wanted
+            for host in (places[machine.name],)
+        }
 
     def _existing(self) -> dict[str, Reached]:
         """Return how machines are reached that were there before us: with the user's own keys."""
@@ -108,9 +122,9 @@ class Environment(pulumi.ComponentResource):
     def _backend_of(self, host: str) -> Backend[Any]:
         return self._backend or backend_of(self._site.placement, host)
 
-    def _build_ground(self, host: str) -> Any:
+    def _build_ground(self, host: str, public: Mapping[str, pulumi.Input[str]]) -> Any:
         name = "network" if host == HERE else f"network-{host}"
-        return Network(name, self._backend_of(host), self._site, host, self._inside).ground
+        return Network(name, self._backend_of(host), self._site, host, public, self._inside).ground
 
     def _build_services(self, machines: Mapping[str, Machine], seeds: Mapping[str, Seed]) -> list[Service]:
         by_service: dict[str, dict[str, RenderedService]] = {}
@@ -138,6 +152,6 @@ class Environment(pulumi.ComponentResource):
             before = tuple(service.there for service in built)
 
     def _portions(self, rendered: Mapping[str, RenderedService]) -> tuple[tuple[str, ...], ...]:
-        topology, service = self._site.environment.topology, next(iter(rendered.values())).service
-        primaries = {store.primary for store in topology.stores}
+        service = next(iter(rendered.values())).service
+        primaries = {store.primary for store in self._site.environment.topology.stores}
         return portions(service.rollout, rollout_order([*rendered], primaries))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Generic, TypeVar
 
 import pulumi
@@ -18,13 +19,20 @@ class Network(pulumi.ComponentResource, Generic[Ground]):
     Args:
         backend: the place where the machines run.
         host: the same, as the placement calls it.
+        public: the addresses of the stack's machines in a cloud, where they are not here.
     """
 
     ground: Ground
 
     def __init__(
-        self, name: str, backend: Backend[Ground], site: Site, host: str, opts: pulumi.ResourceOptions
+        self,
+        name: str,
+        backend: Backend[Ground],
+        site: Site,
+        host: str,
+        public: Mapping[str, pulumi.Input[str]],
+        opts: pulumi.ResourceOptions,
     ) -> None:
         super().__init__("understudy:components:Network", name, None, opts)
-        self.ground = backend.build_ground(site, host, self)
+        self.ground = backend.build_ground(site, host, public, self)
         self.register_outputs({})

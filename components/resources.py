@@ -104,7 +104,7 @@ class Fence(_Kind):
         mirror_bridge: str,
         control_bridge: str,
         control_network: str,
-        ways: Values | None,
+        ways: Output[Any] | None,
         where: Values,
         opts: ResourceOptions,
     ) -> None:

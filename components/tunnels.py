@@ -1,12 +1,13 @@
-"""Tunnels between the machines of a stack that is on several computers: they are one network all the same."""
+"""Tunnels between the machines of a stack that is in several places: they are one network all the same."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 import pulumi
-from pulumi import Output, ResourceOptions
+from pulumi import Input, Output, ResourceOptions
 
+from components.backends import addressed
 from components.resources import Reached, Tunnel, TunnelCheck, WireguardKeypair
 from components.site import Site
 from model import tunnels as model
@@ -18,6 +19,7 @@ class Tunnels(pulumi.ComponentResource):
 
     Args:
         machines: how each machine is reached.
+        public: the addresses of those in a cloud.
 
     Attributes:
         ready: what everything that machines do with each other waits for.
@@ -25,9 +27,16 @@ class Tunnels(pulumi.ComponentResource):
 
     ready: tuple[pulumi.Resource, ...]
 
-    def __init__(self, name: str, site: Site, machines: Mapping[str, Reached], opts: ResourceOptions) -> None:
+    def __init__(
+        self,
+        name: str,
+        site: Site,
+        machines: Mapping[str, Reached],
+        public: Mapping[str, Input[str]],
+        opts: ResourceOptions,
+    ) -> None:
         super().__init__("understudy:components:Tunnels", name, None, opts)
-        self._site, self._machines = site, machines
+        self._site, self._machines, self._public = site, machines, public
         wanted = tunnels(site.environment.topology, site.placement)
         opts = ResourceOptions(parent=self)
         self._keys = {
@@ -50,21 +59,24 @@ class Tunnels(pulumi.ComponentResource):
         ]
         inputs = {
             "address": str(wanted.address),
-            "gateway": str(wanted.gateway),
+            **({"gateway": str(wanted.gateway)} if wanted.gateway else {"port": wanted.port}),
             "tunnel_key": self._keys[wanted.name].private_key,
             "peers": peers,
         }
         return Tunnel(f"{wanted.name}:tunnel", at, inputs=inputs, opts=at.options(self))
 
     def _look(self, made: tuple[Tunnel, ...]) -> TunnelCheck:
-        """Have machines of all computers speak with each other, and again where one of them is another by now."""
+        """Have machines of all places speak with each other, and again where one of them is another by now."""
         placement, of = self._site.placement, self._machines
+
+        def way(one: str, other: str) -> Output[str]:
+            return addressed(self._public).apply(lambda known: ways_between(placement, one, other, known))
+
         machines = [
             {
                 "connection": of[name].connection,
                 "peers": [
-                    {"name": peer.name, "address": str(peer.address), "way": ways_between(placement, name, peer.name)}
-                    for peer in peers
+                    {"name": peer.name, "address": str(peer.address), "way": way(name, peer.name)} for peer in peers
                 ],
             }
             for name, peers in pairs(self._site.environment.topology, placement).items()

@@ -33,6 +33,7 @@ class CloudSettings:
         cost_centre: whom the bill is for; a tag on everything that costs.
         project: Google's name of the project that pays; empty where no machine is there.
         subscription: Azure's id of the subscription that pays; likewise.
+        tunnels_from: the networks from which the stack's machines on computers come; none where that is `ssh_from` too.
         open: by a machine's name, the TCP ports at which everybody reaches it: what prod's users come to.
     """
 
@@ -40,14 +41,14 @@ class CloudSettings:
     cost_centre: str = "understudy"
     project: str = ""
     subscription: str = ""
+    tunnels_from: tuple[IPv4Network, ...] = ()
     open: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
 
 def read_cloud(place: Place, value: object) -> CloudSettings:
     """Return what a stack's file says of clouds."""
-    section = read_keys(
-        place, value, required=("ssh_from",), optional=("cost_centre", "project", "subscription", "open")
-    )
+    optional = ("cost_centre", "project", "subscription", "tunnels_from", "open")
+    section = read_keys(place, value, required=("ssh_from",), optional=optional)
     found = section.read("ssh_from", read_list, _read_source) or ()
     allowed = "1 to 63 of a-z, 0-9, _ and -, as all clouds can have it in a tag"
     cost_centre = section.read("cost_centre", read_text, _COST_CENTRE, allowed)
@@ -58,6 +59,7 @@ def read_cloud(place: Place, value: object) -> CloudSettings:
         cost_centre=cost_centre or CloudSettings().cost_centre,
         project=project or "",
         subscription=subscription or "",
+        tunnels_from=tuple(map(IPv4Network, section.read("tunnels_from", read_list, _read_source) or ())),
         open=section.read("open", _read_open) or (),
     )
 

@@ -1,10 +1,11 @@
-"""Machines of one stack on several computers are one network: who speaks with whom through which tunnel. Pure.
+"""Machines of one stack in several places are one network: who speaks with whom through which tunnel. Pure.
 
 Each machine keeps its card on its host's mirror bridge, with prod's address. To machines on other computers it speaks
 through WireGuard, which runs in the machine itself: their addresses are routes of 32 bits, which go before the network
 on the card. A tunnel's packets leave over the control card, and for its own host alone: each far machine has a UDP port
 on that host's own address there. The host's fence (``provisioners/hypervisor/fence_rules.py``) knows which other host
-stands behind which port, and hands on nothing else.
+stands behind which port, and hands on nothing else. A machine in a cloud has the public address that it was rented with
+instead, and the same port there; it never speaks first, so its cloud lets nothing out.
 
 Source: WireGuard, "Cryptokey Routing"; systemd.netdev(5) of systemd 252; ip(8), "-batch".
 """
@@ -38,12 +39,12 @@ _KEEPALIVE_SECONDS = 25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
-    """A machine on another computer.
+    """A machine elsewhere.
 
     Args:
         name: the machine's name.
         address: its address on the mirror network.
-        port: its port on the host's own address.
+        port: its port on its host's own address; in a cloud on its own one.
     """
 
     name: str
@@ -53,19 +54,21 @@ class Peer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tunnel:
-    """A machine's way to those on other computers.
+    """A machine's way to those elsewhere.
 
     Args:
         name: the machine's name.
         address: its own address on the mirror network.
-        gateway: its host's address on the control network.
+        gateway: its host's address on the control network; None in a cloud, where the others always speak first.
         peers: sorted by name.
+        port: where its WireGuard listens.
     """
 
     name: str
     address: IPv4Address
-    gateway: IPv4Address
+    gateway: IPv4Address | None
     peers: tuple[Peer, ...]
+    port: int = INNER_PORT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +78,8 @@ class Ways:
     Args:
         address: the host's own address, at which the other computers reach it.
         own: the control address of each of its machines, with that machine's port.
-        far: the address of another computer, with the port of a machine there; for each such machine.
+        far: the address of another computer, with the port of a machine there; for each such machine. Of a machine in
+            a cloud its own public address.
     """
 
     address: IPv4Address
@@ -89,9 +93,20 @@ def computers(placement: Placement) -> tuple[str, ...]:
     return tuple(sorted({machine.host for machine in placement.machines} - clouds))
 
 
+def clouds(placement: Placement) -> tuple[str, ...]:
+    """Return the clouds with machines, sorted."""
+    return tuple(sorted({machine.host for machine in placement.machines} - set(computers(placement))))
+
+
+def rented(placement: Placement) -> tuple[str, ...]:
+    """Return the names of the machines in clouds, sorted."""
+    there = clouds(placement)
+    return tuple(machine.name for machine in placement.machines if machine.host in there)
+
+
 def is_spread(placement: Placement) -> bool:
-    """Return whether machines are on several computers."""
-    return len(computers(placement)) > 1
+    """Return whether machines are in several places: on several computers, or on some and in a cloud."""
+    return len(computers(placement)) + len(clouds(placement)) > 1
 
 
 def own_address(placement: Placement, host: str) -> IPv4Address | None:
@@ -116,7 +131,7 @@ def _number(control_address: IPv4Address) -> int:
 
 
 def tunnels(topology: Topology, placement: Placement) -> tuple[Tunnel, ...]:
-    """Return the tunnel of each machine, sorted by name; none where all machines are on one computer."""
+    """Return the tunnel of each machine, sorted by name; none where all machines are in one place."""
     placed = placement.machines if is_spread(placement) else ()
     peers = {
         machine.name: Peer(
@@ -126,28 +141,47 @@ def tunnels(topology: Topology, placement: Placement) -> tuple[Tunnel, ...]:
         )
         for machine in placed
     }
+    in_cloud = rented(placement)
     return tuple(
         Tunnel(
             name=machine.name,
             address=peers[machine.name].address,
-            gateway=placement.control_network[1],
+            gateway=None if machine.name in in_cloud else placement.control_network[1],
             peers=tuple(peers[other.name] for other in placed if other.host != machine.host),
+            port=peers[machine.name].port if machine.name in in_cloud else INNER_PORT,
         )
         for machine in placed
     )
 
 
-def ways(placement: Placement, host: str) -> Ways | None:
-    """Return what the fence of a computer lets through beside SSH; None where all machines are on one computer.
+def ways(placement: Placement, host: str, public: Mapping[str, IPv4Address]) -> Ways | None:
+    """Return what the fence of a computer lets through beside SSH; None where all machines are in one place.
 
     What the placement lacks for it, `refuse_unfit` has told.
+
+    Args:
+        placement: what the lock file says.
+        host: the computer.
+        public: the addresses of the machines in a cloud, by their names.
     """
     if not is_spread(placement):
         return None
     addresses = {name: address for name in computers(placement) if (address := own_address(placement, name))}
     own = ((each.control_address, outer_port(each.control_address)) for each in placement.machines if each.host == host)
-    far = ((addresses[each.host], outer_port(each.control_address)) for each in placement.machines if each.host != host)
+    far = (
+        (public.get(each.name) or addresses[each.host], outer_port(each.control_address))
+        for each in placement.machines
+        if each.host != host
+    )
     return Ways(address=addresses[host], own=tuple(own), far=tuple(far))
+
+
+def ports_in_cloud(placement: Placement) -> tuple[int, int] | None:
+    """Return the first and the last port at which machines in a cloud are spoken to through tunnels; None for none."""
+    if not (is_spread(placement) and clouds(placement)):
+        return None
+    first = outer_port(placement.control_network[FIRST_ADDRESS])
+    return first, first + MOST_MACHINES - 1
 
 
 def refuse_unfit(stack: str, placement: Placement) -> None:
@@ -158,18 +192,16 @@ def refuse_unfit(stack: str, placement: Placement) -> None:
         placement: what its lock file says.
 
     Raises:
-        UnderstudyError: some are in a cloud and some are not, they are too many, or a computer's address is missing.
+        UnderstudyError: they are in several clouds or too many, or a computer's address is missing.
     """
     there, lock = computers(placement), file_name(stack)
-    places = sorted({machine.host for machine in placement.machines})
-    again = f"`./run understudy place --again -s {stack}`"
-    if len(places) > len(there) and len(places) > 1:
+    if len(clouds(placement)) > 1:
         raise UnderstudyError(
             where=lock,
-            found=f"machines on {', '.join(places)}",
-            wanted="one cloud, or computers alone: machines in clouds and elsewhere are not one network yet",
-            todo=f"Leave one cloud, or computers, to {stack} in {CAPACITY} (`stacks` at a host says who may use it), "
-            f"then {again}.",
+            found=f"machines on {', '.join(clouds(placement))}",
+            wanted="one cloud, beside computers: machines in several clouds are not one network yet",
+            todo=f"Leave one cloud to {stack} in {CAPACITY} (`stacks` at a host says who may use it), "
+            f"then `./run understudy place --again -s {stack}`.",
         )
     if not is_spread(placement):
         return
@@ -177,17 +209,23 @@ def refuse_unfit(stack: str, placement: Placement) -> None:
         raise UnderstudyError(
             where=lock,
             found=f"{', '.join(beyond)} beyond the first {MOST_MACHINES} addresses of {placement.control_network}",
-            wanted=f"at most {MOST_MACHINES} machines on several computers",
+            wanted=f"at most {MOST_MACHINES} machines in several places",
         )
     for host in there:
         if own_address(placement, host) is None:
             raise UnderstudyError(
                 where=f"{CAPACITY}: hosts.{host}.address",
                 found="nothing",
-                wanted=f"the IPv4 address at which {', '.join(each for each in there if each != host)} reach {host}: "
-                f"machines of {stack} are on each",
+                wanted=f"{_meant(placement, host)}: machines of {stack} are on each",
                 todo=f"Write it there, then `./run understudy place -s {stack}`.",
             )
+
+
+def _meant(placement: Placement, host: str) -> str:
+    """Return in words which address of a computer is meant."""
+    if others := ", ".join(each for each in computers(placement) if each != host):
+        return f"the IPv4 address at which {others} reach {host}"
+    return f"the IPv4 address with which {host} goes to {clouds(placement)[0]}"
 
 
 def pairs(topology: Topology, placement: Placement) -> Mapping[str, tuple[Peer, ...]]:
@@ -196,11 +234,13 @@ def pairs(topology: Topology, placement: Placement) -> Mapping[str, tuple[Peer, 
     return {tunnel.name: tuple(_one_each(tunnel.peers, host_of)) for tunnel in tunnels(topology, placement)}
 
 
-def ways_between(placement: Placement, one: str, other: str) -> str:
-    """Return in words what must pass between the hosts of two machines."""
+def ways_between(placement: Placement, one: str, other: str, public: Mapping[str, IPv4Address]) -> str:
+    """Return in words what must pass between two machines' hosts; arguments as in `ways`."""
     ends = (placement.machine(name) for name in (one, other))
     first, second = (
-        f"{own_address(placement, each.host)} ({each.host}) port {outer_port(each.control_address)}" for each in ends
+        f"{public.get(each.name) or own_address(placement, each.host)} ({each.host}) "
+        f"port {outer_port(each.control_address)}"
+        for each in ends
     )
     return f"UDP between {first} and {second}, both ways"
 
@@ -237,9 +277,18 @@ def ways_of(values: Any) -> Ways:
 
 
 def _port(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 65536:
+    if not is_port(value):
         raise ValueError(f"{value!r} is no port")
-    return value
+    return int(value)
+
+
+def is_port(value: Any) -> bool:
+    """Return whether it is the number of a UDP port.
+
+    >>> is_port(51820), is_port(0), is_port("22"), is_port(True)
+    (True, False, False, False)
+    """
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 65536
 
 
 def netdev_text(tunnel: Tunnel, public_keys: Mapping[str, str]) -> str:
@@ -253,15 +302,14 @@ def netdev_text(tunnel: Tunnel, public_keys: Mapping[str, str]) -> str:
         ValueError: a key is none.
     """
     device = f"[NetDev]\nName={DEVICE}\nKind=wireguard\n"
-    parts = [device, f"[WireGuard]\nPrivateKeyFile={KEY_FILE}\nListenPort={INNER_PORT}\n"]
+    parts = [device, f"[WireGuard]\nPrivateKeyFile={KEY_FILE}\nListenPort={tunnel.port}\n"]
     for peer in tunnel.peers:
         key = public_keys[peer.name]
         if not is_key(key):
             raise ValueError(f"{peer.name}: {key!r} is no key of WireGuard")
-        parts.append(
-            f"[WireGuardPeer]\nPublicKey={key}\nAllowedIPs={peer.address}/32\n"
-            f"Endpoint={tunnel.gateway}:{peer.port}\nPersistentKeepalive={_KEEPALIVE_SECONDS}\n"
-        )
+        parts.append(f"[WireGuardPeer]\nPublicKey={key}\nAllowedIPs={peer.address}/32\n")
+        if tunnel.gateway:
+            parts[-1] += f"Endpoint={tunnel.gateway}:{peer.port}\nPersistentKeepalive={_KEEPALIVE_SECONDS}\n"
     return "\n".join(parts)
 
 

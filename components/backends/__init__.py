@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from typing import Any, Protocol, TypeVar
 
 import pulumi
@@ -76,15 +77,24 @@ def identity_of(
     }
 
 
+def addressed(public: Mapping[str, pulumi.Input[str]]) -> pulumi.Output[dict[str, IPv4Address]]:
+    """Return addresses of machines once all are known."""
+    known = pulumi.Output.from_input(dict(public))
+    return known.apply(lambda texts: {name: IPv4Address(text) for name, text in texts.items()})
+
+
 class Backend(Protocol[Ground]):
     """One place where machines can run; a module with these functions satisfies it."""
 
-    def build_ground(self, site: Site, host: str, parent: pulumi.Resource) -> Ground:
+    def build_ground(
+        self, site: Site, host: str, public: Mapping[str, pulumi.Input[str]], parent: pulumi.Resource
+    ) -> Ground:
         """Build what the machines of a stack that run there stand on: networks, and room for disks.
 
         Args:
             site: the stack.
             host: where, as the placement calls it.
+            public: the addresses of the stack's machines in a cloud, by their names; none while that one is built.
             parent: what it all belongs to.
         """
 

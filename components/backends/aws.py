@@ -55,7 +55,12 @@ class AwsMachine:
     data: tuple[aws.ebs.Volume, aws.ec2.VolumeAttachment] | None
 
 
-def build_ground(site: Site, host: str, parent: pulumi.Resource) -> AwsGround:
+def build_ground(
+    site: Site,
+    host: str,
+    public: Mapping[str, pulumi.Input[str]],  # noqa: ARG001  # its machines never speak first
+    parent: pulumi.Resource,
+) -> AwsGround:
     """Build a network that has prod's addresses, no name service and no way out, and its fence."""
     network, region = site.environment.topology.network, region_of(site, host)
     where = stack_file_name(site.environment.mirror_of or site.environment.stack)

@@ -9,9 +9,10 @@ import pulumi_aws as aws
 from pulumi import ResourceOptions
 
 from components.backends.aws_values import ALL_PROTOCOLS, EVERYWHERE, SSH, reading_policy
-from components.backends.cloud_values import machines_of, opened, region_of, sources, tags
+from components.backends.cloud_values import machines_of, opened, region_of, sources, tags, tunnel_sources
 from components.site import Site
 from model.offsite import HTTPS
+from model.tunnels import ports_in_cloud
 
 
 def build_way_in(site: Site, host: str, vpc: aws.ec2.Vpc, inside: ResourceOptions) -> None:
@@ -31,6 +32,7 @@ def build_fence(
 ) -> tuple[aws.ec2.SecurityGroup, tuple[pulumi.Resource, ...]]:
     """Build the fence: in comes SSH from where you are; machines speak with each other; nothing gets out.
 
+    Where some of the stack's machines are on computers, their tunnels come in, too; what answers goes out the same way.
     Each rule is a resource of its own: AWS says so, and rules within a group crash an older provider's second preview.
     """
     group = aws.ec2.SecurityGroup(
@@ -57,6 +59,20 @@ def build_fence(
         )
         for source in sources(site)
     ]
+    if ports := ports_in_cloud(site.placement):
+        ways_in += [
+            aws.ec2.SecurityGroupRule(
+                f"tunnels-{host}-{source.replace('/', '-')}",
+                type="ingress",
+                security_group_id=group.id,
+                protocol="udp",
+                from_port=ports[0],
+                to_port=ports[1],
+                cidr_blocks=[source],
+                opts=inside,
+            )
+            for source in tunnel_sources(site)
+        ]
     into = aws.ec2.SecurityGroupRule(f"into-{host}", type="ingress", **among, **everything, opts=inside)
     out = aws.ec2.SecurityGroupRule(f"out-{host}", type="egress", **among, **everything, opts=inside)
     return group, (*ways_in, into, out, *_build_way_to_copy(site, host, vpc, group, inside))

@@ -12,14 +12,31 @@ import pulumi_azure as azure
 from pulumi import ResourceOptions
 
 from components.backends import Built, Keys
-from components.backends.azure_values import DATA_DEVICE, LEAST_SYSTEM_DISK_GIB, LUN, fence_rules, name_pattern
-from components.backends.cloud_values import machines_of, opened, reach, region_of, sources, tags, told_at_first_boot
+from components.backends.azure_values import (
+    DATA_DEVICE,
+    LEAST_SYSTEM_DISK_GIB,
+    LUN,
+    TunnelsIn,
+    fence_rules,
+    name_pattern,
+)
+from components.backends.cloud_values import (
+    machines_of,
+    opened,
+    reach,
+    region_of,
+    sources,
+    tags,
+    told_at_first_boot,
+    tunnel_sources,
+)
 from components.resources import SshKeypair
 from components.site import Site
 from model.cloud import refuse_plan, subscription_of
 from model.configuration import stack_file_name
 from model.rented import AZURE_IMAGE, gib, system_disk_gib
 from model.topology import Machine
+from model.tunnels import ports_in_cloud
 
 # Source: Microsoft, "Standard SSDs": what is on sale in each region and for each size of machine.
 _DISK_KIND = "StandardSSD_LRS"
@@ -46,7 +63,12 @@ class AzureGround:
     image: Mapping[str, Any]
 
 
-def build_ground(site: Site, host: str, parent: pulumi.Resource) -> AzureGround:
+def build_ground(
+    site: Site,
+    host: str,
+    public: Mapping[str, pulumi.Input[str]],  # noqa: ARG001  # its machines never speak first
+    parent: pulumi.Resource,
+) -> AzureGround:
     """Build a network that has prod's addresses, and its fence, in a group of their own that goes with them."""
     plan, region, stack = site.environment.topology.network, region_of(site, host), site.environment.stack
     subscription = subscription_of(site.environment.settings.cloud, stack_file_name(stack))
@@ -104,7 +126,9 @@ def _build_fence(
     fence = azure.network.NetworkSecurityGroup(
         f"fence-{host}",
         name="fence",
-        security_rules=fence_rules(sources(site), site.environment.topology.network, site.environment.copy, ports),
+        security_rules=fence_rules(
+            sources(site), site.environment.topology.network, site.environment.copy, ports, _tunnels(site)
+        ),
         tags=tags(site, "fence"),
         **common,
         opts=inside,
@@ -113,6 +137,11 @@ def _build_fence(
         f"fence-{host}", subnet_id=subnet.id, network_security_group_id=fence.id, opts=inside
     )
     return fence, around
+
+
+def _tunnels(site: Site) -> TunnelsIn | None:
+    ports = ports_in_cloud(site.placement)
+    return TunnelsIn(sources=tunnel_sources(site), ports=ports) if ports else None
 
 
 def _image(site: Site, host: str, asked: pulumi.InvokeOutputOptions) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
@@ -19,11 +20,25 @@ _FIRST, _OPENED, _LAST = 100, 1000, 4096
 _ANY = "*"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TunnelsIn:
+    """The tunnels that come in from computers.
+
+    Args:
+        sources: the networks that they come from.
+        ports: the first and the last UDP port that they come to.
+    """
+
+    sources: tuple[str, ...]
+    ports: tuple[int, int]
+
+
 def fence_rules(
     sources: Collection[str],
     network: IPv4Network,
     copy: OffsiteCopy | None,
     opened: Mapping[IPv4Address, tuple[int, ...]],
+    tunnels: TunnelsIn | None = None,
 ) -> list[dict[str, Any]]:
     """Return all rules of a stack's fence: in comes SSH from where you are; machines speak with each other.
 
@@ -34,6 +49,7 @@ def fence_rules(
         network: the stack's.
         copy: the off-site copy that fills it, which its machines reach.
         opened: by a machine's address, the ports at which everybody reaches it.
+        tunnels: of its machines on computers; None where there are none.
 
     Source: Microsoft, "Virtual network service tags" (AzurePlatformDNS) and "What is IP address 168.63.129.16?".
 
@@ -68,6 +84,12 @@ def fence_rules(
         ports = [str(port) for port in copy.ports]
         rules.append(
             _rule("copy", _FIRST + 2, "Allow", **leave, **where, protocol="Tcp", destination_port_ranges=ports)
+        )
+    if tunnels:
+        whence = {"source_address_prefixes": sorted(tunnels.sources), "destination_address_prefix": str(network)}
+        ports = [f"{tunnels.ports[0]}-{tunnels.ports[1]}"]
+        rules.append(
+            _rule("tunnels", _FIRST + 2, "Allow", **come, **whence, protocol="Udp", destination_port_ranges=ports)
         )
     return rules
 

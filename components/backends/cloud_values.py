@@ -69,6 +69,11 @@ def sources(site: Site) -> tuple[str, ...]:
     return found
 
 
+def tunnel_sources(site: Site) -> tuple[str, ...]:
+    """Return the networks from which tunnels come; where nobody says, the computers are where the controller is."""
+    return tuple(str(network) for network in site.environment.settings.cloud.tunnels_from) or sources(site)
+
+
 def opened(site: Site, host: str) -> dict[str, tuple[int, ...]]:
     """Return the ports at which everybody reaches a machine, of those machines in a cloud that have any."""
     there = {machine.name for machine in machines_of(site, host)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,23 @@ import pulumi_gcp as gcp
 from pulumi import ResourceOptions
 
 from components.backends import Built, Keys
-from components.backends.cloud_values import image_of, machines_of, opened, reach, region_of, sources, tags
+from components.backends.cloud_values import (
+    image_of,
+    machines_of,
+    opened,
+    reach,
+    region_of,
+    sources,
+    tags,
+    tunnel_sources,
+)
 from components.resources import SshKeypair
 from components.site import Site
 from model.cloud import project_of, refuse_plan
 from model.configuration import stack_file_name
 from model.rented import GOOGLE_IMAGE, gib, system_disk_gib
 from model.topology import Machine
+from model.tunnels import ports_in_cloud
 
 # Source: Google, "Operating system details": Debian's images are of the project debian-cloud.
 _DISK = "data"
@@ -49,7 +60,12 @@ class GcpGround:
     image: pulumi.Output[str]
 
 
-def build_ground(site: Site, host: str, parent: pulumi.Resource) -> GcpGround:
+def build_ground(
+    site: Site,
+    host: str,
+    public: Mapping[str, pulumi.Input[str]],  # noqa: ARG001  # its machines never speak first
+    parent: pulumi.Resource,
+) -> GcpGround:
     """Build a network that has prod's addresses, and its fence."""
     plan, region, stack = site.environment.topology.network, region_of(site, host), site.environment.stack
     project = project_of(site.environment.settings.cloud, stack_file_name(stack))
@@ -173,6 +189,7 @@ def _build_fence(
             "source_ranges": list(sources(site)),
             "allows": [{"protocol": "tcp", "ports": ["22"]}],
         },
+        **_tunnels(site),
         "into": {"direction": "INGRESS", "source_ranges": [plan], "allows": everything},
         "out": {"direction": "EGRESS", "destination_ranges": [plan], "allows": everything},
         "closed": {
@@ -199,6 +216,14 @@ def _build_fence(
         gcp.compute.Firewall(f"{name}-{host}", name=_name(site, f"fence-{name}"), **{**common, **rule}, opts=inside)
         for name, rule in rules.items()
     )
+
+
+def _tunnels(site: Site) -> dict[str, dict[str, Any]]:
+    """Return what lets in the tunnels of machines on computers, where there are any."""
+    if (ports := ports_in_cloud(site.placement)) is None:
+        return {}
+    allows = [{"protocol": "udp", "ports": [f"{ports[0]}-{ports[1]}"]}]
+    return {"tunnels": {"direction": "INGRESS", "source_ranges": list(tunnel_sources(site)), "allows": allows}}
 
 
 def _build_data(

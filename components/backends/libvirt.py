@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Address
+from typing import Any
 
 import pulumi
 import pulumi_libvirt as libvirt
 from pulumi import ResourceOptions
 
-from components.backends import Built, Keys
+from components.backends import Built, Keys, addressed
 from components.backends.libvirt_values import Size, domain_spec, identity, image_directory, image_name, size
 from components.resources import Boot, DataDisk, Fence, Reached, Template, WarmStart
 from components.site import Site
@@ -21,7 +23,7 @@ from model.libvirt_xml import DomainSpec, domain_arguments, domain_xml, network_
 from model.placement import HERE
 from model.placing import built_machines
 from model.topology import Machine
-from model.tunnels import ways, ways_as_values
+from model.tunnels import is_spread, ways, ways_as_values
 
 _MIB = 1024 * 1024
 _NEVER_WARM = "cold: an image of your own has nobody who gives a waking memory its identity"
@@ -53,7 +55,9 @@ def _named(name: str, host: str) -> str:
     return name if host == HERE else f"{name}-{host}"
 
 
-def build_ground(site: Site, host: str, parent: pulumi.Resource) -> LibvirtGround:
+def build_ground(
+    site: Site, host: str, public: Mapping[str, pulumi.Input[str]], parent: pulumi.Resource
+) -> LibvirtGround:
     """Build the fence first, then the networks behind it and the pool; and a template for each size of machine.
 
     An image of the user's own has none: in a memory that wakes, nobody listens who gives it another identity.
@@ -69,7 +73,7 @@ def build_ground(site: Site, host: str, parent: pulumi.Resource) -> LibvirtGroun
         mirror_bridge=names.bridge(stack, "mirror"),
         control_bridge=names.bridge(stack, "control"),
         control_network=str(control),
-        ways=ways_as_values(passing) if (passing := ways(site.placement, host)) else None,
+        ways=_ways(site, host, public) if is_spread(site.placement) else None,
         where=where,
         opts=ResourceOptions(parent=parent),
     )
@@ -102,6 +106,14 @@ def build_ground(site: Site, host: str, parent: pulumi.Resource) -> LibvirtGroun
     return LibvirtGround(
         host=host, uri=uri, where=where, provider=provider, pool=pool, networks=networks, templates=templates
     )
+
+
+def _ways(site: Site, host: str, public: Mapping[str, pulumi.Input[str]]) -> pulumi.Output[dict[str, Any] | None]:
+    def known(addresses: Mapping[str, IPv4Address]) -> dict[str, Any] | None:
+        passing = ways(site.placement, host, addresses)
+        return ways_as_values(passing) if passing else None
+
+    return addressed(public).apply(known)
 
 
 def build_machine(site: Site, ground: LibvirtGround, machine: Machine, keys: Keys, parent: pulumi.Resource) -> Built:

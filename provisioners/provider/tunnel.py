@@ -1,4 +1,4 @@
-"""The tunnel of a machine to those on other computers, by WireGuard; and whether they all answer."""
+"""The tunnel of a machine to those in other places, by WireGuard; and whether they all answer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,18 @@ from typing import Any
 
 from model.connection import connection_of
 from model.errors import UnderstudyError
-from model.tunnels import DEVICE, KEY_FILE, ROUTES_FILE, Peer, Tunnel, is_key, netdev_text, routes_text
+from model.tunnels import (
+    DEVICE,
+    INNER_PORT,
+    KEY_FILE,
+    ROUTES_FILE,
+    Peer,
+    Tunnel,
+    is_key,
+    is_port,
+    netdev_text,
+    routes_text,
+)
 from provisioners.commands import scripted
 from provisioners.outcome import CommandFailed, Say, last_lines
 from provisioners.provider.inputs import COMMON, REACH, TEXT, WORDS, Rule, failures
@@ -59,7 +70,16 @@ def _are_peers(value: Any) -> bool:
 
 _ADDRESS = Rule(good=_is_address, allowed="an IPv4 address")
 _PEERS = Rule(good=_are_peers, allowed="a list of {name, address, port, public_key}")
-_RULES: Mapping[str, Rule] = {**COMMON, "address": _ADDRESS, "gateway": _ADDRESS, "tunnel_key": TEXT, "peers": _PEERS}
+_GATEWAY = Rule(good=_ADDRESS.good, allowed="an IPv4 address; left out where the others speak first", optional=True)
+_PORT = Rule(good=is_port, allowed="a UDP port", optional=True)
+_RULES: Mapping[str, Rule] = {
+    **COMMON,
+    "address": _ADDRESS,
+    "gateway": _GATEWAY,
+    "port": _PORT,
+    "tunnel_key": TEXT,
+    "peers": _PEERS,
+}
 
 
 class TunnelKind:
@@ -121,11 +141,13 @@ def _files(inputs: Values) -> dict[str, bytes]:
     peers = (
         Peer(name=each["name"], address=IPv4Address(each["address"]), port=each["port"]) for each in inputs["peers"]
     )
+    gateway = inputs.get("gateway")
     tunnel = Tunnel(
         name=inputs["connection"]["name"],
         address=IPv4Address(inputs["address"]),
-        gateway=IPv4Address(inputs["gateway"]),
+        gateway=IPv4Address(gateway) if gateway else None,
         peers=tuple(peers),
+        port=int(inputs.get("port", INNER_PORT)),
     )
     keys = {each["name"]: each["public_key"] for each in inputs["peers"]}
     return {

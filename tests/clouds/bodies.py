@@ -13,7 +13,7 @@ import subprocess
 import threading
 import time
 from base64 import b64decode
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -151,10 +151,6 @@ class Bodies:
         for name, body in self._by_id.items():
             body.let(self._rules_of(every[name]))
 
-    def _rules_of(self, one: dict[str, Any]) -> str:
-        (card,) = one["NetworkInterfaces"]  # moto does not always tell the machine's own groups
-        return self._rules([group["GroupId"] for group in card["Groups"]], one["SubnetId"])
-
     def _attach(self) -> None:
         for volume in self.ec2.describe_volumes()["Volumes"]:
             for at in volume["Attachments"]:
@@ -166,18 +162,9 @@ class Bodies:
                     self._disks[name] = run("losetup", "--find", "--show", str(file)).strip()
                     body.attach(data_device(name), self._disks[name])
 
-    def _rules(self, groups: Sequence[str], subnet: str) -> str:
-        """Return what security groups let in and out, in nft's words: answers, and what a rule names; nothing else."""
-        assert groups
-        plan = self.ec2.describe_subnets(SubnetIds=[subnet])["Subnets"][0]["CidrBlock"]
-        lines = {"input": [], "output": []}  # type: dict[str, list[str]]
-        for group in self.ec2.describe_security_groups(GroupIds=list(groups))["SecurityGroups"]:
-            for hook, key, end in (("input", "IpPermissions", "saddr"), ("output", "IpPermissionsEgress", "daddr")):
-                for rule in group[key]:
-                    far = [each["CidrIp"] for each in rule["IpRanges"]] + [plan for _ in rule["UserIdGroupPairs"]]
-                    ports = f"tcp dport {rule['FromPort']}-{rule['ToPort']}" if rule["IpProtocol"] == "tcp" else ""
-                    assert ports or rule["IpProtocol"] == "-1"
-                    lines[hook] += [f"ip {end} {network} {ports} accept" for network in far]
+    def _rules_of(self, one: dict[str, Any]) -> str:
+        """Return what a machine's security groups let in and out, in nft's words: answers, and what a rule names."""
+        lines = {hook: [rule for each, rule in rules_of(self.ec2, one) if each == hook] for hook in ("input", "output")}
         chains = "".join(
             f"chain {hook} {{ type filter hook {hook} priority 0; policy drop; ct state established,related accept; "
             f"{card} lo accept; {'; '.join(lines[hook])}; }}\n"
@@ -204,6 +191,24 @@ class Bodies:
                 run("losetup", "--detach", disk)
         with suppress(subprocess.CalledProcessError):
             run("ip", "link", "delete", self.bridge)
+
+
+def rules_of(ec2: Any, one: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return what a machine's security groups let in (``input``) and out (``output``), each rule in nft's words."""
+    (card,) = one["NetworkInterfaces"]  # moto does not always tell the machine's own groups
+    groups = [group["GroupId"] for group in card["Groups"]]
+    assert groups
+    plan = ec2.describe_subnets(SubnetIds=[one["SubnetId"]])["Subnets"][0]["CidrBlock"]
+    found = []
+    for group in ec2.describe_security_groups(GroupIds=groups)["SecurityGroups"]:
+        for hook, key, end in (("input", "IpPermissions", "saddr"), ("output", "IpPermissionsEgress", "daddr")):
+            for rule in group[key]:
+                far = [each["CidrIp"] for each in rule["IpRanges"]] + [plan for _ in rule["UserIdGroupPairs"]]
+                protocol, ports = rule["IpProtocol"], ""
+                if protocol != "-1":
+                    ports = f"{protocol} dport {rule['FromPort']}-{rule['ToPort']}"
+                found += [(hook, f"ip {end} {network} {ports} accept") for network in far]
+    return found
 
 
 @contextmanager

@@ -88,7 +88,7 @@ def place(
                     name=name,
                     host=cloud.name if cloud and name not in here else "here",
                     control_address=CONTROL[10 + index],
-                    instance_type=size if cloud else "",
+                    instance_type=size if cloud and name not in here else "",
                 )
                 for index, name in enumerate(machines)
             ),

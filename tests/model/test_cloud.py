@@ -37,6 +37,7 @@ def test_all_of_it() -> None:
         ({"ssh_from": [], "project": "x"}, "cloud.project"),
         ({"ssh_from": [], "subscription": "Shop"}, "cloud.subscription"),
         ({"ssh_from": [], "region": "eu"}, "cloud.region"),
+        ({"ssh_from": [], "tunnels_from": ["0.0.0.0/0"]}, "cloud.tunnels_from.0"),
         ({"ssh_from": [], "open": {"lb": 80}}, "cloud.open.lb"),
         ({"ssh_from": [], "open": {"lb": [0]}}, "cloud.open.lb.0"),
         ({"ssh_from": [], "open": {"lb": [22, 80]}}, "cloud.open.lb"),

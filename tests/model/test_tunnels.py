@@ -15,10 +15,12 @@ from model.placement import Accelerator, PlacedHost, PlacedMachine, Placement
 from model.placing import CONTROL_NETWORKS
 from model.topology import Access, Machine, Topology
 from model.tunnels import (
+    INNER_PORT,
     MOST_MACHINES,
     netdev_text,
     outer_port,
     pairs,
+    ports_in_cloud,
     refuse_unfit,
     routes_text,
     tunnels,
@@ -59,6 +61,7 @@ def topology(count: int) -> Topology:
     return Topology(network=NETWORK, domain="shop.example", machines=tuple(machines))
 
 
+CLOUD = PlacedHost(name="rented", kind="aws", region="eu-central-1")
 SPREAD = placement(["here", "here", "rack", "desk"], host("desk", 3), host("rack", 2))
 
 
@@ -110,7 +113,7 @@ def test_what_is_no_key_comes_into_no_file(key: str) -> None:
 
 
 def test_the_fence_of_a_host() -> None:
-    found = ways(SPREAD, "here")
+    found = ways(SPREAD, "here", {})
     assert found is not None
     assert ways_as_values(found) == {
         "address": "192.0.2.1",
@@ -118,7 +121,7 @@ def test_the_fence_of_a_host() -> None:
         "far": [{"address": "192.0.2.2", "port": 33218}, {"address": "192.0.2.3", "port": 33219}],
     }
     assert ways_of(ways_as_values(found)) == found
-    assert ways_between(SPREAD, "a", "c") == (
+    assert ways_between(SPREAD, "a", "c", {}) == (
         "UDP between 192.0.2.1 (here) port 33216 and 192.0.2.2 (rack) port 33218, both ways"
     )
 
@@ -136,9 +139,19 @@ def test_what_is_no_port_is_refused(port: object) -> None:
         ways_of({"address": "192.0.2.1", "own": entry, "far": []})
 
 
+def test_the_files_of_a_rented_machine() -> None:
+    placed = placement(["here", "rented"], CLOUD)
+    _, there = tunnels(topology(2), placed)
+    assert "ListenPort=33217\n" in netdev_text(there, KEYS)
+    assert netdev_text(there, KEYS).endswith(f"[WireGuardPeer]\nPublicKey={KEYS['a']}\nAllowedIPs=10.20.0.11/32\n")
+    assert ways_between(placed, "a", "b", {"b": IPv4Address("203.0.113.9")}) == (
+        "UDP between 192.0.2.1 (here) port 33216 and 203.0.113.9 (rented) port 33217, both ways"
+    )
+
+
 def test_on_one_computer_there_are_none() -> None:
     for one in (placement(["here", "here"]), placement(["rack", "rack"], host("rack"))):
-        assert (tunnels(topology(2), one), dict(pairs(topology(2), one)), ways(one, one.machines[0].host)) == (
+        assert (tunnels(topology(2), one), dict(pairs(topology(2), one)), ways(one, one.machines[0].host, {})) == (
             (),
             {},
             None,
@@ -146,22 +159,32 @@ def test_on_one_computer_there_are_none() -> None:
         refuse_unfit("stage", one)
 
 
-@given(st.lists(st.sampled_from(["here", "rack", "desk"]), min_size=1, max_size=12))
+@given(st.lists(st.sampled_from(["here", "rack", "desk", "rented"]), min_size=1, max_size=12))
 def test_each_speaks_with_all_that_are_elsewhere_and_each_host_knows_the_others(on: list[str]) -> None:
-    known = {"desk": host("desk", 3), "rack": host("rack", 2)}
+    known = {"desk": host("desk", 3), "rack": host("rack", 2), "rented": CLOUD}
     placed = placement(on, *(known[name] for name in sorted(set(on) - {"here"})))
     refuse_unfit("stage", placed)
     where = {machine.name: machine.host for machine in placed.machines}
     wanted = {name: {other for other in where if where[other] != at} for name, at in where.items()}
     spread = len(set(on)) > 1
-    made = {each.name: {peer.name for peer in each.peers} for each in tunnels(topology(len(on)), placed)}
-    assert made == (wanted if spread else {})
+    made = {each.name: each for each in tunnels(topology(len(on)), placed)}
+    assert {name: {peer.name for peer in each.peers} for name, each in made.items()} == (wanted if spread else {})
+    for name, each in made.items():
+        speaks_first = where[name] != "rented"
+        assert (each.gateway == CONTROL[1], each.port == INNER_PORT) == (speaks_first, speaks_first)
+        assert ("Endpoint" in netdev_text(each, dict.fromkeys(where, KEYS["a"]))) == speaks_first
+    first, last = ports_in_cloud(placed) or (0, 0)
+    assert (first > 0) == (spread and "rented" in on)
     for name, peers in pairs(topology(len(on)), placed).items():
         assert {where[peer.name] for peer in peers} == set(on) - {where[name]}
     if spread:
-        fences = {name: fence for name in set(on) if (fence := ways(placed, name))}
+        public = {name: IPv4Address(f"203.0.113.{ord(name)}") for name, at in where.items() if at == "rented"}
+        rented = {(public[name], made[name].port) for name in public}
+        assert all(first <= port <= last for _, port in rented)
+        fences = {name: fence for name in set(on) - {"rented"} if (fence := ways(placed, name, public))}
         for name, fence in fences.items():
             theirs = {(each.address, port) for at, each in fences.items() if at != name for _, port in each.own}
+            theirs |= rented
             assert set(fence.far) == theirs
             ports = [port for _, port in (*fence.own, *fence.far)]
             assert len(set(ports)) == len(ports) == len(on)
@@ -178,19 +201,18 @@ def test_no_two_machines_of_a_host_have_one_port(one: tuple[int, int], other: tu
     assert 32768 <= first < 65536
 
 
-CLOUD = PlacedHost(name="rented", kind="aws", region="eu-central-1")
 UNFIT: dict[str, tuple[Placement, str]] = {
-    "a cloud and a computer": (
-        placement(["here", "rented"], CLOUD),
-        "Placement.stage.lock.yaml: machines on here, rented; wanted one cloud, or computers alone",
-    ),
     "two clouds": (
         placement(["rented", "other"], CLOUD, replace(CLOUD, name="other")),
-        "machines on other, rented; wanted one cloud",
+        "machines on other, rented; wanted one cloud, beside computers",
     ),
     "no address of another": (
         placement(["here", "rack"], host("rack")),
         "Capacity.yaml: hosts.rack.address: nothing; wanted the IPv4 address at which here reach rack",
+    ),
+    "no address of this one towards a cloud": (
+        placement(["here", "rented"], CLOUD, address=""),
+        "Capacity.yaml: hosts.here.address: nothing; wanted the IPv4 address with which here goes to rented",
     ),
     "no address of this one": (
         placement(["here", "rack"], host("rack", 2), address=""),

@@ -42,6 +42,8 @@ def inputs(machine: Machine, **more: Any) -> dict[str, Any]:
         ({"peers": [{**PEER, "public_key": UNKNOWN}]}, []),
         ({"address": "app1"}, ["address"]),
         ({"gateway": 1}, ["gateway"]),
+        ({"port": 33217}, []),
+        ({"port": 0}, ["port"]),
         ({"peers": [{**PEER, "public_key": f"{KEY}\nAllowedIPs=0.0.0.0/0"}]}, ["peers"]),
         ({"peers": [{**PEER, "address": "10.20.0.0/24"}]}, ["peers"]),
         ({"peers": [{"name": "b"}]}, ["peers"]),

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from model import names
+from model.tunnels import INNER_PORT
 
 
 @dataclass(kw_only=True)
@@ -66,6 +67,12 @@ def is_ssh(frame: bytes) -> bool:
     if frame[12:14] == b"\x08\x06":
         return True
     return frame[12:14] == b"\x08\x00" and frame[23] == 6 and 22 in struct.unpack("!HH", frame[34:38])
+
+
+def is_tunnel(frame: bytes, ports: Collection[int]) -> bool:
+    """Return whether it is between a machine's WireGuard and a port of its host that stands for another place."""
+    ends = struct.unpack("!HH", frame[34:38])
+    return frame[12:14] == b"\x08\x00" and frame[23] == 17 and INNER_PORT in ends and bool({*ports} & {*ends})
 
 
 def escapes(

@@ -60,6 +60,7 @@ class Lab:
     environment: dict[str, str] = field(default_factory=dict)
     hosts: Sequence[PlacedHost] = ()
     address: str = ""
+    ssh_from: Sequence[str] = ()
 
     @property
     def owner(self) -> str:
@@ -96,6 +97,7 @@ class Lab:
             "backend": self.backend,
             "hosts": hosts_as_values(self.hosts),
             "address": self.address,
+            "ssh_from": list(self.ssh_from),
         }
         (self.directory / "wanted.json").write_text(json.dumps(wanted))
         return subprocess.Popen(

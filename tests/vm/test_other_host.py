@@ -17,12 +17,12 @@ from cli.hosts import make_ready, swept
 from images.build import IMAGES
 from model.capacity import HERE
 from model.placement import Accelerator, PlacedMachine, Placement
-from model.tunnels import INNER_PORT, outer_port
+from model.tunnels import outer_port
 from provisioners.hypervisor.copies import part
 from provisioners.outcome import Unreachable
 from provisioners.shell import close_all
 from tests.doubles.computer import Computer
-from tests.vm.capture import escapes, is_ssh, listening
+from tests.vm.capture import escapes, is_ssh, is_tunnel, listening
 from tests.vm.lab import Lab, image, lab, left_overs, machine
 
 pytestmark = pytest.mark.vm
@@ -148,12 +148,6 @@ def machines_on_two_computers_are_one_network(stage: Lab, rack: Computer) -> Non
     assert any(frame[42] == 4 for frame in tunnel), "nothing was sent through it"
     heard = escapes(stage.stack, ("b",), capture, lambda frame: is_ssh(frame) or is_tunnel(frame, ports))
     assert heard == []
-
-
-def is_tunnel(frame: bytes, ports: set[int]) -> bool:
-    """Return whether it is between a machine's WireGuard and a port of its host that stands for another computer."""
-    ends = struct.unpack("!HH", frame[34:38])
-    return frame[12:14] == b"\x08\x00" and frame[23] == 17 and INNER_PORT in ends and bool(ports & {*ends})
 
 
 def page_of_a(stage: Lab) -> str:

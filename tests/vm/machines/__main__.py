@@ -4,22 +4,26 @@ import json
 import os
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
+from typing import Any
 
 import pulumi
 from pulumi import ResourceOptions
 
-from components.backends import Keys, libvirt
+from components.backends import Keys
+from components.backends.choose import backend_of
 from components.network import Network
-from components.resources import SshKeypair
+from components.resources import Reached, SshKeypair
 from components.site import Site
 from components.tunnels import Tunnels
 from model import names
+from model.cloud import CloudSettings
 from model.environment import Environment, Settings
 from model.placed_hosts import read_hosts
 from model.placement import HERE, Accelerator, PlacedMachine, Placement
 from model.readers import Place
 from model.topology import Machine, Topology
-from model.tunnels import is_spread
+from model.tunnels import is_spread, rented
+from tests.clouds import wrapped
 
 wanted = json.loads(Path(os.environ["UNDERSTUDY_TEST_MACHINES"]).read_text())
 stack = pulumi.get_stack()
@@ -27,15 +31,28 @@ control = IPv4Network(wanted["control_network"])
 hosts = read_hosts(Place("wanted.json", (), []), wanted["hosts"])
 places = {machine["name"]: machine.pop("host", hosts[0].name if hosts else HERE) for machine in wanted["machines"]}
 machines = tuple(Machine(**{**machine, "address": IPv4Address(machine["address"])}) for machine in wanted["machines"])
+computers = {HERE, *(host.name for host in hosts if host.access)}
 topology = Topology(network=IPv4Network(wanted["network"]), domain=wanted["domain"], machines=machines)
 site = Site(
-    environment=Environment(stack=stack, topology=topology, settings=Settings(warm_start=wanted["warm"])),
+    environment=Environment(
+        stack=stack,
+        topology=topology,
+        settings=Settings(
+            warm_start=wanted["warm"],
+            cloud=CloudSettings(ssh_from=tuple(IPv4Network(text) for text in wanted["ssh_from"])),
+        ),
+    ),
     placement=Placement(
         control_network=control,
         accelerator=Accelerator(kind="tcg", reason="tests"),
         image=wanted["image"],
         machines=tuple(
-            PlacedMachine(name=machine.name, host=places[machine.name], control_address=control[10 + at])
+            PlacedMachine(
+                name=machine.name,
+                host=places[machine.name],
+                control_address=control[10 + at],
+                instance_type="" if places[machine.name] in computers else "t3.small",
+            )
             for at, machine in enumerate(machines)
         ),
         hosts=hosts,
@@ -45,15 +62,23 @@ site = Site(
     services={},
     engines={},
 )
-networks = {host: Network(f"network-{host}", libvirt, site, host, ResourceOptions()) for host in set(places.values())}
-reached = {}
+in_cloud = rented(site.placement)
+if in_cloud:
+    wrapped.register()
+networks: dict[str, Network[Any]] = {}
+reached: dict[str, Reached] = {}
+public: dict[str, pulumi.Input[str]] = {}
 controller = SshKeypair("controller", comment="test", opts=ResourceOptions())
-for machine in machines:
-    host = SshKeypair(f"{machine.name}-host", comment=machine.name, opts=ResourceOptions())
-    keys = Keys(controller=controller, host=host)
-    network = networks[places[machine.name]]
-    built = libvirt.build_machine(site, network.ground, machine, keys, network)
+for machine in sorted(machines, key=lambda each: each.name not in in_cloud):
+    host_key = SshKeypair(f"{machine.name}-host", comment=machine.name, opts=ResourceOptions())
+    keys, host = Keys(controller=controller, host=host_key), places[machine.name]
+    backend = backend_of(site.placement, host)
+    if host not in networks:
+        networks[host] = Network(f"network-{host}", backend, site, host, dict(public), ResourceOptions())
+    built = backend.build_machine(site, networks[host].ground, machine, keys, networks[host])
     reached[machine.name] = built.reached
+    if machine.name in in_cloud:
+        public[machine.name] = built.control_address
     pulumi.export(
         machine.name,
         {
@@ -66,4 +91,4 @@ for machine in machines:
         },
     )
 if is_spread(site.placement):
-    Tunnels("tunnels", site, reached, ResourceOptions())
+    Tunnels("tunnels", site, reached, public, ResourceOptions())

@@ -1,0 +1,122 @@
+"""A machine here and one in a cloud are one network, by Terraform's AWS provider in an EC2 whose machine is a guest.
+
+What is real: the provider, both machines with their kernels, the cloud's rules as packet filters, and its translation
+of addresses. What is not: AWS itself.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from contextlib import suppress
+from ipaddress import IPv4Network
+from pathlib import Path
+
+import boto3
+import pytest
+
+from model.capacity import HERE
+from model.placement import PlacedHost
+from model.tunnels import outer_port
+from provisioners.shell import ConnectionLost, Shell, close_all
+from tests.clouds.conftest import aws_plugin, aws_provider, serve_ec2
+from tests.clouds.guests import Guests, embodied
+from tests.clouds.test_aws import left_over
+from tests.doubles.pulumi import wait_until
+from tests.vm.capture import escapes, is_ssh, is_tunnel, listening
+from tests.vm.lab import Lab, lab, left_overs, machine
+
+pytestmark = pytest.mark.vm
+__all__ = ["aws_plugin", "aws_provider"]
+
+REGION = "eu-central-1"
+RENTED = PlacedHost(name="rented", kind="aws", region=REGION)
+SERVE = """
+mkdir -p /srv/page; echo "$1" >/srv/page/index.html
+systemd-run --quiet --unit=page -- python3 -u -m http.server --directory /srv/page 80
+until (exec 3<>/dev/tcp/127.0.0.1/80) 2>/dev/null; do sleep 0.2; done
+"""
+FETCH = """
+timeout 10 bash -c 'exec 3<>"/dev/tcp/$1/80"; printf "GET / HTTP/1.0\\r\\n\\r\\n" >&3; sed "1,/^\\r$/d" <&3' - "$1"
+true
+"""
+TRY = 'timeout 3 bash -c "exec 3<>/dev/tcp/$1/$2" 2>/dev/null && echo reached; true'
+
+
+@pytest.fixture
+def cloud(tmp_path: Path, aws_plugin: Path, aws_provider: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Guests]:
+    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+    for name in ("ec2", "disks"):
+        (tmp_path / name).mkdir()
+    made = Guests(tmp_path / "disks")
+    with serve_ec2(tmp_path / "ec2", str(made.public)) as endpoint:
+        made.ec2 = boto3.client("ec2", endpoint_url=endpoint, region_name=REGION, **keys)
+        for name, value in {
+            "TF_AWS_PROVIDER": aws_provider,
+            "AWS_ENDPOINT_URL": endpoint,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("PATH", str(aws_plugin), prepend=":")
+        with embodied(made):
+            yield made
+    close_all()
+
+
+@pytest.fixture
+def stage(tmp_path: Path, cloud: Guests) -> Iterator[Lab]:
+    machines = [{**machine("a", 11), "host": RENTED.name}, {**machine("b", 12), "host": HERE}]
+    with lab(tmp_path / "lab", 14, machines, warm=False, hosts=(RENTED,)) as made:
+        made.address, made.ssh_from = cloud.here, [f"{cloud.here}/32"]
+        yield made
+    assert left_overs(made) == []
+    assert left_over(cloud.ec2) == []
+
+
+def page(shell: Shell, of: str) -> str:
+    """Return the page of another machine as one sees it; nothing where that does not answer."""
+    return shell.run(("bash", "-c", FETCH, "fetch", of)).text
+
+
+def test_a_machine_here_and_one_in_a_cloud_are_one_network(stage: Lab, cloud: Guests) -> None:
+    plan = stage.pulumi("preview", "--stack", stage.stack).stdout
+    assert "+ understudy:index:TunnelCheck tunnels create" in plan.replace("  ", " ").replace("  ", " "), plan
+    with listening() as capture:
+        stage.up()
+        assert cloud.fault is None
+        for name in ("a", "b"):
+            with stage.shell(name) as shell:
+                shell.run(("bash", "-c", SERVE, "serve", f"hello from {name}"))
+        for name, other in (("a", "b"), ("b", "a")):
+            with stage.shell(name) as shell:
+                assert page(shell, other) == f"hello from {other}"
+    assert stage.changes_nothing()
+    with stage.shell("a") as shell:
+        assert "10.77.0.12 - - " in shell.run(("journalctl", "--unit=page", "--output=cat")).text, "prod's own address"
+        assert shell.run(("bash", "-c", TRY, "try", cloud.here, "22")).text == "", "the cloud's rules let nothing out"
+    ports = [outer_port(IPv4Network(stage.control_network)[at]) for at in (10, 11)]
+    cable = [frame for device, _, frame in capture.frames if device == cloud.cable and frame[12:14] == b"\x08\x00"]
+    udp = [frame for frame in cable if frame[23] == 17]
+    assert {struct.unpack("!HH", frame[34:38]) for frame in udp} == {tuple(ports), tuple(ports[::-1])}
+    assert {frame[42] for frame in udp} <= {1, 2, 3, 4}, "WireGuard's four kinds of messages"
+    assert any(frame[42] == 4 for frame in udp), "nothing was sent through it"
+    heard = escapes(stage.stack, ("b",), capture, lambda frame: is_ssh(frame) or is_tunnel(frame, ports))
+    assert heard == []
+    what_broke_comes_back_by_itself(stage, cloud)
+
+
+def what_broke_comes_back_by_itself(stage: Lab, cloud: Guests) -> None:
+    """The rented machine, which never speaks first, starts anew while its cloud cannot be reached."""
+    with stage.shell("a") as shell, suppress(ConnectionLost):
+        shell.run(("systemctl", "reboot", "--force", "--force"))
+    cloud.inside("ip", "link", "set", "eth0", "down")
+    with stage.shell("b") as shell:
+        assert page(shell, "a") == "", "how would it?"
+    cloud.inside("ip", "link", "set", "eth0", "up")
+    with stage.shell("a") as shell:
+        shell.run(("bash", "-c", SERVE, "serve", "hello again"))
+    with stage.shell("b") as shell:
+        wait_until(lambda: page(shell, "a") == "hello again", 90)
+    assert stage.changes_nothing()
