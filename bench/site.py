@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 from importlib.util import cache_from_source
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -14,12 +15,28 @@ from uuid import uuid4
 import yaml
 
 from model import names
+from model.placing import decide_control_network
 from provisioners.hypervisor.fence_rules import table_name
 from provisioners.hypervisor.host import FENCES, MANAGED_SAVES, STACKS
 from provisioners.hypervisor.virsh import Virsh
 
+_OTHERS = (IPv4Network("198.18.224.0/19"), IPv4Network("198.19.0.0/16"))
+"""Of these, tests take what they like: without a stack that is placed, or beside one that is not up."""
 ROOT = Path(__file__).parents[1]
 _SHARED = ("PATH", "HOME", "LANG", "XDG_CACHE_HOME", "UNDERSTUDY_CACHE", "TERM", "TMPDIR", "GOPROXY", "GOFLAGS")
+
+
+def _stacks(name: str) -> tuple[str, str]:
+    """Return the names of a site's stage and prod."""
+    return f"{name}-stage", f"{name}-prod"
+
+
+def _new_name() -> str:
+    """Return a name of which no test takes the control networks by itself: each `up` refuses one that another has."""
+    while True:
+        name = f"t{uuid4().hex[:5]}"
+        if all(decide_control_network(stack, _OTHERS) == decide_control_network(stack, []) for stack in _stacks(name)):
+            return name
 
 
 class Site:
@@ -31,8 +48,8 @@ class Site:
     """
 
     def __init__(self, directory: Path, name: str = "") -> None:
-        self.directory, self.name = directory, name or f"t{uuid4().hex[:5]}"
-        self.stage, self.prod = f"{self.name}-stage", f"{self.name}-prod"
+        self.directory, self.name = directory, name or _new_name()
+        self.stage, self.prod = _stacks(self.name)
         self.environment = {key: os.environ[key] for key in _SHARED if key in os.environ}
         self.environment |= {key: value for key, value in os.environ.items() if key.startswith("PIP_") or "CERT" in key}
         self.environment["XDG_STATE_HOME"] = str(directory / ".state")

@@ -43,7 +43,7 @@ class Guests:
         own = os.getpid() % 16000
         self._directory = directory
         self.here, self._router = (f"100.127.{own // 64}.{own % 64 * 4 + last}" for last in (1, 2))
-        self.public = IPv4Network(f"198.19.{214 + own % 16}.0/24")
+        self.public = IPv4Network(f"100.126.{own % 256}.0/24")
         self._net, self.cable = f"uc{own:x}", f"uc{own:x}h"
         self._machines: dict[str, subprocess.Popen[bytes]] = {}
         self._rules = ""
