@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import figures, hosts, many, previews, rehearsal, restores, spread
+from bench import disaster, figures, hosts, many, previews, rehearsal, restores, spread
 from bench.figures import Figure, Say
 from bench.table import caption, replaced, table
 from images import build
@@ -30,8 +30,9 @@ PARTS: Mapping[str, Callable[[Say], tuple[Figure, ...]]] = {
     "rehearsal": rehearsal.rehearsal,
     "spread": spread.spread,
     "stage": previews.stage,
+    "dr": disaster.recovery,
 }
-WITHOUT_MACHINES = ("hundred", "many", "probe", "placement")
+WITHOUT_MACHINES = ("hundred", "many", "probe", "placement", "dr")
 
 
 def main() -> int:

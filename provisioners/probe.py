@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -74,16 +74,26 @@ class Prober:
     patience_seconds: float = PATIENCE_SECONDS
 
     def probe_all(self, hosts: Iterable[CapacityHost]) -> tuple[ProbedHost, ...]:
-        """Return what was found on each host, in their order; then the ways between those that can be used."""
+        """Return what was found on each host, in their order, and on the ways between those that can be used.
+
+        What gets through between two hosts is measured once both are probed, while slower ones still are: so neither is
+        disturbed, and nobody waits for all.
+        """
         hosts = tuple(hosts)
         reached = {host.name: host for host in hosts if host.access is not None}
         ways = ways_to_measure(tuple(reached))
-        others = [tuple(reached[name] for name in ways.get(host.name, reached)) for host in hosts]
+        others = {host.name: tuple(reached[name] for name in ways.get(host.name, reached)) for host in hosts}
+        probed: dict[str, ProbedHost] = {}
+        rated: dict[str, Future[ProbedHost]] = {}
         with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
-            probed = tuple(pool.map(self.probe, hosts, others))
-            usable = {each.host.name for each in probed if each.usable}
-            found = [replace(each, links=tuple(way for way in each.links if way.to in usable)) for each in probed]
-            return tuple(pool.map(lambda each: self._with_rate(each, reached), found))
+            for done in as_completed([pool.submit(self.probe, host, others[host.name]) for host in hosts]):
+                found = done.result()
+                probed[found.host.name] = found
+                for each in [probed[name] for name in probed.keys() - rated.keys()]:
+                    if all(way.to in probed for way in each.links):
+                        links = tuple(way for way in each.links if probed[way.to].usable)
+                        rated[each.host.name] = pool.submit(self._with_rate, replace(each, links=links), reached)
+        return tuple(rated[host.name].result() for host in hosts)
 
     def probe(self, host: CapacityHost, others: Sequence[CapacityHost] = ()) -> ProbedHost:
         """Return what was found on one host, and on its ways to some others; where it cannot be used, why."""

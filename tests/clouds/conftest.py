@@ -39,6 +39,10 @@ IMAGE = {
 FOREIGN = {**IMAGE, "ami_id": "ami-0d0e0b0a0d000012c", "owner_id": "999999999999", "name": "debian-12-amd64-20261201-9"}
 
 
+class Lacking(Exception):
+    """What is not on this computer, in words."""
+
+
 def lacking(what: str) -> None:
     pytest.skip(f"NOT RUN: {what}. AWS's backend is then shown by tests/components alone")
 
@@ -46,6 +50,29 @@ def lacking(what: str) -> None:
 @pytest.fixture(scope="module")
 def aws_provider() -> str:
     """Return the path of Terraform's AWS provider."""
+    try:
+        return found_provider()
+    except Lacking as error:
+        lacking(str(error))
+        raise
+
+
+@pytest.fixture(scope="module")
+def aws_plugin(aws_provider: str) -> Path:
+    """Return the directory of a `pulumi-resource-aws` that wraps it; built where it is not there yet, in minutes."""
+    try:
+        return built_plugin()
+    except Lacking as error:
+        lacking(str(error))
+        raise
+
+
+def found_provider() -> str:
+    """Return the path of Terraform's AWS provider.
+
+    Raises:
+        Lacking: it is nowhere.
+    """
     if given := os.environ.get("TF_AWS_PROVIDER"):
         return given
     pattern = "registry.terraform.io/hashicorp/aws/5.*/*/terraform-provider-aws*"
@@ -53,18 +80,22 @@ def aws_provider() -> str:
         home = Path(place).expanduser()
         if found := sorted(Path("/").glob(f"{str(home).lstrip('/')}/{pattern}")):
             return str(found[-1])
-    lacking(f"Terraform's AWS provider 5 is in none of {', '.join(PLACES)}, nor named by TF_AWS_PROVIDER")
-    raise AssertionError
+    raise Lacking(f"Terraform's AWS provider 5 is in none of {', '.join(PLACES)}, nor named by TF_AWS_PROVIDER")
 
 
-@pytest.fixture(scope="module")
-def aws_plugin(aws_provider: str) -> Path:
-    """Return the directory of a `pulumi-resource-aws` that wraps it; built where it is not there yet, in minutes."""
+def built_plugin() -> Path:
+    """Return the directory of the plugin around it; built where it is not there yet.
+
+    Raises:
+        Lacking: it cannot be built here.
+    """
     source = Path(os.environ.get("UNDERSTUDY_AWS_PLUGIN", ROOT.parent / "shared" / "tools" / "aws-plugin"))
     if not (source / "main.go").is_file():
-        lacking("what makes a Pulumi plugin of it is not beside the repository, nor named by UNDERSTUDY_AWS_PLUGIN")
+        raise Lacking(
+            "what makes a Pulumi plugin of it is not beside the repository, nor named by UNDERSTUDY_AWS_PLUGIN"
+        )
     if not shutil.which("go"):
-        lacking("there is no Go to build the plugin with")
+        raise Lacking("there is no Go to build the plugin with")
     parts = (source / name for name in ("main.go", "go.mod", "go.sum"))
     built = CACHE / sha256(b"".join(part.read_bytes() for part in parts)).hexdigest()[:12]
     if not (built / "pulumi-resource-aws").is_file():
