@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pulumi
 from pulumi import Output
 
@@ -12,7 +14,7 @@ from model.connection import Connection
 from model.topology import Machine
 
 
-def build_ground(site: Site, host: str, parent: pulumi.Resource) -> None:
+def build_ground(site: Site, host: str, public: Mapping[str, pulumi.Input[str]], parent: pulumi.Resource) -> None:
     """Build nothing."""
 
 

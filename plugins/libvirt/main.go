@@ -16,5 +16,6 @@ import (
 var schema []byte
 
 func main() {
+	provider.DieWithParent()
 	tfbridge.Main(provider.Name, provider.Version, provider.Info(), schema)
 }

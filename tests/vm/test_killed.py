@@ -91,9 +91,9 @@ def wait_for(up: subprocess.Popen[str], said: list[str], sign: str, seconds: flo
 
 
 def gone(session: int) -> bool:
-    """Return whether the session's provider ends by itself within five seconds."""
-    deadline = time.monotonic() + 5
-    while any("provisioners.provider" in line for line in processes_of(session).values()):
+    """Return whether the session's provider and plugins end by themselves within five seconds."""
+    deadline, signs = time.monotonic() + 5, ("provisioners.provider", "pulumi-resource-")
+    while any(sign in line for line in processes_of(session).values() for sign in signs):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.2)
@@ -143,7 +143,7 @@ def test_whatever_is_killed_the_next_up_finishes_the_work(site: Site) -> None:
         up.wait(timeout=300)
         reader.join(timeout=30)
         print(f"{killed[-1:]}; last words: {''.join(said)[-300:]}")
-        assert gone(up.pid), "a provider outlived its engine"
+        assert gone(up.pid), f"they outlived their engine: {processes_of(up.pid)}"
         if len(killed) == KILLS:
             break
         assert hit or up.returncode == 0, f"after {killed}: {''.join(said)[-3000:]}"
