@@ -74,14 +74,14 @@ def _wait(machine: BareMachine, private: str, public: str) -> None:
     identity = {"hostname": "bare", "hosts": [], "authorized_keys": [public], "cards": {"control": card}}
     uuid = "00000000-0000-0000-0000-000000000001"
     message = identity_message(identity, private_key=private, public_key=public, domain_uuid=uuid)
-    _send(machine.identity_socket, json.dumps(message).encode() + b"\n")
+    send(machine.identity_socket, json.dumps(message).encode() + b"\n")
     host_key = " ".join(public.split()[:2])
     reached = Connection(name="bare", address="127.0.0.1", port=machine.ssh_port, host_key=host_key)
     with connect(reached, private, lambda _: None, 600) as shell:
         shell.run(["true"])
 
 
-def _send(path: Path, line: bytes) -> None:
+def send(path: Path, line: bytes) -> None:
     """Send the identity; qemu holds it until the guest reads."""
     until = time.monotonic() + 30
     while True:

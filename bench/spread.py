@@ -12,7 +12,7 @@ import yaml
 from bench.figures import Figure, Say
 from bench.room import room
 from bench.site import Site
-from model.placed_hosts import hosts_as_values
+from model.placed_hosts import PlacedHost, hosts_as_values
 from model.placement import HERE, VERSION_WITH_HOSTS, file_name
 from tests.doubles.computer import Computer
 
@@ -51,7 +51,7 @@ def _up(site: Site, there: Collection[str], computer: Computer) -> float:
         site.configure(site.stage, capacity="hosts")
         hosts = {"here": {}, computer.name: {"host": computer.address}}
         (site.directory / "Capacity.yaml").write_text(yaml.safe_dump({"hosts": hosts}), encoding="utf-8")
-        move(site, there, computer)
+        move(site, there, computer.placed)
     began = time.monotonic()
     try:
         site.pulumi("up", site.stage)
@@ -60,11 +60,21 @@ def _up(site: Site, there: Collection[str], computer: Computer) -> float:
         site.pulumi("destroy", site.stage)
 
 
-def move(site: Site, there: Collection[str], computer: Computer) -> None:
-    """Write into the stage's lock file that these machines are on the other computer, and the others on this one."""
+def move(site: Site, there: Collection[str], host: PlacedHost, size: str = "") -> None:
+    """Write into the stage's lock file that these machines are on another host, and the others on this computer.
+
+    Args:
+        site: the site.
+        there: the machines' names.
+        host: the other one.
+        size: what is rented for each of them, in a cloud.
+    """
     lock = Path(site.directory, file_name(site.stage))
     values = yaml.safe_load(lock.read_text(encoding="utf-8"))
-    values |= {"version": VERSION_WITH_HOSTS, "hosts": hosts_as_values((computer.placed,))}
+    values |= {"version": VERSION_WITH_HOSTS, "hosts": hosts_as_values((host,))}
     for name, machine in values["machines"].items():
-        machine["host"] = computer.name if name in there else HERE
+        machine["host"] = host.name if name in there else HERE
+        machine.pop("instance_type", None)
+        if size and name in there:
+            machine["instance_type"] = size
     lock.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")

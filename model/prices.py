@@ -135,9 +135,9 @@ def estimate_line(costs: Collection[Cost], table: PriceTable, region: str) -> st
     total = sum(each.total for each in costs)
     of = f"of {prices.date}" if prices.date else "whose day is not known"
     without = "" if prices.disk_gib_month else ", without disks and addresses"
+    many = "1 machine that always runs" if len(costs) == 1 else f"{len(costs)} machines that always run"
     return (
-        f"about {total:.2f} {table.currency} a month for {len(costs)} machines that always run{without}; "
-        f"by prices {of}; traffic and taxes come on top"
+        f"about {total:.2f} {table.currency} a month for {many}{without}; by prices {of}; traffic and taxes come on top"
     )
 
 

@@ -1,8 +1,9 @@
 """Whole machines as bodies for those of an EC2 on loopback, behind a router that does what AWS's does.
 
-A body is a guest of qemu with a user's own kind of image: its kernel, its cloud-init, which reads the user data. It has
-its private address alone; the router, a network namespace, translates the public one to it, and lets in and out what
-the security groups say. Bodies without a kernel of their own, which are faster: ``tests/clouds/bodies.py``.
+A body is a guest of qemu with a user's own kind of image: its kernel, its cloud-init, which reads the user data; or
+with the project's, which has the packages of the sample company and hears the same over its serial port. It has its
+private address alone; the router, a network namespace, translates the public one to it, and lets in and out what the
+security groups say. Bodies without a kernel of their own, which are faster: ``tests/clouds/bodies.py``.
 """
 
 from __future__ import annotations
@@ -14,10 +15,16 @@ import threading
 from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from ipaddress import IPv4Network
+from ipaddress import IPv4Interface, IPv4Network
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+from bench.bare import send
+from images import build
+from images.bare import PORT_NAME
+from model.kernel import kernel_command_line
+from provisioners.hypervisor.identity import identity_message
 from tests.clouds.bodies import rules_of, run
 from tests.vm import own_image
 
@@ -29,6 +36,7 @@ class Guests:
 
     Args:
         directory: for disks.
+        ours: whether the bodies are of the project's image.
 
     Attributes:
         ec2: a client of it, given before `start`.
@@ -39,9 +47,9 @@ class Guests:
 
     ec2: Any
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, ours: bool) -> None:
         own = os.getpid() % 16000
-        self._directory = directory
+        self._directory, self._ours = directory, ours
         self.here, self._router = (f"100.127.{own // 64}.{own % 64 * 4 + last}" for last in (1, 2))
         self.public = IPv4Network(f"100.126.{own % 256}.0/24")
         self._net, self.cable = f"uc{own:x}", f"uc{own:x}h"
@@ -124,27 +132,41 @@ class Guests:
         run(*at, "address", "replace", f"{plan[1]}/{plan.prefixlen}", "dev", "inside")
         run(*at, "tuntap", "add", card, "mode", "tap")
         run(*at, "link", "set", card, "master", "inside", "up")
-        mac = _MAC.format(len(self._machines))
-        disks = self._disks(name, b64decode(told).decode(), f"{one['PrivateIpAddress']}/{plan.prefixlen}", plan, mac)
+        mac, user_data = _MAC.format(len(self._machines)), b64decode(told).decode()
+        private = IPv4Interface(f"{one['PrivateIpAddress']}/{plan.prefixlen}")
         argv = (
             *("qemu-system-x86_64", "-nodefaults", "-display", "none", "-accel", "tcg", "-cpu", "max", "-m", "640"),
             *("-serial", f"file:{self._directory / name}.log", "-object", "rng-random,id=rng,filename=/dev/urandom"),
             *("-device", "virtio-rng-pci,rng=rng", "-netdev", f"tap,id=net,ifname={card},script=no,downscript=no"),
-            *("-device", f"virtio-net-pci,netdev=net,mac={mac}", *disks),
+            *("-device", f"virtio-net-pci,netdev=net,romfile=,mac={mac}"),
+            *(self._told_over_a_port(name) if self._ours else self._told_by_a_disk(name, user_data, private, mac)),
         )
         self._machines[name] = subprocess.Popen(("ip", "netns", "exec", self._net, *argv), stdin=subprocess.DEVNULL)
+        if self._ours:
+            message = json.dumps(_who(json.loads(user_data.partition("\n")[2]), private, mac)).encode()
+            send(self._directory / f"{name}.port", message + b"\n")
 
-    def _disks(self, name: str, user_data: str, address: str, plan: IPv4Network, mac: str) -> tuple[str, ...]:
+    def _told_over_a_port(self, name: str) -> tuple[str, ...]:
+        """Make the disk of the project's image, and have it booted."""
+        image = build.ensure(print)
+        return (
+            *("-kernel", str(image.kernel), "-initrd", str(image.initrd), "-append", kernel_command_line("tcg")),
+            *("-drive", f"file={self._clone(name, image.disk)},if=virtio,format=qcow2,cache=unsafe"),
+            *("-chardev", f"socket,id=identity,path={self._directory / name}.port,server=on,wait=off"),
+            *("-device", "virtio-serial-pci", "-device", f"virtserialport,chardev=identity,name={PORT_NAME}"),
+        )
+
+    def _clone(self, name: str, image: Path) -> Path:
+        disk = self._directory / f"{name}.qcow2"
+        run("qemu-img", "create", "-q", "-f", "qcow2", "-b", str(image), "-F", "qcow2", str(disk), "8G")
+        return disk
+
+    def _told_by_a_disk(self, name: str, user_data: str, private: IPv4Interface, mac: str) -> tuple[str, ...]:
         """Make its system disk, and one that tells what AWS's own service would tell."""
-        system, seed, contents = (self._directory / f"{name}{end}" for end in (".qcow2", ".iso", ".contents"))
-        base = str(own_image.ensure())
-        run("qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "qcow2", str(system), "8G")
+        seed, contents = (self._directory / f"{name}{end}" for end in (".iso", ".contents"))
         contents.mkdir()
-        card = {
-            "match": {"macaddress": mac},
-            "addresses": [address],
-            "routes": [{"to": "0.0.0.0/0", "via": str(plan[1])}],
-        }
+        routes = [{"to": "0.0.0.0/0", "via": str(private.network[1])}]
+        card = {"match": {"macaddress": mac}, "addresses": [str(private)], "routes": routes}
         for file, text in (
             ("meta-data", json.dumps({"instance-id": name})),
             ("user-data", user_data),
@@ -153,7 +175,7 @@ class Guests:
             (contents / file).write_text(text)
         run("genisoimage", "-quiet", "-volid", "cidata", "-joliet", "-rock", "-output", str(seed), str(contents))
         return (
-            *("-drive", f"file={system},if=virtio,format=qcow2,cache=unsafe"),
+            *("-drive", f"file={self._clone(name, own_image.ensure())},if=virtio,format=qcow2,cache=unsafe"),
             *("-drive", f"file={seed},if=virtio,format=raw,readonly=on"),
         )
 
@@ -161,6 +183,20 @@ class Guests:
         process = self._machines.pop(name)
         process.kill()
         process.wait()
+
+
+def _who(told: dict[str, Any], private: IPv4Interface, mac: str) -> dict[str, Any]:
+    """Return what cloud-init would be told as the project's image takes it."""
+    name, _, domain = told["fqdn"].partition(".")
+    card = {"mac": mac, "address": str(private.ip), "prefix": private.network.prefixlen}
+    who = {"hostname": name, "domain": domain, "hosts": [], "authorized_keys": told["ssh_authorized_keys"]}
+    keys = told["ssh_keys"]
+    return identity_message(
+        {**who, "cards": {"control": card}},
+        private_key=keys["ed25519_private"],
+        public_key=keys["ed25519_public"],
+        domain_uuid=str(uuid4()),
+    )
 
 
 _ROUTER = """\
@@ -172,7 +208,8 @@ table ip cloud {{
 {arriving} }}
  chain leaving {{
   type nat hook postrouting priority srcnat; policy accept;
-{leaving} }}
+{leaving}  oifname "inside" masquerade
+ }}
  chain passing {{
   type filter hook forward priority 0; policy drop;
   ct state established,related accept

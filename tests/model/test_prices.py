@@ -91,7 +91,7 @@ def test_a_month_of_one_machine() -> None:
     environment, placement = placed()
     line = estimates(ROOT, environment, placement)["rented"]
     total = (0.012 + 0.005) * 730 + (10 + 2) * 0.0952
-    assert line.startswith(f"about {total:.2f} USD a month for 1 machines that always run; ")
+    assert line.startswith(f"about {total:.2f} USD a month for 1 machine that always runs; ")
 
 
 def test_what_the_source_does_not_tell_is_said() -> None:

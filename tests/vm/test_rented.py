@@ -1,4 +1,4 @@
-"""A machine here and one in a cloud are one network, by Terraform's AWS provider in an EC2 whose machine is a guest.
+"""Machines here and one in a cloud are one network, by Terraform's AWS provider in an EC2 whose machine is a guest.
 
 What is real: the provider, both machines with their kernels, the cloud's rules as packet filters, and its translation
 of addresses. What is not: AWS itself.
@@ -6,6 +6,9 @@ of addresses. What is not: AWS itself.
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,14 +18,18 @@ from pathlib import Path
 import boto3
 import pytest
 
+from bench.site import Site, is_gone
+from bench.spread import move
+from model import names
 from model.capacity import HERE
 from model.placement import PlacedHost
 from model.tunnels import outer_port
+from provisioners.hypervisor.virsh import Virsh
 from provisioners.shell import ConnectionLost, Shell, close_all
 from tests.clouds.conftest import aws_plugin, aws_provider, serve_ec2
 from tests.clouds.guests import Guests, embodied
 from tests.clouds.test_aws import left_over
-from tests.doubles.pulumi import wait_until
+from tests.doubles.pulumi import ROOT, wait_until
 from tests.vm.capture import escapes, is_ssh, is_tunnel, listening
 from tests.vm.lab import Lab, lab, left_overs, machine
 
@@ -30,6 +37,11 @@ pytestmark = pytest.mark.vm
 __all__ = ["aws_plugin", "aws_provider"]
 
 REGION = "eu-central-1"
+CAPACITY = """\
+hosts:
+  here: {{address: {here}, vcpus_per_core: 64}}
+  rented: {{kind: aws, region: eu-central-1, budget_per_month: 100}}
+"""
 RENTED = PlacedHost(name="rented", kind="aws", region=REGION)
 SERVE = """
 mkdir -p /srv/page; echo "$1" >/srv/page/index.html
@@ -44,11 +56,18 @@ TRY = 'timeout 3 bash -c "exec 3<>/dev/tcp/$1/$2" 2>/dev/null && echo reached; t
 
 
 @pytest.fixture
-def cloud(tmp_path: Path, aws_plugin: Path, aws_provider: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Guests]:
+def cloud(
+    tmp_path: Path,
+    aws_plugin: Path,
+    aws_provider: str,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> Iterator[Guests]:
+    """Give the cloud; its machines are of a user's own kind of image, or of the project's where a test says so."""
     keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
     for name in ("ec2", "disks"):
         (tmp_path / name).mkdir()
-    made = Guests(tmp_path / "disks")
+    made = Guests(tmp_path / "disks", ours=getattr(request, "param", False))
     with serve_ec2(tmp_path / "ec2", str(made.public)) as endpoint:
         made.ec2 = boto3.client("ec2", endpoint_url=endpoint, region_name=REGION, **keys)
         for name, value in {
@@ -120,3 +139,40 @@ def what_broke_comes_back_by_itself(stage: Lab, cloud: Guests) -> None:
     with stage.shell("b") as shell:
         wait_until(lambda: page(shell, "a") == "hello again", 90)
     assert stage.changes_nothing()
+
+
+@pytest.fixture
+def site(tmp_path: Path, cloud: Guests) -> Iterator[Site]:
+    """Give the sample company, whose spare application server is placed in the cloud."""
+    site = Site(tmp_path / "site")
+    site.environment |= {name: value for name, value in os.environ.items() if name.startswith(("AWS_", "TF_AWS"))}
+    site.environment |= {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    (site.directory / "__main__.py").rename(site.directory / "program.py")
+    shutil.copy(ROOT / "tests/clouds/dr/__main__.py", site.directory)
+    (site.directory / "Capacity.yaml").write_text(CAPACITY.format(here=cloud.here))
+    cloud_settings = {"ssh_from": [f"{cloud.here}/32"]}
+    site.configure(site.stage, capacity="hosts", warm_start=False, cloud=cloud_settings)
+    site.run("understudy", "place", "-s", site.stage)
+    move(site, ("app2",), RENTED, "t3.small")
+    try:
+        yield site
+    finally:
+        site.end(site.stage)
+    assert left_over(cloud.ec2) == []
+
+
+@pytest.mark.parametrize("cloud", [True], indirect=True, ids=["with the project's image"])
+def test_the_sample_company_with_its_spare_application_in_a_cloud(site: Site, cloud: Guests) -> None:
+    said = site.pulumi("up", site.stage)
+    assert cloud.fault is None
+    assert re.search(r"rented: about \d+\.\d\d \w+ a month for 1 machine that always runs", said)
+    assert {name for name in Virsh().names("list") if name.startswith(f"{site.stage}-")} == {
+        names.domain(site.stage, name) for name in ("lb", "app1", "db1", "db2")
+    }
+    told = site.outputs(site.stage)
+    assert told["machines"]["app2"]["host"] == f"AWS, {REGION}"
+    assert "front-without-app1" in told["checks"]["pages"], "the one that is left is the rented one"
+    assert [line for each in told["checks"].values() for line in each.values() if not line.startswith("ok")] == []
+    site.pulumi("preview", site.stage, "--expect-no-changes")
+    site.pulumi("destroy", site.stage)
+    assert is_gone(site.stage)

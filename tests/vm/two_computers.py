@@ -51,4 +51,4 @@ def site_beside(rack: Computer, directory: Path) -> Iterator[Site]:
 def placed_there(site: Site, rack: Computer, there: Collection[str]) -> None:
     """Place the stage, and then these machines on the other computer."""
     site.run("understudy", "place", "-s", site.stage)
-    move(site, there, rack)
+    move(site, there, rack.placed)
