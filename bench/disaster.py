@@ -71,6 +71,7 @@ def _up(stack: Dr, bodies: Bodies) -> tuple[list[tuple[float, str]], float]:
             right = time.monotonic()
         time.sleep(0.2)
     reader.join()
+    right = right or (time.monotonic() if _RIGHT in page_of(bodies) else 0.0)
     if process.returncode or not right:
         raise RuntimeError("".join(line for _, line in told))
     return told, right

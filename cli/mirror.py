@@ -32,6 +32,7 @@ from model.mirror import Known, Mirror, Portrait, built_in, compare_all, in_line
 from model.mirror.excuse import FILE, Excuse
 from model.service import Service
 from model.topology import Access, Machine
+from model.tunnels import is_spread, tunnel_port
 from provisioners.facts.ask import Asking
 from provisioners.facts.portrait import paint
 from provisioners.shell import connect
@@ -134,6 +135,11 @@ def _known_excuses(
             ],
             control_address=addresses.get(machine.name, ""),
             emulated=machine.name in emulated,
+            tunnel_ports=[
+                (which, tunnel_port(each, machine.name))
+                for which, each in (("stage", placement), ("prod", read_lock(directory, prod.stack)))
+                if each and is_spread(each) and machine.name in {placed.name for placed in each.machines}
+            ],
         )
         excuses += built_in(known)
     return tuple(excuses)

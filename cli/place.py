@@ -265,7 +265,7 @@ def lines(placement: Placement, before: Placement | None) -> Iterable[str]:
     for host in dict.fromkeys((HERE, *(host.name for host in placement.hosts))):
         old_address, address = (own_address(each, host) if each else None for each in (before, placement))
         if address and address != old_address:
-            yield f"{'this computer' if host == HERE else host}: the others reach it at {address}"
+            yield f"{'this computer' if host == HERE else host}: its machines' tunnels come from {address}"
     known: tuple[PlacedMachine, ...] = before.machines if before else ()
     for machine in placement.machines:
         if machine not in known:

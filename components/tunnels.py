@@ -60,6 +60,7 @@ class Tunnels(pulumi.ComponentResource):
         inputs = {
             "address": str(wanted.address),
             **({"gateway": str(wanted.gateway)} if wanted.gateway else {"port": wanted.port}),
+            **({"mtu": wanted.mtu} if wanted.mtu else {}),
             "tunnel_key": self._keys[wanted.name].private_key,
             "peers": peers,
         }

@@ -33,6 +33,9 @@ _FIRST_PORT = 32768
 _NETWORKS = 512
 """Control networks have a range of so many /24 (``model.placing.CONTROL_NETWORKS``)."""
 _SIDES = ("own", "far")
+_MTU_OUTSIDE = 1280
+"""On the way to a cloud packets are smaller than on a local network, by how much nobody knows; Google's are of 1460.
+Source: RFC 8200, section 5: every way takes 1280. A larger one would come in fragments, which no fence lets through."""
 _KEEPALIVE_SECONDS = 25
 """Source: wg(8), "PersistentKeepalive": a sensible interval that works with a wide variety of firewalls."""
 
@@ -62,6 +65,7 @@ class Tunnel:
         gateway: its host's address on the control network; None in a cloud, where the others always speak first.
         peers: sorted by name.
         port: where its WireGuard listens.
+        mtu: the largest packet within it, in bytes; None for what the kernel takes, which suits a local network.
     """
 
     name: str
@@ -69,6 +73,7 @@ class Tunnel:
     gateway: IPv4Address | None
     peers: tuple[Peer, ...]
     port: int = INNER_PORT
+    mtu: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +130,12 @@ def outer_port(control_address: IPv4Address) -> int:
     return _FIRST_PORT + network * MOST_MACHINES + _number(control_address)
 
 
+def tunnel_port(placement: Placement, machine: str) -> int:
+    """Return the port at which a machine itself waits for tunnels."""
+    placed = placement.machine(machine)
+    return outer_port(placed.control_address) if machine in rented(placement) else INNER_PORT
+
+
 def _number(control_address: IPv4Address) -> int:
     """Return which of a stack's machines it is, from 0; below ``MOST_MACHINES`` it has a port of its own."""
     return (int(control_address) & 0xFF) - FIRST_ADDRESS
@@ -148,7 +159,8 @@ def tunnels(topology: Topology, placement: Placement) -> tuple[Tunnel, ...]:
             address=peers[machine.name].address,
             gateway=None if machine.name in in_cloud else placement.control_network[1],
             peers=tuple(peers[other.name] for other in placed if other.host != machine.host),
-            port=peers[machine.name].port if machine.name in in_cloud else INNER_PORT,
+            port=tunnel_port(placement, machine.name),
+            mtu=_MTU_OUTSIDE if in_cloud else None,
         )
         for machine in placed
     )
@@ -229,9 +241,16 @@ def _meant(placement: Placement, host: str) -> str:
 
 
 def pairs(topology: Topology, placement: Placement) -> Mapping[str, tuple[Peer, ...]]:
-    """Return from which machine which others are to answer: each speaks once with each other computer that has one."""
-    host_of = {machine.name: machine.host for machine in placement.machines}
-    return {tunnel.name: tuple(_one_each(tunnel.peers, host_of)) for tunnel in tunnels(topology, placement)}
+    """Return from which machine which others are to answer: each speaks with one on each of the other computers.
+
+    Machines on computers speak with all rented ones, which ask nobody: they do not speak first.
+    """
+    host_of, in_cloud = {machine.name: machine.host for machine in placement.machines}, rented(placement)
+    return {
+        tunnel.name: tuple(_one_each(tunnel.peers, host_of, in_cloud))
+        for tunnel in tunnels(topology, placement)
+        if tunnel.name not in in_cloud
+    }
 
 
 def ways_between(placement: Placement, one: str, other: str, public: Mapping[str, IPv4Address]) -> str:
@@ -245,10 +264,10 @@ def ways_between(placement: Placement, one: str, other: str, public: Mapping[str
     return f"UDP between {first} and {second}, both ways"
 
 
-def _one_each(peers: Collection[Peer], host_of: Mapping[str, str]) -> Sequence[Peer]:
+def _one_each(peers: Collection[Peer], host_of: Mapping[str, str], every: Collection[str]) -> Sequence[Peer]:
     first: dict[str, Peer] = {}
     for peer in peers:
-        first.setdefault(host_of[peer.name], peer)
+        first.setdefault(peer.name if peer.name in every else f"host {host_of[peer.name]}", peer)
     return tuple(first.values())
 
 
@@ -301,7 +320,7 @@ def netdev_text(tunnel: Tunnel, public_keys: Mapping[str, str]) -> str:
     Raises:
         ValueError: a key is none.
     """
-    device = f"[NetDev]\nName={DEVICE}\nKind=wireguard\n"
+    device = f"[NetDev]\nName={DEVICE}\nKind=wireguard\n{f'MTUBytes={tunnel.mtu}{chr(10)}' if tunnel.mtu else ''}"
     parts = [device, f"[WireGuard]\nPrivateKeyFile={KEY_FILE}\nListenPort={tunnel.port}\n"]
     for peer in tunnel.peers:
         key = public_keys[peer.name]

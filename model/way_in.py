@@ -10,7 +10,8 @@ from model.connection import Connection, connection_of
 from model.errors import UnderstudyError
 from model.readers import meant, one_of
 
-_BOOT, _SERVICE = "understudy:index:Boot", "understudy:index:Service"
+_BOOTS = ("understudy:index:Boot", "understudy:index:FirstContact")
+_SERVICE = "understudy:index:Service"
 # Source: pulumi, sdk/go/common/resource/sig: the signature of a secret in a state.
 SIGNATURE, SECRET = "4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270"
 
@@ -34,7 +35,7 @@ def way_in(deployment: Mapping[str, Any], stack: str, machine: str) -> tuple[Con
             wanted=f"{one_of(known)}{meant(machine, known)}",
             todo=f"Build it with `./run pulumi up -s {stack}`." if not known else "",
         )
-    values = {**known[machine].get("inputs", {}), **known[machine].get("outputs", {})}
+    values = {**known[machine].get("outputs", {}), **known[machine].get("inputs", {})}
     return connection_of(revealed(values["connection"])), str(revealed(values.get("private_key") or ""))
 
 
@@ -48,7 +49,7 @@ def _reached(deployment: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     resources = (deployment.get("deployment") or {}).get("resources") or []
     names = [(each.get("type"), each["urn"].rpartition("::")[2], each) for each in resources]
     services = {name.partition(":")[0]: each for kind, name, each in names if kind == _SERVICE and _inputs(each)}
-    return services | {name: each for kind, name, each in names if kind == _BOOT}
+    return services | {name: each for kind, name, each in names if kind in _BOOTS}
 
 
 def _inputs(resource: Mapping[str, Any]) -> bool:

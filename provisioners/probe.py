@@ -76,8 +76,8 @@ class Prober:
     def probe_all(self, hosts: Iterable[CapacityHost]) -> tuple[ProbedHost, ...]:
         """Return what was found on each host, in their order, and on the ways between those that can be used.
 
-        What gets through between two hosts is measured once both are probed, while slower ones still are: so neither is
-        disturbed, and nobody waits for all.
+        What gets through between two hosts is measured once both are probed, while slower ones still are: nobody waits
+        for all.
         """
         hosts = tuple(hosts)
         reached = {host.name: host for host in hosts if host.access is not None}

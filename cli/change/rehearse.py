@@ -63,6 +63,7 @@ _MACHINE = (
     "DataDisk",
     "Fence",
     "Filesystem",
+    "FirstContact",
     "SshKeypair",
     "Template",
     "Tunnel",

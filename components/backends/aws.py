@@ -19,6 +19,7 @@ from model.cloud import refuse_plan
 from model.configuration import stack_file_name
 from model.rented import AWS_IMAGE, gib, system_disk_gib
 from model.topology import Machine
+from model.tunnels import is_spread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,20 +114,42 @@ def build_machine(site: Site, ground: AwsGround, machine: Machine, keys: Keys, p
     made = build_hardware(site, ground, machine, keys, parent)
     disks: list[pulumi.Resource] = [made.data[1]] if made.data else []
     disk_ids = [made.data[0].id] if made.data else []
+    address, plugged = _build_address(site, ground, machine, made.instance, parent)
     return reach(
         site,
         machine,
         keys,
         made.first,
         made.instance,
-        made.instance.public_ip,
+        address,
         disks,
         disk_ids,
         parent,
+        before=plugged,
         backend="aws",
         host=f"AWS, {ground.region}",
         data_device=made.data[0].id.apply(data_device) if made.data else "",
     )
+
+
+def _build_address(
+    site: Site, ground: AwsGround, machine: Machine, instance: aws.ec2.Instance, parent: pulumi.Resource
+) -> tuple[pulumi.Output[str], tuple[pulumi.Resource, ...]]:
+    """Return the machine's public address, and what has to be there before it is reached at it.
+
+    One that others name in their fences is kept over a stop of the machine; AWS else gives another at each start.
+    """
+    if not is_spread(site.placement):
+        return instance.public_ip, ()
+    opts = ResourceOptions(parent=parent, provider=ground.provider)
+    address = aws.ec2.Eip(machine.name, domain="vpc", tags=tagged(site, f"{machine.name}-address"), opts=opts)
+    plugged = aws.ec2.EipAssociation(
+        machine.name,
+        allocation_id=address.id,
+        instance_id=instance.id,
+        opts=ResourceOptions.merge(opts, ResourceOptions(delete_before_replace=True, deleted_with=instance)),
+    )
+    return address.public_ip, (plugged,)
 
 
 def build_hardware(site: Site, ground: AwsGround, machine: Machine, keys: Keys, parent: pulumi.Resource) -> AwsMachine:

@@ -130,6 +130,7 @@ def reach(
     data_device: pulumi.Input[str],
     prefix: int | None = None,
     identifier: pulumi.Output[str] | None = None,
+    before: tuple[pulumi.Resource, ...] = (),
 ) -> Built:
     """Reach a machine for the first time, and give it the host key that no record of the cloud has.
 
@@ -148,6 +149,7 @@ def reach(
         data_device: the machine's own name of its data disk, where it has one.
         prefix: of the card's network, as the cloud says it there; None for prod's own.
         identifier: what names this very machine; None where its resource's id does.
+        before: what else has to be there before it is reached.
     """
     way = connection(machine, address, keys.host.public_key)
     contact = FirstContact(
@@ -162,7 +164,7 @@ def reach(
             "connection": way,
             "private_key": keys.controller.private_key,
         },
-        opts=pulumi.ResourceOptions(parent=parent, deleted_with=instance, depends_on=[instance, *disks]),
+        opts=pulumi.ResourceOptions(parent=parent, deleted_with=instance, depends_on=[instance, *disks, *before]),
     )
     reached = Reached(
         name=machine.name,

@@ -28,7 +28,7 @@ from model.cloud import project_of, refuse_plan
 from model.configuration import stack_file_name
 from model.rented import GOOGLE_IMAGE, gib, system_disk_gib
 from model.topology import Machine
-from model.tunnels import ports_in_cloud
+from model.tunnels import is_spread, ports_in_cloud
 
 # Source: Google, "Operating system details": Debian's images are of the project debian-cloud.
 _DISK = "data"
@@ -106,8 +106,9 @@ def build_machine(site: Site, ground: GcpGround, machine: Machine, keys: Keys, p
     """Build one machine, up to its first command."""
     opts = ResourceOptions(parent=parent, provider=ground.provider)
     first = SshKeypair(f"{machine.name}-first", comment=machine.name, opts=ResourceOptions(parent=parent))
-    instance = _build_instance(site, ground, machine, keys, first, opts)
-    address = instance.network_interfaces[0].access_configs[0].nat_ip
+    kept = _build_address(site, ground, machine, opts)
+    instance = _build_instance(site, ground, machine, keys, first, kept, opts)
+    address = kept.address if kept else instance.network_interfaces[0].access_configs[0].nat_ip
     data = _build_data(site, ground, machine, instance, opts)
     disks: list[pulumi.Resource] = [data[1]] if data else []
     ids = [data[0].disk_id] if data else []
@@ -129,8 +130,26 @@ def build_machine(site: Site, ground: GcpGround, machine: Machine, keys: Keys, p
     )
 
 
+def _build_address(
+    site: Site, ground: GcpGround, machine: Machine, opts: ResourceOptions
+) -> gcp.compute.Address | None:
+    """Build a public address that others can name in their fences: Google else gives another at each start."""
+    if not is_spread(site.placement):
+        return None
+    name = f"{machine.name}-address"
+    return gcp.compute.Address(
+        machine.name, name=_name(site, name), region=ground.region, labels=tags(site, name), opts=opts
+    )
+
+
 def _build_instance(
-    site: Site, ground: GcpGround, machine: Machine, keys: Keys, first: SshKeypair, opts: ResourceOptions
+    site: Site,
+    ground: GcpGround,
+    machine: Machine,
+    keys: Keys,
+    first: SshKeypair,
+    kept: gcp.compute.Address | None,
+    opts: ResourceOptions,
 ) -> gcp.compute.Instance:
     """Build the machine with its system disk; it has no account of Google's, so what runs on it can ask for nothing."""
     labels = tags(site, machine.name)
@@ -150,7 +169,11 @@ def _build_instance(
             },
         },
         network_interfaces=[
-            {"subnetwork": ground.subnet.id, "network_ip": str(machine.address), "access_configs": [{}]}
+            {
+                "subnetwork": ground.subnet.id,
+                "network_ip": str(machine.address),
+                "access_configs": [{"nat_ip": kept.address} if kept else {}],
+            }
         ],
         metadata={
             "understudy-authorized-key": keys.controller.public_key,

@@ -100,7 +100,8 @@ def build_ground(
         # How full the host's disk is is no change of ours.
         opts=ResourceOptions.merge(behind, ResourceOptions(ignore_changes=["allocation", "available", "capacity"])),
     )
-    machines = () if site.placement.own_image else built_machines(site.environment.topology.machines)
+    there = {place.name for place in site.placement.machines if place.host == host and not site.placement.own_image}
+    machines = [each for each in built_machines(site.environment.topology.machines) if each.name in there]
     sizes = sorted({size(machine) for machine in machines})
     templates = {one: _build_template(site, one, host, where, parent, fence) for one in sizes}
     return LibvirtGround(

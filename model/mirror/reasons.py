@@ -18,7 +18,7 @@ _DERIVED = "the kernel derives it from memory and processors"
 _PLACE = "where a store's data lies is each machine's own"
 _HARMLESS = "a restored database is harmless: it archives nowhere, and follows stage's own primary"
 _FIRMWARE = "a virtual machine loads no firmware"
-_TUNNEL = "machines on several computers speak with each other through a tunnel"
+_TUNNEL = "machines in several places speak with each other through a tunnel"
 _OURS = "this project's own, which makes the stage"
 
 _FILES = {
@@ -120,6 +120,7 @@ class Known:
         secret_paths: files that hold a password, which is each stack's own.
         control_address: the stage machine's address for control; empty where unknown.
         emulated: whether one of the two is emulated.
+        tunnel_ports: where the stage's, or prod's, waits for tunnels: ``stage`` or ``prod``, with the port.
     """
 
     prod: Machine
@@ -128,6 +129,7 @@ class Known:
     secret_paths: Sequence[str] = ()
     control_address: str = ""
     emulated: bool = False
+    tunnel_ports: Sequence[tuple[str, int]] = ()
 
 
 def of_a_boot(machine: str) -> tuple[Excuse, ...]:
@@ -194,6 +196,8 @@ def _of_addresses(known: Known) -> Iterator[Excuse]:
         key = f"??? {known.control_address}:*"
         reason = "an address of the card for control"
         yield Excuse(machine=known.prod.name, area="ports", key=key, reason=reason, only="stage")
+    for only, port in known.tunnel_ports:
+        yield Excuse(machine=known.prod.name, area="ports", key=f"udp *:{port}", reason=_TUNNEL, only=only)
 
 
 def _of_emulation(known: Known) -> Iterator[Excuse]:

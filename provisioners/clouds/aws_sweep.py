@@ -148,6 +148,21 @@ def _removed_disk(there: Region, identifier: str, machines: list[str]) -> Callab
     return remove
 
 
+def _addresses(there: Region) -> Iterator[Thing]:
+    for each in there.listed("describe_addresses", "Addresses"):
+        if (identifier := each["AllocationId"]) not in there.known:
+            yield _thing(there, "address", each, identifier, _released(there, identifier, each.get("AssociationId")))
+
+
+def _released(there: Region, identifier: str, association: str | None) -> Callable[[], None]:
+    def release() -> None:
+        if association:
+            there.ec2.disassociate_address(AssociationId=association)
+        there.ec2.release_address(AllocationId=identifier)
+
+    return release
+
+
 def _called(there: Region, operation: str, **arguments: Any) -> Callable[[], None]:
     def call() -> None:
         getattr(there.ec2, operation)(**arguments)
@@ -225,6 +240,7 @@ def _routes(there: Region) -> Iterator[Thing]:
 _SORTS: tuple[Callable[[Region], Iterator[Thing]], ...] = (
     _machines,
     _disks,
+    _addresses,
     _plain("key", "key_pairs", "KeyPairs", "KeyName", "delete_key_pair"),
     _plain("way to a service", "vpc_endpoints", "VpcEndpoints", "VpcEndpointId", "delete_vpc_endpoints"),
     _plain("fence", "security_groups", "SecurityGroups", "GroupId", "delete_security_group"),

@@ -131,6 +131,7 @@ def _unplug(there: Project, machine: Any, disk: Any) -> None:
 
 _SORTS: tuple[Callable[[Project], Iterator[Thing]], ...] = (
     _plain("machine", Project.everywhere, "instances"),
+    _plain("address", Project.everywhere, "addresses"),
     _disks,
     _plugs,
     _plain("rule", Project.worldwide, "firewalls"),

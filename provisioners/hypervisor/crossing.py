@@ -39,8 +39,8 @@ def rules(control_bridge: str, control_network: IPv4Network, ways: Ways) -> str:
         if way is None:
             raise UnderstudyError(
                 where="this host",
-                found=f"no way to {address}, the `address` of another host in Capacity.yaml",
-                wanted="hosts that reach each other",
+                found=f"no way to {address}, where other machines of the stack are",
+                wanted="a route there: it is the `address` of another host in Capacity.yaml, or a rented machine's own",
             )
         hops[address] = Hop(card=way.card, address=way.hop)
     return crossing(control_bridge, control_network, ways, hops)

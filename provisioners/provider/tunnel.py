@@ -23,7 +23,7 @@ from model.tunnels import (
 )
 from provisioners.commands import scripted
 from provisioners.outcome import CommandFailed, Say, last_lines
-from provisioners.provider.inputs import COMMON, REACH, TEXT, WORDS, Rule, failures
+from provisioners.provider.inputs import COMMON, REACH, TEXT, WORDS, Rule, failures, number, optional
 from provisioners.provider.kinds import Failure, Real, Values
 from provisioners.provider.machines import changing, reading
 
@@ -77,6 +77,7 @@ _RULES: Mapping[str, Rule] = {
     "address": _ADDRESS,
     "gateway": _GATEWAY,
     "port": _PORT,
+    "mtu": optional(number(1280, 65535)),
     "tunnel_key": TEXT,
     "peers": _PEERS,
 }
@@ -148,6 +149,7 @@ def _files(inputs: Values) -> dict[str, bytes]:
         gateway=IPv4Address(gateway) if gateway else None,
         peers=tuple(peers),
         port=int(inputs.get("port", INNER_PORT)),
+        mtu=int(inputs["mtu"]) if "mtu" in inputs else None,
     )
     keys = {each["name"]: each["public_key"] for each in inputs["peers"]}
     return {
@@ -200,7 +202,8 @@ class TunnelCheck:
                     where=f"{name}: the tunnel to {peer['name']}",
                     found=f"{peer['name']} ({peer['address']}) does not answer in {_PATIENCE_SECONDS} s",
                     wanted=peer["way"],
-                    todo="See what drops it between them, by `tcpdump -ni any udp` on both. Then run it again.",
+                    todo="See what drops it between them, by `tcpdump -ni any udp` on the computers, and whether "
+                    "`cloud.tunnels_from` has what they come from. Then run it again.",
                 )
         return "tunnels", {}
 

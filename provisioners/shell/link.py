@@ -166,7 +166,8 @@ class Session:
         # No code: a signal ended the command, or the connection ended; the connection's thread may be about to say so.
         while code == -1 and self._link.alive and patience.left > 0:
             pause(0.05, self._link.connection.name)
-        if code == -1 and not self._link.alive:
+        # A code may come before the last of the output, which then is missing.
+        if not self._link.alive and (code == -1 or not self._channel.eof_received):
             raise self._link.lost("a command")
         self.close()
         return code

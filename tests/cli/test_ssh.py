@@ -24,10 +24,10 @@ ROOT = Path(__file__).parents[2]
 SECRET = {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270"}
 
 
-def state(connection: Connection, private_key: str) -> dict[str, Any]:
+def state(connection: Connection, private_key: str, kind: str = "Boot") -> dict[str, Any]:
     boot = {
-        "urn": "urn:pulumi:stage::understudy::understudy:components:Machine$understudy:index:Boot::db1",
-        "type": "understudy:index:Boot",
+        "urn": f"urn:pulumi:stage::understudy::understudy:components:Machine$understudy:index:{kind}::db1",
+        "type": f"understudy:index:{kind}",
         "outputs": {
             "connection": {**connection.values(), "port": float(connection.port)},
             "private_key": {**SECRET, "plaintext": json.dumps(private_key)},
@@ -91,6 +91,14 @@ def test_a_machine_that_was_there_before_us_is_reached_as_its_services_are() -> 
     exported["deployment"]["resources"].append(service)
     assert way_in(exported, "prod", "lb") == (connection, "")
     assert machine_names(exported) == ("db1", "lb")
+
+
+def test_a_rented_machine_is_reached_where_it_is_by_now() -> None:
+    """Where an address is new the state has it among the inputs; the outputs stay what they were when it was made."""
+    exported = state(Connection(name="db1", address="203.0.113.7"), "key", "FirstContact")
+    now = Connection(name="db1", address="203.0.113.8")
+    exported["deployment"]["resources"][-1]["inputs"] = {"connection": now.values()}
+    assert way_in(exported, "stage", "db1") == (now, "key")
 
 
 def test_the_command_line() -> None:

@@ -11,7 +11,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
-from moto.ec2.models import elastic_network_interfaces, instances
+from moto.ec2.models import elastic_ip_addresses, elastic_network_interfaces, instances
 from moto.server import ThreadedMotoServer
 
 
@@ -20,6 +20,7 @@ def serve(address: Path, *public: str) -> None:
     if public:
         addresses = map(str, list(IPv4Network(public[0]))[10:])
         vars(elastic_network_interfaces)["random_public_ip"] = lambda: next(addresses)
+        vars(elastic_ip_addresses)["random_ip"] = lambda: next(addresses)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

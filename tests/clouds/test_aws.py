@@ -159,6 +159,7 @@ def left_over(ec2: Any) -> list[str]:
         *instances_of(ec2),
         *(each["VolumeId"] for each in ec2.describe_volumes()["Volumes"]),
         *(each["KeyName"] for each in ec2.describe_key_pairs()["KeyPairs"]),
+        *(each["AllocationId"] for each in ec2.describe_addresses()["Addresses"]),
         *(each["VpcId"] for each in ec2.describe_vpcs()["Vpcs"] if not each["IsDefault"]),
         *(each["SubnetId"] for each in ec2.describe_subnets()["Subnets"] if not each["DefaultForAz"]),
         *(

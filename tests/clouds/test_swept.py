@@ -23,7 +23,8 @@ from tests.model.test_prices import placed
 REGION = "eu-central-1"
 OWNER = "understudy-dr-a2ad7316"
 ALL = [
-    *("machine dr-db1", "disk dr-db1-data", "key dr-db1", "way to a service dr-copy", "fence dr-fence"),
+    *("machine dr-db1", "disk dr-db1-data", "address dr-db1-address", "key dr-db1"),
+    *("way to a service dr-copy", "fence dr-fence"),
     *("gateway dr-gateway", "subnet dr-subnet", "network dr-network"),
 ]
 _ALL = [{"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]
@@ -84,6 +85,9 @@ class Account:
             "VolumeId"
         ]
         ec2.attach_volume(VolumeId=made["disk"], InstanceId=made["machine"], Device="/dev/sdf")
+        address = ec2.allocate_address(Domain="vpc", TagSpecifications=tags("elastic-ip", "db1-address"))
+        made["address"] = address["AllocationId"]
+        ec2.associate_address(AllocationId=made["address"], InstanceId=made["machine"])
         return made
 
     def open(self, group: str, port: int) -> str:
@@ -131,7 +135,7 @@ def test_what_was_being_made_goes_in_the_order_in_which_aws_lets_it_go(account: 
     before = left_over(account.ec2)
     made = account.make()
     stands = (*foreign.values(), made["vpc"], made["subnet"], made["route"])
-    assert swept(stands, "dr-db1", "dr-db1-data", "dr-copy", "dr-fence", "dr-gateway") == ALL[:6]
+    assert swept(stands, "dr-db1", "dr-db1-data", "dr-db1-address", "dr-copy", "dr-fence", "dr-gateway") == ALL[:7]
     assert set(instances_of(account.ec2)) == {"prod-db1"}, "another stack's was taken for it"
     assert set(left_over(account.ec2)) - set(before) == {made["vpc"], made["subnet"]}
 
@@ -163,6 +167,7 @@ def test_what_the_state_knows_stays_with_its_system_disk(account: Account) -> No
     [
         ("machine", "dr-db1", "machine dr-db1"),
         ("disk", "dr-db1-data", "disk dr-db1-data"),
+        ("address", "dr-db1-address", "address dr-db1-address"),
         ("key", f"{OWNER}-db1", "key dr-db1"),
         ("endpoint", "dr-copy", "way to a service dr-copy"),
         ("rule", "", "rule of fence "),

@@ -20,8 +20,11 @@ from tests.clouds.compute import Compute, done, serve_compute
 STACK = "understudy/dr/a2ad7316"
 OWNER, OTHER = mark(STACK), "understudy-dr-00000000"
 ZONE, REGION = "zones/europe-west3-a", "regions/europe-west3"
-KNOWN = (f"db1/{OWNER}-db1-data", "db1", "db1-data", "fence-ssh", "subnet", "network")
-ALL = ["machine db1", "disk db1-data", "rule fence-ssh", "subnet subnet", "network network"]
+KNOWN = (f"db1/{OWNER}-db1-data", "db1", "db1-address", "db1-data", "fence-ssh", "subnet", "network")
+ALL = [
+    *("machine db1", "address db1-address", "disk db1-data"),
+    *("rule fence-ssh", "subnet subnet", "network network"),
+]
 
 
 @pytest.fixture
@@ -47,6 +50,7 @@ def make(compute: Compute, owner: str) -> None:
     ]
     put("global", "networks", "network")
     put(REGION, "subnetworks", "subnet")
+    put(REGION, "addresses", "db1-address")
     put("global", "firewalls", "fence-ssh")
     put(ZONE, "instances", "db1", disks=plugs)
     put(ZONE, "disks", "db1")
@@ -104,7 +108,9 @@ def test_what_the_state_knows_stays_with_its_system_disk(compute: Compute) -> No
 
 
 def test_a_disk_that_a_known_machine_has_is_unplugged_first(compute: Compute) -> None:
-    assert swept(compute, "db1", "fence-ssh", "subnet", "network", begun=["db1-data"]) == ["disk db1-data"]
+    assert swept(compute, "db1", "db1-address", "fence-ssh", "subnet", "network", begun=["db1-data"]) == [
+        "disk db1-data"
+    ]
     machine, disk = f"{ZONE}/instances/{OWNER}-db1", f"{ZONE}/disks/{OWNER}-db1-data"
     assert [path for path, _ in compute.acts] == [f"{machine}/detachDisk", disk]
 
@@ -153,7 +159,7 @@ def test_the_projects_of_the_state_are_looked_at(compute: Compute, monkeypatch: 
     state = {"deployment": {"resources": [known, provider]}}
     monkeypatch.setattr(google_account, "log_in", lambda *_: account_of(compute))
     found = swept_clouds(STACK, state, None, print, act=False)
-    assert [line.split()[0] for line in found] == ["disk", "rule", "subnet", "network"]
+    assert [line.split()[0] for line in found] == ["address", "disk", "rule", "subnet", "network"]
     making = {"type": "gcp:compute/disk:Disk", "inputs": {"name": f"{OWNER}-db1-data"}}
     state["deployment"]["pending_operations"] = [{"type": "creating", "resource": making}]
     (line,) = swept_clouds(STACK, state, None, print, act=True)

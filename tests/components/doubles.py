@@ -152,6 +152,7 @@ CALLS: Mapping[str, Mapping[str, Any]] = {
 """What clouds answer when they are asked for something that is there."""
 MADE: Mapping[str, Mapping[str, Any]] = {
     "aws:ec2/instance:Instance": {"publicIp": "203.0.113.99"},
+    "aws:ec2/eip:Eip": {"publicIp": "203.0.113.96"},
     "aws:ec2/subnet:Subnet": {"availabilityZone": "eu-central-1a"},
     "aws:ec2/vpc:Vpc": {"mainRouteTableId": "rtb-1"},
     "aws:ec2/vpcEndpoint:VpcEndpoint": {"prefixListId": "pl-1"},
@@ -160,6 +161,7 @@ MADE: Mapping[str, Mapping[str, Any]] = {
         "networkInterfaces": [{"accessConfigs": [{"natIp": "203.0.113.98"}]}],
     },
     "gcp:compute/disk:Disk": {"diskId": "4712"},
+    "gcp:compute/address:Address": {"address": "203.0.113.95"},
     "azure:compute/linuxVirtualMachine:LinuxVirtualMachine": {"virtualMachineId": "4713"},
     "azure:network/publicIp:PublicIp": {"ipAddress": "203.0.113.97"},
 }

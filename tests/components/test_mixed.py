@@ -83,8 +83,27 @@ def test_the_computers_may_be_elsewhere(make_site: MakeSite, project: Path, stag
     assert tunnels_in(kind, graph)["from"] == ["198.51.100.0/24"]
 
 
+def test_the_addresses_that_fences_name_outlive_a_stop_of_the_machine(stage: tuple[str, Graph]) -> None:
+    kind, graph = stage
+    if kind == "aws":
+        assert set(graph.of("Eip")) == set(graph.of("EipAssociation")) == set(THERE)
+        for name in THERE:
+            assert f"EipAssociation {name}" in graph.before(graph.one("FirstContact", name))
+    elif kind == "gcp":
+        assert set(graph.of("Address")) == set(THERE)
+    else:
+        assert {each.inputs["allocationMethod"] for each in graph.of("PublicIp").values()} == {"Static"}
+
+
+def test_what_goes_through_a_tunnel_fits_into_every_clouds_packets(stage: tuple[str, Graph]) -> None:
+    _, graph = stage
+    assert {each.inputs["mtu"] for each in graph.of("Tunnel").values()} == {1280}
+
+
 def test_all_that_machines_do_with_each_other_waits_until_they_answer_each_other(stage: tuple[str, Graph]) -> None:
     _, graph = stage
+    (asked,) = [graph.one("TunnelCheck", "tunnels").inputs["machines"]]
+    assert [{peer["name"] for peer in each["peers"]} for each in asked] == [{*THERE}] * len(HERE)
     for kind in ("Service", "PostgresReplica", "HttpCheck"):
         for item in graph.of(kind).values():
             assert "TunnelCheck tunnels" in graph.before(item), item.name

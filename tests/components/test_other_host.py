@@ -101,6 +101,7 @@ def test_each_machine_has_a_tunnel_to_those_on_the_other_computer_and_no_others(
     there = {"app1", "app2", "db2"}
     assert peers == {f"{name}:tunnel": {"lb", "db1"} if name in there else there for name in FIVE}
     for name, tunnel in tunnels.items():
+        assert not {"port", "mtu"} & set(tunnel.inputs), "else all would be begun anew by an update"
         assert "tunnel_key" in tunnel.secret
         assert tunnel.deleted_with.endswith(f"::{name.partition(':')[0]}")
 

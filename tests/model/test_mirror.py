@@ -237,6 +237,7 @@ KNOWN = Known(
     secret_paths=("/etc/app/app.env",),
     control_address="198.18.3.12",
     emulated=True,
+    tunnel_ports=(("stage", 33664),),
 )
 
 
@@ -266,6 +267,9 @@ KNOWN = Known(
         ("database settings", "postgresql 5432 work_mem", "both", ""),
         ("database settings", "postgresql 5432 data_directory", "both", "where a store"),
         ("databases", "postgresql 5432 version", "both", ""),
+        ("ports", "udp *:33664", "stage", "tunnel"),
+        ("ports", "udp *:33664", "prod", ""),
+        ("ports", "udp *:33665", "stage", ""),
         ("system", "processors", "both", "at_most"),
         ("system", "memory", "both", ""),
         ("kernel settings", "kernel.threads-max", "both", "derives"),

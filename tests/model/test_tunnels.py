@@ -142,6 +142,7 @@ def test_what_is_no_port_is_refused(port: object) -> None:
 def test_the_files_of_a_rented_machine() -> None:
     placed = placement(["here", "rented"], CLOUD)
     _, there = tunnels(topology(2), placed)
+    assert netdev_text(there, KEYS).startswith("[NetDev]\nName=us-tunnel\nKind=wireguard\nMTUBytes=1280\n\n")
     assert "ListenPort=33217\n" in netdev_text(there, KEYS)
     assert netdev_text(there, KEYS).endswith(f"[WireGuardPeer]\nPublicKey={KEYS['a']}\nAllowedIPs=10.20.0.11/32\n")
     assert ways_between(placed, "a", "b", {"b": IPv4Address("203.0.113.9")}) == (
@@ -172,11 +173,16 @@ def test_each_speaks_with_all_that_are_elsewhere_and_each_host_knows_the_others(
     for name, each in made.items():
         speaks_first = where[name] != "rented"
         assert (each.gateway == CONTROL[1], each.port == INNER_PORT) == (speaks_first, speaks_first)
+        assert (each.mtu == 1280) == ("rented" in on)
         assert ("Endpoint" in netdev_text(each, dict.fromkeys(where, KEYS["a"]))) == speaks_first
     first, last = ports_in_cloud(placed) or (0, 0)
     assert (first > 0) == (spread and "rented" in on)
     for name, peers in pairs(topology(len(on)), placed).items():
         assert {where[peer.name] for peer in peers} == set(on) - {where[name]}
+        assert {peer.name for peer in peers} >= {each for each, at in where.items() if at == "rented" != where[name]}
+    if spread:
+        asked = [peer.name for peers in pairs(topology(len(on)), placed).values() for peer in peers]
+        assert set(asked) | set(pairs(topology(len(on)), placed)) == set(where)
     if spread:
         public = {name: IPv4Address(f"203.0.113.{ord(name)}") for name, at in where.items() if at == "rented"}
         rented = {(public[name], made[name].port) for name in public}

@@ -23,7 +23,8 @@ from bench.spread import move
 from model import names
 from model.capacity import HERE
 from model.placement import PlacedHost
-from model.tunnels import outer_port
+from model.tunnels import DEVICE, ROUTES_FILE, outer_port
+from provisioners.commands import scripted
 from provisioners.hypervisor.virsh import Virsh
 from provisioners.shell import ConnectionLost, Shell, close_all
 from tests.clouds.conftest import aws_plugin, aws_provider, serve_ec2
@@ -123,7 +124,19 @@ def test_a_machine_here_and_one_in_a_cloud_are_one_network(stage: Lab, cloud: Gu
     assert any(frame[42] == 4 for frame in udp), "nothing was sent through it"
     heard = escapes(stage.stack, ("b",), capture, lambda frame: is_ssh(frame) or is_tunnel(frame, ports))
     assert heard == []
+    each_peer_answers_for_itself(stage)
     what_broke_comes_back_by_itself(stage, cloud)
+
+
+def each_peer_answers_for_itself(stage: Lab) -> None:
+    """A machine that drops what comes to its SSH has shaken hands; one that is not there has not."""
+    with stage.shell("a") as shell:
+        shell.run(("ip", "route", "replace", "blackhole", "10.77.0.12/32"))
+        with stage.shell("b") as other:
+            asked = scripted("tunnel_reach", "8", DEVICE, "10.77.0.11", "10.77.0.99")
+            assert other.run(asked).text == "10.77.0.99"
+        shell.run(("ip", "route", "del", "blackhole", "10.77.0.12/32"))
+        shell.run(("ip", "-batch", ROUTES_FILE))
 
 
 def what_broke_comes_back_by_itself(stage: Lab, cloud: Guests) -> None:

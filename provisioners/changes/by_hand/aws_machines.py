@@ -122,8 +122,24 @@ def _attachment(planned: Planned) -> tuple[Part, ...]:
     return plugged(planned, plug, end, ONE_SHELL)
 
 
+def _address(planned: Planned) -> tuple[Part, ...]:
+    make = ec2(planned, "allocate-address", "--domain", "vpc", *tags(planned, "elastic-ip"))
+    end = typed("give it back", ec2(planned, "release-address", "--allocation-id", me(planned)))
+    keep = typed("rent it", made(planned, "AllocationId", make))
+    return whole(planned, "The public address of", (keep,), (end,))
+
+
+def _address_of(planned: Planned) -> tuple[Part, ...]:
+    both = ("--allocation-id", id_(planned, "allocationId"), "--instance-id", id_(planned, "instanceId"))
+    make = typed("give it to the machine", made(planned, "AssociationId", ec2(planned, "associate-address", *both)))
+    end = typed("take it away", ec2(planned, "disassociate-address", "--association-id", me(planned)))
+    return whole(planned, "The way of the public address to", (make,), (end,))
+
+
 BUILDERS: Mapping[str, Callable[[Planned], tuple[Part, ...]]] = {
     "aws:ec2/instance:Instance": _instance,
     "aws:ebs/volume:Volume": _volume,
     "aws:ec2/volumeAttachment:VolumeAttachment": _attachment,
+    "aws:ec2/eip:Eip": _address,
+    "aws:ec2/eipAssociation:EipAssociation": _address_of,
 }

@@ -190,11 +190,19 @@ def _attached(planned: Planned) -> tuple[Part, ...]:
     return plugged(planned, make, end)
 
 
+def _address(planned: Planned) -> tuple[Part, ...]:
+    name = str((planned.after or planned.before).get("name"))
+    make = typed("rent it", _compute(planned, "addresses", "create", name, place="region"))
+    end = typed("give it back", _compute(planned, "addresses", "delete", name, place="region"))
+    return _whole(planned, "The public address", (make,), end)
+
+
 BUILDERS: Mapping[str, Callable[[Planned], tuple[Part, ...]]] = {
     "gcp:compute/network:Network": _network,
     "gcp:compute/subnetwork:Subnetwork": _subnet,
     "gcp:compute/firewall:Firewall": _firewall,
     "gcp:compute/instance:Instance": _instance,
     "gcp:compute/disk:Disk": _disk,
+    "gcp:compute/address:Address": _address,
     "gcp:compute/attachedDisk:AttachedDisk": _attached,
 }
