@@ -124,13 +124,14 @@ class Prober:
         found = _facts(host, access, questions)
         if not found.usable:
             return replace(found, unread=tuple(questions.unread))
+        # It takes longest, and its time is each host's own: what follows is then not asked of all at the same moment.
+        chosen = self._accelerator(host, access, door, questions)
         directory = _ROOT if questions.ask(facts.filesystem(_ROOT), None, quiet=True) else _PARENT
         argv = scripted("host_disk", directory, str(self.disk_mib), str(_DISK_SECONDS))
         speed = questions.ask(
             Fact(name="speed of the disk", argv=argv, parse=facts.parse_disk_speed, user=AS_ROOT), None
         )
         ways = questions.ask(_ways_to(others), {}) if others else {}
-        chosen = self._accelerator(host, access, door, questions)
         return replace(
             found,
             disk_speed=speed,
