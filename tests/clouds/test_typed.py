@@ -99,6 +99,9 @@ def test_a_new_machine_with_its_network_fence_and_disk_is_typed_grown_and_taken_
     assert (instance["PrivateIpAddress"], instance["InstanceType"]) == ("10.20.0.31", "t3.micro")
     (card,) = instance["NetworkInterfaces"]
     assert [each["GroupId"] for each in card["Groups"]] == [group["GroupId"]]
+    (address,) = client.describe_addresses()["Addresses"]
+    assert address["InstanceId"] == instance["InstanceId"]
+    assert {"Key": "Name", "Value": "dr-db1-address"} in address["Tags"]
     volumes = {each["Size"]: each for each in client.describe_volumes()["Volumes"]}
     assert [each["InstanceId"] for each in volumes[2]["Attachments"]] == [instance["InstanceId"]]
 
@@ -111,4 +114,5 @@ def test_a_new_machine_with_its_network_fence_and_disk_is_typed_grown_and_taken_
 
     typist.type(read_back(parts, "undo"), before=variables)
     assert not any(each["CidrBlock"] == "10.20.0.0/24" for each in client.describe_vpcs()["Vpcs"])
+    assert client.describe_addresses()["Addresses"] == []
     assert not client.describe_volumes(Filters=[{"Name": "volume-id", "Values": [volumes[2]["VolumeId"]]}])["Volumes"]

@@ -106,6 +106,21 @@ def test_a_machine_with_its_network_fence_and_disk_is_typed_changed_and_taken_aw
     assert typist.compute.kept == there
 
 
+def test_an_address_that_stays_is_rented_and_given_to_its_machine(typist: Typist) -> None:
+    typist.compute.kept |= {ZONE: {"name": "europe-west3-a"}}
+    typist.type("a network")
+    typist.type("a subnet in it")
+    typist.type("a public address")
+    typist.kept("regions/europe-west3/addresses/dr-lb-address")["address"] = "203.0.113.8"
+    typist.type("a machine whose address stays")
+    (card,) = typist.kept(f"{ZONE}/instances/dr-lb")["networkInterfaces"]
+    assert [each["natIP"] for each in card["accessConfigs"]] == ["203.0.113.8"]
+    assert last(card["subnetwork"]) == "dr-subnet"
+    typist.type("a machine whose address stays", "undo")
+    typist.type("a public address", "undo")
+    assert not [name for name in typist.compute.kept if "lb" in name]
+
+
 def check_rule(planned: Mapping[str, Any], typist: Typist, key: str) -> None:
     made = typist.kept(f"global/firewalls/{planned['name']}")
     assert (made["direction"], made["targetTags"]) == (planned["direction"], planned["targetTags"])

@@ -46,6 +46,13 @@ def _name(planned: Planned, key: str) -> str:
     return str(planned.needs[key][0].inputs.get("name"))
 
 
+def _needed(planned: Planned, key: str, kind: str, value: object) -> str:
+    """Return the name of another resource that is within an input: out of its address, or its own inputs."""
+    if isinstance(value, str) and known(value):
+        return value.rpartition("/")[2]
+    return next(str(each.inputs.get("name")) for each in planned.needs[key] if each.kind == f"gcp:compute/{kind}")
+
+
 def _listed(values: Mapping[str, Any] | Sequence[Any] | None) -> str:
     if isinstance(values, Mapping):
         return ",".join(f"{key}={values[key]}" for key in sorted(values) if not key.startswith("__"))
@@ -113,10 +120,9 @@ def _new_instance(planned: Planned, name: str) -> tuple[Step, ...]:
     private = ("understudy-authorized-key", "understudy-host-key")
     shown = {key: value for key, value in (values.get("metadata") or {}).items() if key not in private}
     files = {"startup-script": _FIRST_BOOT, private[0]: f"{name}.authorized-key", private[1]: f"{name}.host-key"}
-    subnet = card.get("subnetwork")
-    inside = (
-        subnet.rpartition("/")[2] if isinstance(subnet, str) and known(subnet) else _name(planned, "networkInterfaces")
-    )
+    inside = _needed(planned, "networkInterfaces", "subnetwork:Subnetwork", card.get("subnetwork"))
+    reached = (card.get("accessConfigs") or [{}])[0].get("natIp")
+    address = _needed(planned, "networkInterfaces", "address:Address", reached) if reached else ""
     argv = _compute(
         planned,
         *("instances", "create", name, "--machine-type", str(values.get("machineType"))),
@@ -133,6 +139,7 @@ def _new_instance(planned: Planned, name: str) -> tuple[Step, ...]:
             inside,
             "--private-network-ip",
             str(card.get("networkIp")),
+            *(("--address", address) if address else ()),
             "--tags",
             _listed(values.get("tags")),
         ),
