@@ -19,6 +19,7 @@ from model.environment import Environment
 from model.errors import UnderstudyError
 from model.placement import PlacedHost, Placement
 from model.rented import AWS_IMAGE, GOOGLE_IMAGE, mark
+from model.tunnels import is_spread
 
 
 def refuse_unfit_clouds(
@@ -75,6 +76,7 @@ def _examine(
     owner = mark(names.owner(environment.stack, state_place(os.environ)))
     settings, where = environment.settings.cloud, stack_file_name(environment.stack)
     wanted = _wanted(directory, placement, host)
+    addresses = sum(count for count, _ in wanted.values()) if is_spread(placement) else 0
     if host.kind == "gcp":
         from provisioners.clouds import google, google_account
 
@@ -82,7 +84,7 @@ def _examine(
         if found is None:
             say(f"Google {host.region}: its plugin alone can use these credentials; nothing is looked at")
             return
-        google.examine(found, host.region, host.image or GOOGLE_IMAGE, wanted, owner, say)
+        google.examine(found, host.region, host.image or GOOGLE_IMAGE, wanted, owner, say, addresses)
         return
     vcpus = {size: together for size, (_, together) in wanted.items()}
     if host.kind == "azure":
@@ -94,7 +96,7 @@ def _examine(
         from provisioners.clouds import aws
 
         image = host.image or AWS_IMAGE
-        aws.examine(host.region, image.owner, image.name, vcpus, owner, say)
+        aws.examine(host.region, image.owner, image.name, vcpus, owner, say, addresses)
 
 
 def _wanted(directory: Path, placement: Placement, host: PlacedHost) -> dict[str, tuple[int, int]]:

@@ -77,7 +77,7 @@ class WireguardKeypair(_Kind):
 
 
 class Tunnel(_Kind):
-    """The tunnel of a machine to those on other computers."""
+    """The tunnel of a machine to those in other places."""
 
     def __init__(self, name: str, at: Reached, *, inputs: Values, opts: ResourceOptions) -> None:
         super().__init__(name, {**at.inputs(), **inputs}, opts)

@@ -39,7 +39,7 @@ class PlacedHost:
         architecture: as ``uname -m`` says it.
         region: a cloud's.
         image: what a cloud's machines are made of; None for Debian's own image.
-        address: at which other computers reach it, where a stack's machines are on several; None where nobody said so.
+        address: from which its machines' tunnels come, where a stack is in several places; None where nobody said so.
     """
 
     name: str

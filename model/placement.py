@@ -124,7 +124,7 @@ class Placement:
         seeds: sorted by the store's name; none for stores that begin empty.
         offsite: the host beside whose off-site copy the stores are filled from; empty where there is no such choice.
         lost: hosts that were given up; no machine is placed there until what the stack had there is swept.
-        address: at which the other computers reach this one, where machines are on several; None otherwise.
+        address: from which this computer's machines' tunnels come, where a stack is in several places; None otherwise.
     """
 
     control_network: IPv4Network

@@ -28,7 +28,7 @@ INNER_PORT = 51820
 DEVICE = "us-tunnel"
 KEY_FILE, ROUTES_FILE = (f"/etc/systemd/network/{DEVICE}.{what}" for what in ("key", "routes"))
 MOST_MACHINES = 64
-"""So many machines of a stack can be on several computers: each stack has as many ports of a host."""
+"""So many machines of a stack can be in several places: each stack has as many ports of a host."""
 _FIRST_PORT = 32768
 _NETWORKS = 512
 """Control networks have a range of so many /24 (``model.placing.CONTROL_NETWORKS``)."""
@@ -78,7 +78,7 @@ class Tunnel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ways:
-    """What a host's fence lets through beside SSH: WireGuard between its machines and other computers.
+    """What a host's fence lets through beside SSH: WireGuard between its machines and other places.
 
     Args:
         address: the host's own address, at which the other computers reach it.
@@ -197,7 +197,7 @@ def ports_in_cloud(placement: Placement) -> tuple[int, int] | None:
 
 
 def refuse_unfit(stack: str, placement: Placement) -> None:
-    """See that machines on several computers can become one network.
+    """See that machines in several places can become one network.
 
     Args:
         stack: the stack's name.

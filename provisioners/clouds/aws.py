@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from model.errors import UnderstudyError
@@ -11,9 +12,19 @@ from provisioners.outcome import Say
 
 # Source: AWS, "Amazon EC2 instance type quotas": running on-demand instances of the types A, C, D, H, I, M, R, T and Z.
 _QUOTA = "L-1216C47A"
+# Source: AWS, "Amazon VPC quotas": Elastic IP addresses per Region.
+_ADDRESSES = "L-0263D0A3"
 
 
-def examine(region: str, image_owner: str, image_names: str, wanted: Mapping[str, int], owner: str, say: Say) -> None:
+def examine(
+    region: str,
+    image_owner: str,
+    image_names: str,
+    wanted: Mapping[str, int],
+    owner: str,
+    say: Say,
+    addresses: int = 0,
+) -> None:
     """See that the account can have what a stack needs in a region.
 
     Args:
@@ -23,6 +34,7 @@ def examine(region: str, image_owner: str, image_names: str, wanted: Mapping[str
         wanted: vCPUs of all machines of each type.
         owner: the stack's mark, as its tag has it: what it runs already is not counted a second time.
         say: is told what could not be looked at.
+        addresses: how many of its machines have an address that stays.
 
     Raises:
         UnderstudyError: something is missing; with the command that fixes it.
@@ -33,7 +45,11 @@ def examine(region: str, image_owner: str, image_names: str, wanted: Mapping[str
     ec2 = client(session, "ec2", region)
     _refuse_no_image(ec2, region, image_owner, image_names)
     _refuse_no_size(ec2, region, wanted)
-    _refuse_small_quota(session, ec2, region, sum(wanted.values()), owner, say)
+    quota = partial(_refuse_small_quota, client(session, "service-quotas", region), region, say)
+    quota(_QUOTA, "vCPUs", "for machines on demand", sum(wanted.values()), lambda: _running(ec2, region, owner))
+    if addresses:
+        others = partial(_rented_addresses, ec2, region, owner)
+        quota(_ADDRESSES, "addresses", "that stay (Elastic IP)", addresses, others)
 
 
 def _refuse_no_image(ec2: Any, region: str, owner: str, names: str) -> None:
@@ -66,22 +82,29 @@ def _refuse_no_size(ec2: Any, region: str, wanted: Mapping[str, int]) -> None:
         )
 
 
-def _refuse_small_quota(session: Any, ec2: Any, region: str, wanted: int, owner: str, say: Say) -> None:
-    quotas = client(session, "service-quotas", region)
+def _refuse_small_quota(
+    quotas: Any, region: str, say: Say, code: str, what: str, which: str, wanted: int, others: Callable[[], int]
+) -> None:
     try:
-        answer = asked(region, lambda: quotas.get_service_quota(ServiceCode="ec2", QuotaCode=_QUOTA))
+        answer = asked(region, lambda: quotas.get_service_quota(ServiceCode="ec2", QuotaCode=code))
     except UnderstudyError as error:
-        say(f"the quota of vCPUs could not be looked at: {error.found}")
+        say(f"the quota of {what} could not be looked at: {error.found}")
         return
-    limit, running = int(answer["Quota"]["Value"]), _running(ec2, region, owner)
-    if running + wanted > limit:
+    limit, used = int(answer["Quota"]["Value"]), others()
+    if used + wanted > limit:
         raise UnderstudyError(
             where=f"AWS {region}: quota",
-            found=f"{limit} vCPUs for machines on demand, of which others use {running}",
+            found=f"{limit} {what} {which}, of which others use {used}",
             wanted=f"{wanted} more for this stack",
             todo="Run `aws service-quotas request-service-quota-increase --service-code ec2 --quota-code "
-            f"{_QUOTA} --desired-value {running + wanted} --region {region}`; AWS takes minutes to days.",
+            f"{code} --desired-value {used + wanted} --region {region}`; AWS takes minutes to days.",
         )
+
+
+def _rented_addresses(ec2: Any, region: str, owner: str) -> int:
+    """Return how many addresses that stay are rented and not the stack's own."""
+    every = asked(region, ec2.describe_addresses)["Addresses"]
+    return sum({"Key": "owner", "Value": owner} not in each.get("Tags", ()) for each in every)
 
 
 def _running(ec2: Any, region: str, owner: str) -> int:

@@ -14,11 +14,17 @@ from provisioners.outcome import Say
 # Source: Google, "Allocation quotas": E2 and N1 take from CPUS, other families from a quota of their own.
 _SHARED, _SHARING = "CPUS", ("e2", "n1", "f1", "g1")
 _EVERYWHERE = "CPUS_ALL_REGIONS"
-_ADDRESSES = "IN_USE_ADDRESSES"
+_ADDRESSES, _STAYING = "IN_USE_ADDRESSES", "STATIC_ADDRESSES"
 
 
 def examine(
-    account: Account, region: str, image: CloudImage, wanted: Mapping[str, tuple[int, int]], owner: str, say: Say
+    account: Account,
+    region: str,
+    image: CloudImage,
+    wanted: Mapping[str, tuple[int, int]],
+    owner: str,
+    say: Say,
+    addresses: int = 0,
 ) -> None:
     """See that the project can have what a stack needs in a region.
 
@@ -29,6 +35,7 @@ def examine(
         wanted: of each size, how many machines, and the vCPUs of all of them.
         owner: the stack's mark, as its label has it: what it runs already is not counted a second time.
         say: is told what was found.
+        addresses: how many of its machines have an address that stays.
 
     Raises:
         UnderstudyError: something is missing; with the command that fixes it.
@@ -41,7 +48,11 @@ def examine(
     there = _region(account, region)
     _refuse_no_image(account, image, say)
     _refuse_no_size(account, region, wanted)
-    _refuse_small_quota(account, region, {**_quotas(project), **_quotas(there)}, wanted, owner)
+    mine = _by_quota(_own(account, region, owner))
+    asked = _by_quota(wanted)
+    if addresses:
+        asked[_STAYING], mine[_STAYING] = addresses, _own_addresses(account, region, owner)
+    _refuse_small_quota(account, region, {**_quotas(project), **_quotas(there)}, asked, mine)
 
 
 def _region(account: Account, region: str) -> Mapping[str, Any]:
@@ -93,11 +104,9 @@ def _refuse_small_quota(
     account: Account,
     region: str,
     quotas: Mapping[str, tuple[int, int]],
-    wanted: Mapping[str, tuple[int, int]],
-    owner: str,
+    asked: Mapping[str, int],
+    has: Mapping[str, int],
 ) -> None:
-    mine = _own(account, region, owner)
-    asked, has = _by_quota(wanted), _by_quota(mine)
     for name, more in asked.items():
         if name not in quotas:
             continue  # no limit of its own
@@ -131,6 +140,13 @@ def _by_quota(machines: Mapping[str, tuple[int, int]]) -> dict[str, int]:
         name = _SHARED if family in _SHARING else f"{family.upper()}_CPUS"
         found[name] = found.get(name, 0) + vcpus
     return found
+
+
+def _own_addresses(account: Account, region: str, owner: str) -> int:
+    """Return how many addresses that stay the stack has there already."""
+    places = account.every("/aggregated/addresses", filter=f'labels.owner = "{owner}"')
+    found = (each for place in places for each in place.get("addresses") or ())
+    return sum(str(each.get("region", "")).endswith(f"/{region}") for each in found)
 
 
 def _own(account: Account, region: str, owner: str) -> dict[str, tuple[int, int]]:

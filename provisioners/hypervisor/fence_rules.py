@@ -3,7 +3,7 @@
 Rules hold for each frame on a bridge, whatever its protocol, so ARP and IPv6 are within. Cards and bridges are known by
 the beginning of their names (``names.tap``), which exist before the machines do: the fence stands before the first of
 them starts. Packets are judged one by one, without connection tracking: a connection begins with a packet that has SYN
-without ACK, and no such packet comes from a guest. Where a stack's machines are on several computers, WireGuard's
+without ACK, and no such packet comes from a guest. Where a stack's machines are in several places, WireGuard's
 packets pass between them and nothing else (``model/tunnels.py``).
 """
 
@@ -57,7 +57,7 @@ def ruleset(mirror_bridge: str, control_bridge: str, control_network: IPv4Networ
         mirror_bridge: the bridge of the machines' own network.
         control_bridge: the bridge over which the controller comes.
         control_network: the network on that one; the host has its first address.
-        ways: the tunnels to machines on other computers that pass; None for none.
+        ways: the tunnels to machines in other places that pass; None for none.
 
     Raises:
         ValueError: the bridges are not a stack's pair.

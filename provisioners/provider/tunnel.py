@@ -102,7 +102,7 @@ class TunnelKind:
             UnderstudyError: the machine has no WireGuard, or cannot begin it.
         """
         name = inputs["connection"]["name"]
-        with changing(inputs, "the tunnel to other computers", say) as shell:
+        with changing(inputs, "the tunnel to other places", say) as shell:
             say(f"the tunnel of {name}")
             for path, content in _files(inputs).items():
                 shell.put(content, path, mode="0600" if path == KEY_FILE else "0644")
@@ -110,7 +110,7 @@ class TunnelKind:
                 shell.run(scripted("tunnel", DEVICE, _UNIT))
             except CommandFailed as error:
                 raise UnderstudyError(
-                    where=f"{name}: the tunnel to other computers",
+                    where=f"{name}: the tunnel to other places",
                     found=last_lines(error.result.stderr, 4) or error.found,
                     wanted="WireGuard in the kernel, and systemd-networkd",
                 ) from error
@@ -133,7 +133,7 @@ class TunnelKind:
 
     def delete(self, identifier: str, inputs: Values, outputs: Values, say: Say) -> None:
         """Take it from a machine that stays."""
-        with changing(inputs, "the tunnel to other computers", say) as shell:
+        with changing(inputs, "the tunnel to other places", say) as shell:
             shell.run(scripted("tunnel_end", DEVICE, _UNIT, *_files(inputs)))
 
 
@@ -185,7 +185,7 @@ class TunnelCheck:
         return failures(inputs, {"private_key": TEXT, "machines": machines, "recheck_on": WORDS})
 
     def create(self, inputs: Values, say: Say) -> tuple[str, Values]:
-        """Have each machine speak with a machine on each of the other computers.
+        """Have each machine speak with those that it is to hear.
 
         Raises:
             UnderstudyError: one does not answer.

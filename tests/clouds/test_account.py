@@ -38,14 +38,15 @@ def opened(ec2: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def quota(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The service that tells quotas, which moto has for other services alone: eight vCPUs."""
+    """The service that tells quotas, which moto has for other services alone: eight vCPUs, five addresses."""
 
     class Eight(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
+            code = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["QuotaCode"]
             asked = self.headers["X-Amz-Target"]
             assert asked == "ServiceQuotasV20190624.GetServiceQuota"
-            body = json.dumps({"Quota": {"QuotaCode": "L-1216C47A", "Value": 8.0}}).encode()
+            value = {"L-1216C47A": 8.0, "L-0263D0A3": 5.0}[code]
+            body = json.dumps({"Quota": {"QuotaCode": code, "Value": value}}).encode()
             self.send_response(200)
             self.send_header("Content-Type", "application/x-amz-json-1.1")
             self.send_header("Content-Length", str(len(body)))
@@ -62,9 +63,14 @@ def quota(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     server.server_close()
 
 
-def examined(region: str = REGION, wanted: dict[str, int] | None = None, names: str = IMAGE_NAMES) -> list[str]:
+OWNER = "understudy-dr-a2ad7316"
+
+
+def examined(
+    region: str = REGION, wanted: dict[str, int] | None = None, names: str = IMAGE_NAMES, addresses: int = 0
+) -> list[str]:
     said: list[str] = []
-    examine(region, DEBIAN, names, wanted or {"t3.micro": 2}, "understudy-dr-a2ad7316", said.append)
+    examine(region, DEBIAN, names, wanted or {"t3.micro": 2}, OWNER, said.append, addresses)
     return said
 
 
@@ -109,7 +115,7 @@ def test_a_size_that_is_not_to_be_had_there(opened: str) -> None:
 def test_too_small_a_quota_counts_what_others_run_and_not_ones_own(opened: str, quota: None) -> None:
     ec2 = boto3.client("ec2", endpoint_url=opened, region_name=REGION)
     image = ec2.describe_images(Owners=[DEBIAN])["Images"][0]["ImageId"]
-    for owner in ("understudy-dr-a2ad7316", "somebody"):
+    for owner in (OWNER, "somebody"):
         tags = [{"ResourceType": "instance", "Tags": [{"Key": "owner", "Value": owner}]}]
         ec2.run_instances(ImageId=image, InstanceType="t3.micro", MinCount=1, MaxCount=1, TagSpecifications=tags)
     others = ec2.describe_instances()["Reservations"][0]["Instances"][0].get("CpuOptions")
@@ -118,6 +124,17 @@ def test_too_small_a_quota_counts_what_others_run_and_not_ones_own(opened: str, 
     with pytest.raises(UnderstudyError, match=rf"8 vCPUs .* others use {used}; wanted {9 - used} more") as caught:
         examined(wanted={"t3.micro": 9 - used})
     assert f"--quota-code L-1216C47A --desired-value 9 --region {REGION}" in str(caught.value)
+
+
+def test_addresses_that_stay_have_a_quota_of_their_own(opened: str, quota: None) -> None:
+    ec2 = boto3.client("ec2", endpoint_url=opened, region_name=REGION)
+    for owner in (OWNER, OWNER, "somebody"):
+        tags = [{"ResourceType": "elastic-ip", "Tags": [{"Key": "owner", "Value": owner}]}]
+        ec2.allocate_address(Domain="vpc", TagSpecifications=tags)
+    examined(addresses=4)
+    with pytest.raises(UnderstudyError, match=r"5 addresses that stay \(Elastic IP\), of which others use 1") as caught:
+        examined(addresses=5)
+    assert f"--quota-code L-0263D0A3 --desired-value 6 --region {REGION}" in str(caught.value)
 
 
 def test_a_quota_that_may_not_be_looked_at_is_said_and_no_fault(opened: str) -> None:

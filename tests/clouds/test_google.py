@@ -105,10 +105,11 @@ def examined(
     region: str = REGION,
     image: CloudImage = GOOGLE_IMAGE,
     pays: str = PAYS,
+    addresses: int = 0,
 ) -> list[str]:
     said: list[str] = []
     account = Account(project=pays, token=TOKEN, address=google.address)
-    examine(account, region, image, wanted or {"e2-small": (2, 4)}, MINE, said.append)
+    examine(account, region, image, wanted or {"e2-small": (2, 4)}, MINE, said.append, addresses)
     return said
 
 
@@ -241,6 +242,15 @@ def test_too_small_a_quota_counts_what_others_have_and_not_ones_own(google: Goog
     with pytest.raises(UnderstudyError, match=r"32 of CPUS_ALL_REGIONS, .* 6; wanted 28") as few:
         examined(google, {"n2-standard-2": (14, 28)})
     assert "--quota-id CPUS-ALL-REGIONS-per-project --preferred-value 34`" in str(few.value)
+
+
+def test_addresses_that_stay_have_a_quota_of_their_own(google: Google) -> None:
+    google.answers[f"{BASE}/regions/{REGION}"]["quotas"].append(quota("STATIC_ADDRESSES", 4, 3))
+    mine = [{"region": f"https://x/regions/{REGION}"}, {"region": "https://x/regions/europe-west1"}]
+    google.answers[f"{BASE}/aggregated/addresses"] = {"items": {"regions/x": {"addresses": mine}}}
+    examined(google, addresses=2)
+    with pytest.raises(UnderstudyError, match=r"4 of STATIC_ADDRESSES, of which others use 2; wanted 3"):
+        examined(google, addresses=3)
 
 
 def test_a_list_has_pages_and_an_end(google: Google) -> None:
