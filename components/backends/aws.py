@@ -147,7 +147,8 @@ def _build_address(
         machine.name,
         allocation_id=address.id,
         instance_id=instance.id,
-        opts=ResourceOptions.merge(opts, ResourceOptions(delete_before_replace=True, deleted_with=instance)),
+        # It is taken away first, also from a machine that goes: AWS keeps an address that a machine has.
+        opts=ResourceOptions.merge(opts, ResourceOptions(delete_before_replace=True)),
     )
     return address.public_ip, (plugged,)
 
