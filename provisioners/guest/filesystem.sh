@@ -2,6 +2,11 @@
 # file system takes all of it, while it is in use. Arguments: DEVICE LABEL MOUNT MEBIBYTES, 0 where nobody says it
 set -euo pipefail
 device=$1 label=$2 mount=$3 mebibytes=$4
+# That a disk was plugged in is seen a moment later.
+for _ in {1..20}; do
+    [ -b "$device" ] && break
+    sleep 0.5
+done
 if [ ! -b "$device" ]; then
     echo "there is no disk $device" >&2
     exit 66
@@ -52,7 +57,7 @@ elif [ "$(findmnt --noheadings --output=LABEL --mountpoint "$mount")" != "$label
     exit 65
 fi
 if [ "$mebibytes" -gt 0 ]; then
-    # That a disk was made bigger is seen a moment later.
+    # So is that it was made bigger.
     for _ in {1..60}; do
         there=$(blockdev --getsize64 "$device")
         [ $((there >> 20)) -ge "$mebibytes" ] && break

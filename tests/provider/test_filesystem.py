@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +95,20 @@ def test_one_that_we_were_cut_off_while_making_is_made_anew(machine: Machine, di
     begun.touch()
     KIND.create(inputs(machine, disk), quiet)
     assert not begun.exists()
+
+
+def test_a_disk_that_was_plugged_in_just_now_is_waited_for(machine: Machine, disk: str) -> None:
+    """A cloud says that a disk is plugged in before the machine has given it its name."""
+    late = Path(f"/dev/understudy-late-{os.getpid()}")  # its /dev is this computer's
+    plugged = threading.Timer(2, late.symlink_to, (disk,))
+    plugged.start()
+    try:
+        assert not late.is_symlink()
+        KIND.create(inputs(machine, str(late)), quiet)
+        assert late.is_symlink()
+    finally:
+        plugged.join()
+        late.unlink()
 
 
 def test_a_missing_disk_is_named(machine: Machine) -> None:
