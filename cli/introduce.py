@@ -31,8 +31,15 @@ def run(arguments: argparse.Namespace) -> int:
     """Tell it, plug its cables in, and return once it has said that it knows."""
     virsh, identity = Virsh(uri=arguments.connect, say=print), read_identity(sys.stdin.read())
     private, public = (_key(path) for path in (arguments.host_key, Path(f"{arguments.host_key}.pub")))
-    keys = {"private_key": private, "public_key": public.strip()}
-    tell(virsh, arguments.domain, identity, print, **keys, domain_uuid=arguments.uuid)
+    tell(
+        virsh,
+        arguments.domain,
+        identity,
+        print,
+        private_key=private,
+        public_key=public.strip(),
+        domain_uuid=arguments.uuid,
+    )
     plug_in(virsh, arguments.domain, identity)
     print(f"{arguments.domain} knows that it is {identity['hostname']}")
     return 0

@@ -29,6 +29,8 @@ PATIENCE_SECONDS = 600.0
 """How long a machine may take to boot and answer."""
 _SILENCE_SECONDS = 60.0
 """After so long without an answer the line is taken for lost, and the request is sent again."""
+_SILENCES = 3
+"""After so many a machine that was never told anything is held for dead, if it does nothing."""
 _LARGEST_REPLY = 1 << 20
 
 
@@ -79,6 +81,7 @@ def tell(
     private_key: str,
     public_key: str,
     domain_uuid: str,
+    unborn: bool = False,
 ) -> None:
     """Tell a machine of our image who it is.
 
@@ -90,12 +93,13 @@ def tell(
         private_key: the machine's host key for SSH.
         public_key: its public half.
         domain_uuid: the domain's UUID.
+        unborn: as for `ask`.
 
     Raises:
         IdentityFailed, Stalled, Stopped: as `ask`.
     """
     message = identity_message(identity, private_key=private_key, public_key=public_key, domain_uuid=domain_uuid)
-    ask(virsh, domain, message, seconds=PATIENCE_SECONDS, say=say, doing="telling it who it is")
+    ask(virsh, domain, message, seconds=PATIENCE_SECONDS, say=say, doing="telling it who it is", unborn=unborn)
 
 
 def plug_in(virsh: Virsh, domain: str, identity: Mapping[str, Any]) -> None:
@@ -130,6 +134,7 @@ def ask(
     say: Say,
     doing: str,
     resets: bool = True,
+    unborn: bool = False,
 ) -> dict[str, Any]:
     """Send one request and return the reply. The machine may still be booting: what is sent waits for it.
 
@@ -141,20 +146,22 @@ def ask(
         say: is told every few seconds that it still takes.
         doing: what is being waited for, in a few words.
         resets: whether it may be reset, once, where it never would answer.
+        unborn: whether it was never told anything: then it is enough that it does nothing for long.
 
     Raises:
         IdentityFailed: no answer in time, the machine is off, or it refused.
         Stalled: the machine stands still, because this host's disk is full.
         Stopped: the user asked to stop.
     """
-    deadline = Deadline(seconds)
+    deadline, silences = Deadline(seconds), 0
     while True:
         try:
             reply = _exchange(_socket_of(virsh, domain), domain, request, deadline, say, doing)
         except OSError:  # the machine, or qemu, went away in the middle; the next look says what has become of it
             reply = None
         if reply is None:
-            resets &= not look_at(virsh, domain, resets=resets)
+            silences += 1
+            resets &= not look_at(virsh, domain, resets=resets, unborn=unborn and silences >= _SILENCES)
         elif reply.get("ok") is True:
             return reply
         if reply is not None:

@@ -41,7 +41,7 @@ class Running:
         """Tell the machine who it is, and plug its cables in."""
         virsh, began = Virsh(say=say), time.time()
         started = "warm" if "restored" in _start(virsh, inputs, say) else "cold"
-        _introduce(virsh, inputs, say)
+        _introduce(virsh, inputs, say, unborn=True)
         reason = inputs.get("warm_reason") or "cold"
         if started == "cold" and inputs.get("warm_placed"):
             reason = f"cold: {why_cold(virsh, inputs['domain'], Path(inputs['volume_ids'][0]))}"
@@ -158,7 +158,7 @@ def _process_start(domain: str) -> float:
         return 0.0
 
 
-def _introduce(virsh: Virsh, inputs: Values, say: Say) -> None:
+def _introduce(virsh: Virsh, inputs: Values, say: Say, *, unborn: bool = False) -> None:
     """Tell a machine of our image who it is, then plug its cables in."""
     domain, identity = inputs["domain"], inputs["identity"]
     for table in fences_of(inputs["domain_xml"]):
@@ -172,5 +172,6 @@ def _introduce(virsh: Virsh, inputs: Values, say: Say) -> None:
             private_key=inputs["host_private_key"],
             public_key=inputs["host_public_key"],
             domain_uuid=inputs["uuid"],
+            unborn=unborn,
         )
     plug_in(virsh, domain, identity)

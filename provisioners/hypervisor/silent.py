@@ -1,4 +1,4 @@
-"""What has become of a machine that does not answer: halted by a full disk, or running in a circle."""
+"""What has become of a machine that does not answer: halted by a full disk, running in a circle, or standing still."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from provisioners.outcome import Deadline, pause
 
 _CIRCLE_SECONDS = 40.0
 """So much of the host's processors' time must pass without a request to a disk; a whole boot takes less, and reads."""
+_STILL_SECONDS = 30.0
+"""A machine that boots asks its disk for something all the time."""
 _STEP_SECONDS, _LEAST_LOOKS, _MOST_SECONDS = 2.0, 15, 120.0
 _PROCESSOR = re.compile(r"^CPU#(\d+)$.*?^[ER]IP=[^\n]* CPL=(\d) [^\n]* HLT=(\d)", re.MULTILINE | re.DOTALL)
 _REQUESTS = re.compile(r"^ *block\.\d+\.(?:rd|wr)\.reqs=(\d+)$", re.MULTILINE)
@@ -24,13 +26,14 @@ class Stalled(UnderstudyError):
     """A machine stands still, because its host could not write to its disk."""
 
 
-def look_at(virsh: Virsh, domain: str, *, resets: bool) -> bool:
+def look_at(virsh: Virsh, domain: str, *, resets: bool, unborn: bool = False) -> bool:
     """Look at a machine that has not answered for a while, and return whether it was reset, because it never would.
 
     Args:
         virsh: where it is.
         domain: its name.
         resets: whether it may be.
+        unborn: whether it has never answered, for minutes, and so holds nothing: it is enough that it does nothing.
 
     Raises:
         Stalled: it was halted, because this host's disk is full.
@@ -38,12 +41,18 @@ def look_at(virsh: Virsh, domain: str, *, resets: bool) -> bool:
     """
     refuse_stalled(virsh, domain)
     try:
-        if not resets or not runs_in_a_circle(virsh, domain):
+        if not resets:
+            return False
+        if runs_in_a_circle(virsh, domain):
+            why = "a processor of it ran in a circle, as qemu before 8.1 may bring about"
+        elif unborn and stands_still(virsh, domain):
+            why = f"it never answered, and asked its disks for nothing in {_STILL_SECONDS:.0f} s"
+        else:
             return False
         virsh.run("reset", domain)
     except VirshFailed:  # it is gone, or off: whoever asked it sees that next
         return False
-    virsh.say("a processor of it ran in a circle, as qemu before 8.1 may bring about: it was reset")
+    virsh.say(f"{why}: it was reset")
     return True
 
 
@@ -97,6 +106,31 @@ def runs_in_a_circle(virsh: Virsh, domain: str) -> bool:
             return True
         before = now
     return False
+
+
+def stands_still(virsh: Virsh, domain: str) -> bool:
+    """Return whether a machine runs, and asks its disks for nothing.
+
+    Seen of a machine with one processor that was being booted, with qemu 7.2, once in some hundred boots.
+
+    Args:
+        virsh: where it is.
+        domain: its name.
+
+    Raises:
+        VirshFailed: it is not there, or off.
+        Stopped: the user asked to stop.
+    """
+    before, deadline = _requests(virsh, domain), Deadline(_STILL_SECONDS)
+    while deadline.left > 0:
+        pause(min(_STEP_SECONDS, deadline.left), domain)
+        if _requests(virsh, domain) != before:
+            return False
+    return virsh.state(domain) == "running"
+
+
+def _requests(virsh: Virsh, domain: str) -> int:
+    return sum(map(int, _REQUESTS.findall(virsh.run("domstats", "--block", domain))))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -69,6 +69,35 @@ def test_what_is_seen(
     assert (f"reset {DOMAIN}" in virsh.asked(), len(said)) == (circles, int(circles))
 
 
+@pytest.mark.parametrize(
+    ("state", "requests", "unborn", "resets"),
+    [
+        ("running", 7, True, True),
+        ("running", 8, True, False),
+        ("running", 7, False, False),
+        ("shut off", 7, True, False),
+    ],
+    ids=["still", "it reads its disk", "it has answered before", "it is off"],
+)
+def test_one_that_never_answered_and_does_nothing(
+    virsh: FakeVirsh, monkeypatch: pytest.MonkeyPatch, state: str, requests: int, unborn: bool, resets: bool
+) -> None:
+    monkeypatch.setattr(silent, "_STILL_SECONDS", 0.05)
+    monkeypatch.setattr(silent, "_STEP_SECONDS", 0.02)
+    virsh.answer(
+        {
+            f"domstate {DOMAIN} --reason": "running (booted)",
+            f"domstate {DOMAIN}": state,
+            f"dumpxml {DOMAIN}": "<domain type='kvm'/>",
+            f"domstats --block {DOMAIN}": [stats(1, 7), stats(1, requests)],
+            f"reset {DOMAIN}": "",
+        }
+    )
+    said: list[str] = []
+    assert silent.look_at(Virsh(say=said.append), DOMAIN, resets=True, unborn=unborn) == resets
+    assert (f"reset {DOMAIN}" in virsh.asked(), len(said)) == (resets, int(resets))
+
+
 def test_it_is_not_reset_twice_in_one_wait(virsh: FakeVirsh) -> None:
     virsh.answer({f"domstate {DOMAIN} --reason": "running (booted)"})
     assert not silent.look_at(Virsh(), DOMAIN, resets=False)

@@ -48,7 +48,10 @@ def test_a_circle(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     wait_until(lambda: serial.read_bytes() == b"BB", 60)
 
 
-def test_a_machine_that_waits(pool: Pool) -> None:
+def test_a_machine_that_waits(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     name, serial = start(pool, WAIT)
     assert not silent.look_at(Virsh(), name, resets=True)
     assert serial.read_bytes() == b"B"
+    monkeypatch.setattr(silent, "_STILL_SECONDS", 5.0)
+    assert silent.look_at(Virsh(), name, resets=True, unborn=True), "one that never answered has nothing to lose"
+    wait_until(lambda: serial.read_bytes() == b"BB", 60)
