@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import threading
+import time
 from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,6 +23,7 @@ from typing import Any
 from uuid import uuid4
 
 from bench.bare import send
+from components.backends.aws_values import DATA_DEVICE_NAME
 from images import build
 from images.bare import PORT_NAME
 from model.kernel import kernel_command_line
@@ -37,19 +40,26 @@ class Guests:
     Args:
         directory: for disks.
         ours: whether the bodies are of the project's image.
+        memory_mib: of each body.
 
     Attributes:
         ec2: a client of it, given before `start`.
         here: this computer's address at the router.
         public: where the machines' public addresses are.
         cable: this computer's end of the cable to the router.
+        trusted: a file with the certificate that bodies of the project's image trust; None for none.
+        user_data: what was told to each, by its name; what a cloud keeps of it is open to others.
     """
 
     ec2: Any
+    trusted: Path | None = None
 
-    def __init__(self, directory: Path, *, ours: bool) -> None:
+    def __init__(self, directory: Path, *, ours: bool, memory_mib: int = 640) -> None:
         own = os.getpid() % 16000
-        self._directory, self._ours = directory, ours
+        self._directory, self._ours, self._memory = directory, ours, memory_mib
+        self.user_data: dict[str, dict[str, Any]] = {}
+        self._awake: set[str] = set()
+        self._plugged: set[str] = set()
         self.here, self._router = (f"100.127.{own // 64}.{own % 64 * 4 + last}" for last in (1, 2))
         self.public = IPv4Network(f"100.126.{own % 256}.0/24")
         self._net, self.cable = f"uc{own:x}", f"uc{own:x}h"
@@ -107,6 +117,28 @@ class Guests:
         self._let(running)
         for name in sorted(running.keys() - self._machines.keys()):
             self._begin(name, running[name])
+        self._attach()
+
+    def _attach(self) -> None:
+        """Plug disks into machines that run; each has its own name as the number of its series."""
+        for volume in self.ec2.describe_volumes()["Volumes"]:
+            for at in volume["Attachments"]:
+                name, machine = volume["VolumeId"], at["InstanceId"]
+                if name in self._plugged or machine not in self._awake or at["Device"] != DATA_DEVICE_NAME:
+                    continue
+                disk = self._directory / name
+                with disk.open("wb") as content:
+                    content.truncate(volume["Size"] << 30)
+                told = (
+                    f"drive_add 0 if=none,id={name},file={disk},format=raw,cache=unsafe\n"
+                    f"device_add virtio-blk-pci,drive={name},serial={name.replace('-', '')}\n"
+                )
+                with socket.socket(socket.AF_UNIX) as monitor:
+                    monitor.connect(str(self._directory / f"{machine}.monitor"))
+                    monitor.sendall(told.encode())
+                    time.sleep(0.5)
+                    assert b"rror" not in (said := monitor.recv(65536)), said
+                self._plugged.add(name)
 
     def _let(self, running: dict[str, Any]) -> None:
         lines = [line for one in running.values() for line in _passing(self.ec2, one)]
@@ -118,6 +150,7 @@ class Guests:
             ),
             leaving="".join(
                 f'  oifname "eth0" ip saddr {one["PrivateIpAddress"]} snat to {one["PublicIpAddress"]};\n'
+                f'  oifname "inside" ip daddr {one["PrivateIpAddress"]} ip saddr != {self._plan_of(one)} masquerade;\n'
                 for one in running.values()
             ),
         )
@@ -125,9 +158,12 @@ class Guests:
             self.inside("nft", "-f", "-", told=text)
             self._rules = text
 
+    def _plan_of(self, one: dict[str, Any]) -> IPv4Network:
+        return IPv4Network(self.ec2.describe_subnets(SubnetIds=[one["SubnetId"]])["Subnets"][0]["CidrBlock"])
+
     def _begin(self, name: str, one: dict[str, Any]) -> None:
         told = self.ec2.describe_instance_attribute(InstanceId=name, Attribute="userData")["UserData"]["Value"]
-        plan = IPv4Network(self.ec2.describe_subnets(SubnetIds=[one["SubnetId"]])["Subnets"][0]["CidrBlock"])
+        plan = self._plan_of(one)
         at, card = ("ip", "-n", self._net), f"tap{len(self._machines)}"
         run(*at, "address", "replace", f"{plan[1]}/{plan.prefixlen}", "dev", "inside")
         run(*at, "tuntap", "add", card, "mode", "tap")
@@ -135,30 +171,68 @@ class Guests:
         mac, user_data = _MAC.format(len(self._machines)), b64decode(told).decode()
         private = IPv4Interface(f"{one['PrivateIpAddress']}/{plan.prefixlen}")
         argv = (
-            *("qemu-system-x86_64", "-nodefaults", "-display", "none", "-accel", "tcg", "-cpu", "max", "-m", "640"),
+            *("qemu-system-x86_64", "-nodefaults", "-display", "none", "-accel", "tcg", "-cpu", "max"),
+            *("-m", str(self._memory), "-monitor", f"unix:{self._directory / name}.monitor,server=on,wait=off"),
             *("-serial", f"file:{self._directory / name}.log", "-object", "rng-random,id=rng,filename=/dev/urandom"),
             *("-device", "virtio-rng-pci,rng=rng", "-netdev", f"tap,id=net,ifname={card},script=no,downscript=no"),
             *("-device", f"virtio-net-pci,netdev=net,romfile=,mac={mac}"),
-            *(self._told_over_a_port(name) if self._ours else self._told_by_a_disk(name, user_data, private, mac)),
+            *(
+                self._told_over_a_port(name, private)
+                if self._ours
+                else self._told_by_a_disk(name, user_data, private, mac)
+            ),
         )
         self._machines[name] = subprocess.Popen(("ip", "netns", "exec", self._net, *argv), stdin=subprocess.DEVNULL)
+        self.user_data[json.loads(user_data.partition("\n")[2])["hostname"]] = json.loads(user_data.partition("\n")[2])
         if self._ours:
             message = json.dumps(_who(json.loads(user_data.partition("\n")[2]), private, mac)).encode()
-            send(self._directory / f"{name}.port", message + b"\n")
+            threading.Thread(target=self._tell, args=(name, message + b"\n"), daemon=True).start()
+        else:
+            self._awake.add(name)
 
-    def _told_over_a_port(self, name: str) -> tuple[str, ...]:
+    def _tell(self, name: str, message: bytes) -> None:
+        """Tell a machine who it is. A disk that is plugged in while it begins can be in the way of its own."""
+        send(self._directory / f"{name}.port", message)
+        self._awake.add(name)
+
+    def _told_over_a_port(self, name: str, private: IPv4Interface) -> tuple[str, ...]:
         """Make the disk of the project's image, and have it booted."""
         image = build.ensure(print)
+        disk = self._with_what_aws_has(image.disk, private) if self.trusted else image.disk
         return (
             *("-kernel", str(image.kernel), "-initrd", str(image.initrd), "-append", kernel_command_line("tcg")),
-            *("-drive", f"file={self._clone(name, image.disk)},if=virtio,format=qcow2,cache=unsafe"),
+            *("-drive", f"file={self._clone(name, disk)},if=virtio,format=qcow2,cache=unsafe"),
             *("-chardev", f"socket,id=identity,path={self._directory / name}.port,server=on,wait=off"),
             *("-device", "virtio-serial-pci", "-device", f"virtserialport,chardev=identity,name={PORT_NAME}"),
         )
 
+    def _with_what_aws_has(self, image: Path, private: IPv4Interface) -> Path:
+        """Return the image with what Debian has in AWS: a default route, and its names of disks; and with the trust."""
+        assert self.trusted
+        disk = self._directory / "ours.raw"
+        if disk.exists():
+            return disk
+        run("qemu-img", "convert", "-O", "raw", str(image), str(disk))
+        digest = run("openssl", "x509", "-hash", "-noout", "-in", str(self.trusted)).strip()
+        units = "/etc/systemd/system"
+        files = {
+            f"/etc/ssl/certs/{digest}.0": self.trusted.read_text(),
+            "/etc/udev/rules.d/61-ebs.rules": _NAMES_OF_DISKS,
+            f"{units}/way-out.service": _WAY_OUT.format(gateway=private.network[1]),
+        }
+        acts = [f"symlink {units}/sysinit.target.wants/way-out.service {units}/way-out.service"]
+        for at, (path, text) in enumerate(files.items()):
+            source = self._directory / f"laid{at}"
+            source.write_text(text)
+            acts.insert(0, f"write {source} {path}")
+        (self._directory / "laid").write_text("".join(f"{act}\n" for act in acts))
+        run("debugfs", "-w", "-f", str(self._directory / "laid"), str(disk))
+        return disk
+
     def _clone(self, name: str, image: Path) -> Path:
         disk = self._directory / f"{name}.qcow2"
-        run("qemu-img", "create", "-q", "-f", "qcow2", "-b", str(image), "-F", "qcow2", str(disk), "8G")
+        kind = "raw" if image.suffix == ".raw" else "qcow2"
+        run("qemu-img", "create", "-q", "-f", "qcow2", "-b", str(image), "-F", kind, str(disk), "8G")
         return disk
 
     def _told_by_a_disk(self, name: str, user_data: str, private: IPv4Interface, mac: str) -> tuple[str, ...]:
@@ -199,6 +273,18 @@ def _who(told: dict[str, Any], private: IPv4Interface, mac: str) -> dict[str, An
     )
 
 
+_NAMES_OF_DISKS = (
+    'SUBSYSTEM=="block", ENV{DEVTYPE}=="disk", ATTR{serial}=="vol*", '
+    'SYMLINK+="disk/by-id/nvme-Amazon_Elastic_Block_Store_$attr{serial}"\n'
+)
+_WAY_OUT = """\
+[Unit]
+DefaultDependencies=no
+
+[Service]
+Type=oneshot
+ExecStart=/bin/sh -c 'until ip route replace default via {gateway}; do sleep 0.5; done'
+"""
 _ROUTER = """\
 table ip cloud
 delete table ip cloud
@@ -208,11 +294,11 @@ table ip cloud {{
 {arriving} }}
  chain leaving {{
   type nat hook postrouting priority srcnat; policy accept;
-{leaving}  oifname "inside" masquerade
- }}
+{leaving} }}
  chain passing {{
   type filter hook forward priority 0; policy drop;
   ct state established,related accept
+  iifname "inside" oifname "inside" accept
 {into}{out} }}
 }}
 """

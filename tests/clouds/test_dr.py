@@ -50,13 +50,32 @@ plugins:
 
 
 class Dr(Project):
-    """The stack dr on a computer that has the project's folder, two keys, and nothing else."""
+    """The stack dr on a computer that has the project's folder, two keys, and nothing else.
 
-    def __init__(self, directory: Path, plugin: Path, provider: str, endpoint: str, offsite: OffsiteService) -> None:
+    Args:
+        plugin: where Pulumi's plugin for AWS is, and ``provider`` the one of Terraform's in it.
+        endpoint: AWS's address.
+        offsite: the copy of prod's backups.
+        here: this computer's address, as machines in the cloud see it; the copy's service listens there.
+        left_out: how lines of the sample's description begin that are not taken.
+    """
+
+    patience_seconds = 230.0
+
+    def __init__(
+        self,
+        directory: Path,
+        plugin: Path,
+        provider: str,
+        endpoint: str,
+        offsite: OffsiteService,
+        here: str,
+        left_out: tuple[str, ...] = (),
+    ) -> None:
         super().__init__(directory)
-        describe(directory, offsite)
+        describe(directory, offsite, here, left_out)
         self._hosts = directory / "hosts"
-        self._hosts.write_text(f"127.0.0.1 localhost\n{NETWORK}.1 {NAME}\n")
+        self._hosts.write_text(f"127.0.0.1 localhost\n{here} {NAME}\n")
         self.environment |= {
             "PATH": f"{plugin}:{self.environment['PATH']}",
             "PYTHONPATH": str(ROOT),
@@ -94,14 +113,14 @@ class Dr(Project):
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=230,
+            timeout=self.patience_seconds,
             check=False,
         )
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
         return done.stdout + done.stderr
 
 
-def describe(directory: Path, offsite: OffsiteService) -> None:
+def describe(directory: Path, offsite: OffsiteService, here: str, left_out: tuple[str, ...]) -> None:
     """Write the project: the sample's prod with its own services, and a stack dr with two copies of its backups."""
     (directory / "Pulumi.yaml").write_text(_PROJECT)
     shutil.copy(ROOT / "__main__.py", directory / "program.py")
@@ -109,10 +128,10 @@ def describe(directory: Path, offsite: OffsiteService) -> None:
     for name in ("services", "prices"):
         shutil.copytree(ROOT / name, directory / name)
     lines = (ROOT / "Pulumi.prod.yaml").read_text().splitlines(keepends=True)
-    kept = (line for line in lines if not line.strip().startswith(_LEFT_OUT))
+    kept = (line for line in lines if not line.strip().startswith(left_out))
     (directory / "Pulumi.prod.yaml").write_text("".join(kept))
     shop = {"region": REGION, "endpoint": offsite.endpoint}
-    networks = [f"{NETWORK}.1/32"]
+    networks = [f"{here}/32"]
     copies = [
         {
             "host": host,
@@ -148,7 +167,8 @@ def disaster(directory: Path, plugin: Path, provider: str) -> Iterator[tuple[Dr,
         made = Bodies(ec2, NETWORK, directory / "disks", directory / "offsite" / "ca.pem")
         with switched(made) as bodies, offsite_service(directory / "offsite", NAME, f"{NETWORK}.1") as offsite:
             offsite.store(ROOT / "samples" / "pgbackrest", "prod")
-            yield Dr(directory / "project", plugin, provider, endpoint, offsite), bodies
+            here = f"{NETWORK}.1"
+            yield Dr(directory / "project", plugin, provider, endpoint, offsite, here, _LEFT_OUT), bodies
     close_all()
 
 
