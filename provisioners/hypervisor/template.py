@@ -205,7 +205,7 @@ def _become_template(domain: str, virsh: Virsh, say: Say) -> None:
     )
     del message["boot_id"]
     doing = "template: booting"
-    ask(virsh, domain, message, seconds=_BOOT_SECONDS, say=say, doing=doing)
+    ask(virsh, domain, message, seconds=_BOOT_SECONDS, say=say, doing=doing, unborn=True)
     deadline = Deadline(_BOOT_SECONDS)
     while not ask(virsh, domain, {"version": 1, "ping": True}, seconds=_BOOT_SECONDS, say=say, doing=doing).get(
         "ready"
