@@ -111,7 +111,7 @@ def runs_in_a_circle(virsh: Virsh, domain: str) -> bool:
 def stands_still(virsh: Virsh, domain: str) -> bool:
     """Return whether a machine runs, and asks its disks for nothing.
 
-    Seen of a machine with one processor that was being booted, with qemu 7.2, once in some hundred boots.
+    Seen once, of a machine with one processor that was being booted, with qemu 7.2; why is not known.
 
     Args:
         virsh: where it is.
