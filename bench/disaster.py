@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 import threading
 import time
+from itertools import pairwise
 
-from bench.figures import Figure, Say
+from bench.figures import Figure, Say, last_created
 from bench.room import room
 from tests.clouds.bodies import Bodies
 from tests.clouds.conftest import built_plugin, found_provider
@@ -30,8 +30,7 @@ def recovery(say: Say) -> tuple[Figure, ...]:
         say("up -s dr")
         told, right = _up(stack, bodies)
         stack.pulumi("destroy", "--yes", "--skip-preview", "--stack", "dr")
-    last = {kind: max(at for at, line in told if f":{kind} " in line and " created " in line) for kind in _MILESTONES}
-    ends = (chosen, last["FirstContact"], last["PostgresPrimary"], right)
+    ends = (chosen, last_created(told, "FirstContact"), last_created(told, "PostgresPrimary"), right)
     names = (
         "the copy with capacity, credentials and data is chosen",
         "five machines rented, and reached for the first time",
@@ -39,27 +38,15 @@ def recovery(say: Say) -> tuple[Figure, ...]:
         "from there to the first right page out of the load balancer",
     )
     parts = (
-        Figure(name=f"{name}", ours=end - before)
-        for name, before, end in zip(names, (began, *ends), ends, strict=False)
+        Figure(name=name, ours=end - before)
+        for name, (before, end) in zip(names, pairwise((began, *ends)), strict=True)
     )
     return *parts, Figure(name="from `up -s dr` to the first right page", ours=right - began)
 
 
-_MILESTONES = ("FirstContact", "PostgresPrimary")
-
-
 def _up(stack: Dr, bodies: Bodies) -> tuple[list[tuple[float, str]], float]:
     """Return the lines of `up`, each with its time, and when the page was right."""
-    argv = ("pulumi", "up", "--yes", "--skip-preview", "--stack", "dr", "--non-interactive", "--color=never")
-    process = subprocess.Popen(
-        stack.knowing(*argv),
-        cwd=stack.directory,
-        env=stack.environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    process = stack.start("up", "--yes", "--skip-preview", "--stack", "dr")
     told: list[tuple[float, str]] = []
     assert process.stdout is not None
     lines = process.stdout

@@ -95,20 +95,22 @@ def _up(site: Site) -> Up:
         raise RuntimeError("".join(line for _, line in times))
     whole = time.monotonic() - began
     site.pulumi("destroy", site.stage)
-    return Up(answered=answered(times), whole=whole)
+    return Up(answered=last_created(times, "Boot"), whole=whole)
 
 
-def answered(times: Sequence[tuple[float, str]]) -> float:
-    """Return when the last machine had run its first command, which is when Pulumi says that its `Boot` was created.
+def last_created(times: Sequence[tuple[float, str]], kind: str) -> float:
+    """Return when the last of a kind was created; of a machine's `Boot` that is when it had run its first command.
 
     Args:
         times: the lines that `pulumi up` printed, with the seconds at which it did.
+        kind: of our provider's.
 
-    >>> answered([(3.0, " +  understudy:index:Boot a creating (0s)"), (4.5, " +  understudy:index:Boot a created (2s)"),
-    ...     (5.0, " +  understudy:index:Checks checks created (0.1s)")])
+    >>> last_created([(3.0, " +  understudy:index:Boot a creating (0s)"),
+    ...     (4.5, " +  understudy:index:Boot a created (2s)"),
+    ...     (5.0, " +  understudy:index:Checks checks created (0.1s)")], "Boot")
     4.5
     """
-    return max(seconds for seconds, line in times if ":Boot " in line and " created" in line)
+    return max(seconds for seconds, line in times if f":{kind} " in line and " created" in line)
 
 
 def boots(say: Say, runs: int = 3) -> tuple[Figure, ...]:

@@ -115,8 +115,9 @@ def _known_excuses(
     directory: Path, prod: Environment, stage: Environment, services: Mapping[str, Service]
 ) -> tuple[Excuse, ...]:
     placement = read_lock(directory, stage.stack)
-    both = [each for each in (placement, read_lock(directory, prod.stack)) if each]
-    emulated = {machine.name for each in both for machine in each.machines if each.emulates(machine)}
+    locks = {"stage": placement, "prod": read_lock(directory, prod.stack)}
+    both = [(which, each, {machine.name for machine in each.machines}) for which, each in locks.items() if each]
+    emulated = {machine.name for _, each, _ in both for machine in each.machines if each.emulates(machine)}
     addresses = {each.name: str(each.control_address) for each in placement.machines} if placement else {}
     sources = read_sources(directory, services)
     engines = {store.engine for store in prod.topology.stores}
@@ -137,8 +138,8 @@ def _known_excuses(
             emulated=machine.name in emulated,
             tunnel_ports=[
                 (which, tunnel_port(each, machine.name))
-                for which, each in (("stage", placement), ("prod", read_lock(directory, prod.stack)))
-                if each and is_spread(each) and machine.name in {placed.name for placed in each.machines}
+                for which, each, placed in both
+                if is_spread(each) and machine.name in placed
             ],
         )
         excuses += built_in(known)

@@ -111,7 +111,7 @@ def rented(placement: Placement) -> tuple[str, ...]:
 
 def is_spread(placement: Placement) -> bool:
     """Return whether machines are in several places: on several computers, or on some and in a cloud."""
-    return len(computers(placement)) + len(clouds(placement)) > 1
+    return len({machine.host for machine in placement.machines}) > 1
 
 
 def own_address(placement: Placement, host: str) -> IPv4Address | None:
@@ -296,18 +296,9 @@ def ways_of(values: Any) -> Ways:
 
 
 def _port(value: Any) -> int:
-    if not is_port(value):
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 65536:
         raise ValueError(f"{value!r} is no port")
-    return int(value)
-
-
-def is_port(value: Any) -> bool:
-    """Return whether it is the number of a UDP port.
-
-    >>> is_port(51820), is_port(0), is_port("22"), is_port(True)
-    (True, False, False, False)
-    """
-    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 65536
+    return value
 
 
 def netdev_text(tunnel: Tunnel, public_keys: Mapping[str, str]) -> str:
@@ -320,8 +311,9 @@ def netdev_text(tunnel: Tunnel, public_keys: Mapping[str, str]) -> str:
     Raises:
         ValueError: a key is none.
     """
-    device = f"[NetDev]\nName={DEVICE}\nKind=wireguard\n{f'MTUBytes={tunnel.mtu}{chr(10)}' if tunnel.mtu else ''}"
-    parts = [device, f"[WireGuard]\nPrivateKeyFile={KEY_FILE}\nListenPort={tunnel.port}\n"]
+    device = f"[NetDev]\nName={DEVICE}\nKind=wireguard\n"
+    size = f"MTUBytes={tunnel.mtu}\n" if tunnel.mtu else ""
+    parts = [device + size, f"[WireGuard]\nPrivateKeyFile={KEY_FILE}\nListenPort={tunnel.port}\n"]
     for peer in tunnel.peers:
         key = public_keys[peer.name]
         if not is_key(key):

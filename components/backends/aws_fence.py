@@ -47,35 +47,38 @@ def build_fence(
     everything = {"protocol": ALL_PROTOCOLS, "from_port": 0, "to_port": 0}
     # One for each network: of two rules that overlap AWS refuses the second, and a changed one is made anew.
     ways_in = [
-        aws.ec2.SecurityGroupRule(
-            f"ssh-{host}-{source.replace('/', '-')}",
-            type="ingress",
-            security_group_id=group.id,
-            protocol="tcp",
-            from_port=SSH,
-            to_port=SSH,
-            cidr_blocks=[source],
-            opts=inside,
-        )
+        _let_in(f"ssh-{host}-{source.replace('/', '-')}", group, "tcp", (SSH, SSH), source, inside)
         for source in sources(site)
     ]
     if ports := ports_in_cloud(site.placement):
         ways_in += [
-            aws.ec2.SecurityGroupRule(
-                f"tunnels-{host}-{source.replace('/', '-')}",
-                type="ingress",
-                security_group_id=group.id,
-                protocol="udp",
-                from_port=ports[0],
-                to_port=ports[1],
-                cidr_blocks=[source],
-                opts=inside,
-            )
+            _let_in(f"tunnels-{host}-{source.replace('/', '-')}", group, "udp", ports, source, inside)
             for source in tunnel_sources(site)
         ]
     into = aws.ec2.SecurityGroupRule(f"into-{host}", type="ingress", **among, **everything, opts=inside)
     out = aws.ec2.SecurityGroupRule(f"out-{host}", type="egress", **among, **everything, opts=inside)
     return group, (*ways_in, into, out, *_build_way_to_copy(site, host, vpc, group, inside))
+
+
+def _let_in(
+    name: str,
+    group: aws.ec2.SecurityGroup,
+    protocol: str,
+    ports: tuple[int, int],
+    network: str,
+    inside: ResourceOptions,
+) -> aws.ec2.SecurityGroupRule:
+    """Build the rule that lets a network in, at the ports from the first to the last."""
+    return aws.ec2.SecurityGroupRule(
+        name,
+        type="ingress",
+        security_group_id=group.id,
+        protocol=protocol,
+        from_port=ports[0],
+        to_port=ports[1],
+        cidr_blocks=[network],
+        opts=inside,
+    )
 
 
 def _build_way_to_copy(
@@ -127,16 +130,7 @@ def build_opened(site: Site, host: str, vpc: aws.ec2.Vpc, inside: ResourceOption
             opts=inside,
         )
         for port in ports:
-            aws.ec2.SecurityGroupRule(
-                f"open-{host}-{name}-{port}",
-                type="ingress",
-                security_group_id=groups[name].id,
-                protocol="tcp",
-                from_port=port,
-                to_port=port,
-                cidr_blocks=[EVERYWHERE],
-                opts=inside,
-            )
+            _let_in(f"open-{host}-{name}-{port}", groups[name], "tcp", (port, port), EVERYWHERE, inside)
     return groups
 
 

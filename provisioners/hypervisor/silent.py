@@ -121,16 +121,20 @@ def stands_still(virsh: Virsh, domain: str) -> bool:
         VirshFailed: it is not there, or off.
         Stopped: the user asked to stop.
     """
-    before, deadline = _requests(virsh, domain), Deadline(_STILL_SECONDS)
+
+    def requests() -> int:
+        return _requests(virsh.run("domstats", "--block", domain))
+
+    before, deadline = requests(), Deadline(_STILL_SECONDS)
     while deadline.left > 0:
         pause(min(_STEP_SECONDS, deadline.left), domain)
-        if _requests(virsh, domain) != before:
+        if requests() != before:
             return False
     return virsh.state(domain) == "running"
 
 
-def _requests(virsh: Virsh, domain: str) -> int:
-    return sum(map(int, _REQUESTS.findall(virsh.run("domstats", "--block", domain))))
+def _requests(stats: str) -> int:
+    return sum(map(int, _REQUESTS.findall(stats)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +161,6 @@ def _looked(virsh: Virsh, domain: str) -> _Look:
     return _Look(
         processors=len(processors),
         in_kernel=frozenset(number for number, ring, halted in processors if ring == "0" == halted),
-        requests=sum(map(int, _REQUESTS.findall(stats))),
+        requests=_requests(stats),
         seconds=sum(map(int, _NANOSECONDS.findall(stats))) / 1e9,
     )

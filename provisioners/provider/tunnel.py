@@ -17,7 +17,6 @@ from model.tunnels import (
     Peer,
     Tunnel,
     is_key,
-    is_port,
     netdev_text,
     routes_text,
 )
@@ -70,13 +69,11 @@ def _are_peers(value: Any) -> bool:
 
 _ADDRESS = Rule(good=_is_address, allowed="an IPv4 address")
 _PEERS = Rule(good=_are_peers, allowed="a list of {name, address, port, public_key}")
-_GATEWAY = Rule(good=_ADDRESS.good, allowed="an IPv4 address; left out where the others speak first", optional=True)
-_PORT = Rule(good=is_port, allowed="a UDP port", optional=True)
 _RULES: Mapping[str, Rule] = {
     **COMMON,
     "address": _ADDRESS,
-    "gateway": _GATEWAY,
-    "port": _PORT,
+    "gateway": optional(_ADDRESS),  # left out where the others speak first
+    "port": optional(number(1, 65535)),
     "mtu": optional(number(1280, 65535)),
     "tunnel_key": TEXT,
     "peers": _PEERS,

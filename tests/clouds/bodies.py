@@ -12,11 +12,12 @@ import shutil
 import subprocess
 import threading
 import time
+from abc import ABC, abstractmethod
 from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from components.backends.aws_values import DATA_DEVICE_NAME, data_device
 from tests.doubles.sshd import Machine
@@ -101,7 +102,54 @@ class Body(Machine):
         self.inside("bash", "-c", f'{own}; mkdir -p "${{1%/*}}"; ln -sf "$2" "$1"', "attach", device, disk)
 
 
-class Bodies:
+class Follower(ABC):
+    """Follows what an EC2 says, in a thread of its own.
+
+    Attributes:
+        ec2: a client of it.
+        user_data: what was told to each machine, by its name; what a cloud keeps of it is open to others.
+        fault: what went wrong meanwhile.
+    """
+
+    ec2: Any
+
+    def __init__(self) -> None:
+        self.user_data: dict[str, str] = {}
+        self.fault: BaseException | None = None
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._follow)
+
+    @abstractmethod
+    def start(self) -> None:
+        """Make what the machines are plugged into, and begin to follow."""
+
+    @abstractmethod
+    def remove(self) -> None:
+        """End all that was made, also where only a part of it was."""
+
+    @abstractmethod
+    def _catch_up(self) -> None:
+        """Do what the EC2 says."""
+
+    def _follow(self) -> None:
+        while not self._over.wait(0.3):
+            try:
+                self._catch_up()
+            except BaseException as error:
+                self.fault = error
+                raise
+
+    def _leave(self) -> None:
+        """Follow no more."""
+        self._over.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+
+Following = TypeVar("Following", bound=Follower)
+
+
+class Bodies(Follower):
     """All bodies of an EC2.
 
     Args:
@@ -112,24 +160,16 @@ class Bodies:
     """
 
     def __init__(self, ec2: Any, network: str, directory: Path, certificate: Path) -> None:
+        super().__init__()
         self.ec2, self._network, self._directory, self._certificate = ec2, network, directory, certificate
         self.bridge = f"udr{os.getpid() % 100000}"
         self.by_name: dict[str, Body] = {}
-        self.user_data: dict[str, str] = {}
         self._by_id: dict[str, Body] = {}
         self._disks: dict[str, str] = {}
-        self._over = threading.Event()
-        self.fault: BaseException | None = None
-        self._thread = threading.Thread(target=self._follow)
 
-    def _follow(self) -> None:
-        while not self._over.wait(0.3):
-            try:
-                self._embody()
-                self._attach()
-            except BaseException as error:
-                self.fault = error
-                raise
+    def _catch_up(self) -> None:
+        self._embody()
+        self._attach()
 
     def _embody(self) -> None:
         found = self.ec2.describe_instances()["Reservations"]
@@ -143,7 +183,7 @@ class Bodies:
             told = b64decode(text).decode()
             rules = self._rules_of(one)
             private, public = f"{one['PrivateIpAddress']}/24", f"{one['PublicIpAddress']}/24"
-            body = Body(json.loads(told.partition("\n")[2]), private, public, self.bridge, rules, self._certificate)
+            body = Body(as_values(told), private, public, self.bridge, rules, self._certificate)
             body.start()
             self.user_data[body.name] = told
             self._by_id[name] = self.by_name[body.name] = body
@@ -181,9 +221,7 @@ class Bodies:
 
     def remove(self) -> None:
         """End all bodies, and forget their disks and their switch."""
-        self._over.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._leave()
         for body in self._by_id.values():
             body.remove()
         for disk in self._disks.values():
@@ -204,15 +242,21 @@ def rules_of(ec2: Any, one: dict[str, Any]) -> list[tuple[str, str]]:
         for hook, key, end in (("input", "IpPermissions", "saddr"), ("output", "IpPermissionsEgress", "daddr")):
             for rule in group[key]:
                 far = [each["CidrIp"] for each in rule["IpRanges"]] + [plan for _ in rule["UserIdGroupPairs"]]
-                protocol, ports = rule["IpProtocol"], ""
-                if protocol != "-1":
-                    ports = f"{protocol} dport {rule['FromPort']}-{rule['ToPort']}"
+                protocol = rule["IpProtocol"]
+                assert protocol in ("-1", "tcp", "udp")
+                ports = "" if protocol == "-1" else f"{protocol} dport {rule['FromPort']}-{rule['ToPort']}"
                 found += [(hook, f"ip {end} {network} {ports} accept") for network in far]
     return found
 
 
+def as_values(user_data: str) -> dict[str, Any]:
+    """Return what cloud-init is told, below its first line."""
+    told: dict[str, Any] = json.loads(user_data.partition("\n")[2])
+    return told
+
+
 @contextmanager
-def switched(bodies: Bodies) -> Iterator[Bodies]:
+def switched(bodies: Following) -> Iterator[Following]:
     """Give bodies to the machines of a cloud, and take them away in the end."""
     try:
         bodies.start()

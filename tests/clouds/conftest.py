@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
+import boto3
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -113,6 +115,23 @@ def ec2(tmp_path: Path) -> Iterator[str]:
     """Return the address of an AWS on loopback whose only images are Debian's and one of somebody else's."""
     with serve_ec2(tmp_path) as address:
         yield address
+
+
+def client_of(address: str) -> Any:
+    """Return boto3's client of the EC2 of such an AWS, where anybody's keys are good."""
+    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+    return boto3.client("ec2", endpoint_url=address, region_name="eu-central-1", **keys)
+
+
+def environment_of(address: str, provider: str) -> dict[str, str]:
+    """Return what lets the plugin find such an AWS, and Terraform's provider."""
+    return {
+        "TF_AWS_PROVIDER": provider,
+        "AWS_ENDPOINT_URL": address,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
 
 
 @contextmanager

@@ -16,7 +16,7 @@ import threading
 import time
 from base64 import b64decode
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from ipaddress import IPv4Interface, IPv4Network
 from pathlib import Path
 from typing import Any
@@ -28,13 +28,13 @@ from images import build
 from images.bare import PORT_NAME
 from model.kernel import kernel_command_line
 from provisioners.hypervisor.identity import identity_message
-from tests.clouds.bodies import rules_of, run
+from tests.clouds.bodies import Follower, as_values, rules_of, run
 from tests.vm import own_image
 
 _MAC = "52:54:00:c1:0d:{:02x}"
 
 
-class Guests:
+class Guests(Follower):
     """The bodies of all machines of an EC2.
 
     Args:
@@ -43,21 +43,19 @@ class Guests:
         memory_mib: of each body.
 
     Attributes:
-        ec2: a client of it, given before `start`.
+        ec2: given before `start`.
         here: this computer's address at the router.
         public: where the machines' public addresses are.
         cable: this computer's end of the cable to the router.
         trusted: a file with the certificate that bodies of the project's image trust; None for none.
-        user_data: what was told to each, by its name; what a cloud keeps of it is open to others.
     """
 
-    ec2: Any
     trusted: Path | None = None
 
     def __init__(self, directory: Path, *, ours: bool, memory_mib: int = 640) -> None:
+        super().__init__()
         own = os.getpid() % 16000
         self._directory, self._ours, self._memory = directory, ours, memory_mib
-        self.user_data: dict[str, dict[str, Any]] = {}
         self._awake: set[str] = set()
         self._plugged: set[str] = set()
         self.here, self._router = (f"100.127.{own // 64}.{own % 64 * 4 + last}" for last in (1, 2))
@@ -65,9 +63,6 @@ class Guests:
         self._net, self.cable = f"uc{own:x}", f"uc{own:x}h"
         self._machines: dict[str, subprocess.Popen[bytes]] = {}
         self._rules = ""
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._follow)
-        self.fault: BaseException | None = None
 
     def inside(self, *argv: str, told: str = "") -> str:
         """Run a command on the router."""
@@ -90,24 +85,14 @@ class Guests:
 
     def remove(self) -> None:
         """End all bodies, and forget their disks and their router."""
-        self._over.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._leave()
         for name in [*self._machines]:
             self._end(name)
         for argv in (("netns", "delete", self._net), ("link", "delete", self.cable)):
             with suppress(subprocess.CalledProcessError):
                 run("ip", *argv)
 
-    def _follow(self) -> None:
-        while not self._over.wait(0.3):
-            try:
-                self._embody()
-            except BaseException as error:
-                self.fault = error
-                raise
-
-    def _embody(self) -> None:
+    def _catch_up(self) -> None:
         found = self.ec2.describe_instances()["Reservations"]
         running = {
             one["InstanceId"]: one for group in found for one in group["Instances"] if one["State"]["Name"] == "running"
@@ -183,9 +168,10 @@ class Guests:
             ),
         )
         self._machines[name] = subprocess.Popen(("ip", "netns", "exec", self._net, *argv), stdin=subprocess.DEVNULL)
-        self.user_data[json.loads(user_data.partition("\n")[2])["hostname"]] = json.loads(user_data.partition("\n")[2])
+        values = as_values(user_data)
+        self.user_data[values["hostname"]] = user_data
         if self._ours:
-            message = json.dumps(_who(json.loads(user_data.partition("\n")[2]), private, mac)).encode()
+            message = json.dumps(_who(values, private, mac)).encode()
             threading.Thread(target=self._tell, args=(name, message + b"\n"), daemon=True).start()
         else:
             self._awake.add(name)
@@ -309,13 +295,3 @@ def _passing(ec2: Any, one: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for hook, rule in rules_of(ec2, one):
         card, side = ("iifname", "daddr") if hook == "input" else ("oifname", "saddr")
         yield hook, f'{card} "eth0" ip {side} {one["PrivateIpAddress"]} {rule}'
-
-
-@contextmanager
-def embodied(guests: Guests) -> Iterator[Guests]:
-    """Give bodies to the machines of a cloud, and take them away in the end."""
-    try:
-        guests.start()
-        yield guests
-    finally:
-        guests.remove()

@@ -11,13 +11,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
 from cli import preflight
 from cli.pulumi_state import PulumiState
 from model import names
-from tests.clouds.conftest import IMAGE
+from tests.clouds.conftest import IMAGE, client_of, environment_of
 from tests.doubles.pulumi import ROOT, Project, wait_until
 from tests.model.test_prices import placed
 
@@ -42,15 +41,10 @@ class Cloud(Project):
         self.environment |= {
             "PATH": f"{plugin}:{self.environment['PATH']}",
             "PYTHONPATH": str(ROOT),
-            "TF_AWS_PROVIDER": provider,
             "UNDERSTUDY_TEST_MACHINES": str(directory / "machines.json"),
-            "AWS_ENDPOINT_URL": endpoint,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_EC2_METADATA_DISABLED": "true",
+            **environment_of(endpoint, provider),
         }
-        credentials = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
-        self.ec2 = boto3.client("ec2", endpoint_url=endpoint, region_name="eu-central-1", **credentials)
+        self.ec2 = client_of(endpoint)
 
     def wants(self, **changes: Any) -> None:
         (self.directory / "machines.json").write_text(json.dumps({**WANTED, **changes}))

@@ -18,7 +18,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
 from cli.files import read_lock
@@ -27,11 +26,12 @@ from model.topology import Backup
 from provisioners.outcome import WrongHostKey
 from provisioners.shell import close_all, connect
 from provisioners.stores.repository import open_repository
-from tests.clouds.bodies import Bodies, switched
-from tests.clouds.conftest import serve_ec2
+from tests.clouds.bodies import Bodies, Follower, as_values, switched
+from tests.clouds.conftest import client_of, environment_of, serve_ec2
 from tests.clouds.test_aws import left_over
 from tests.doubles.pulumi import ROOT, Project, wait_until
 from tests.doubles.s3 import BUCKET, REGION, OffsiteService, offsite_service
+from tests.doubles.sshd import keypair
 
 HERE = Path(__file__).parent
 NETWORK = f"198.19.{230 + os.getpid() % 26}"
@@ -72,18 +72,14 @@ class Dr(Project):
         here: str,
         left_out: tuple[str, ...] = (),
     ) -> None:
-        super().__init__(directory)
-        describe(directory, offsite, here, left_out)
         self._hosts = directory / "hosts"
         self._hosts.write_text(f"127.0.0.1 localhost\n{here} {NAME}\n")
+        super().__init__(directory)
+        describe(directory, offsite, here, left_out)
         self.environment |= {
             "PATH": f"{plugin}:{self.environment['PATH']}",
             "PYTHONPATH": str(ROOT),
-            "TF_AWS_PROVIDER": provider,
-            "AWS_ENDPOINT_URL": endpoint,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_EC2_METADATA_DISABLED": "true",
+            **environment_of(endpoint, provider),
             "AWS_CA_BUNDLE": str(offsite.certificate),
             "AWS_SHARED_CREDENTIALS_FILE": str(offsite.credentials),
             "XDG_CACHE_HOME": str(directory / "cache"),
@@ -94,7 +90,7 @@ class Dr(Project):
         """Run Pulumi to its end, and return what it printed."""
         return self.command("pulumi", *arguments, "--non-interactive", "--color=never")
 
-    def knowing(self, *argv: str) -> tuple[str, ...]:
+    def line(self, *argv: str) -> tuple[str, ...]:
         """Return a command that knows where the bucket is."""
         own = ("unshare", "--mount", "bash", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', str(self._hosts))
         return *own, *argv
@@ -107,7 +103,7 @@ class Dr(Project):
     def command(self, *argv: str) -> str:
         """Run such a command to its end, and return what it printed."""
         done = subprocess.run(
-            self.knowing(*argv),
+            self.line(*argv),
             cwd=self.directory,
             env=self.environment,
             stdin=subprocess.DEVNULL,
@@ -162,9 +158,7 @@ def disaster(directory: Path, plugin: Path, provider: str) -> Iterator[tuple[Dr,
     for name in ("ec2", "offsite", "project", "disks"):
         (directory / name).mkdir()
     with serve_ec2(directory / "ec2", f"{NETWORK}.0/24") as endpoint:
-        keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
-        ec2 = boto3.client("ec2", endpoint_url=endpoint, region_name=REGION, **keys)
-        made = Bodies(ec2, NETWORK, directory / "disks", directory / "offsite" / "ca.pem")
+        made = Bodies(client_of(endpoint), NETWORK, directory / "disks", directory / "offsite" / "ca.pem")
         with switched(made) as bodies, offsite_service(directory / "offsite", NAME, f"{NETWORK}.1") as offsite:
             offsite.store(ROOT / "samples" / "pgbackrest", "prod")
             here = f"{NETWORK}.1"
@@ -192,10 +186,14 @@ def test_from_nothing_but_a_bucket_to_the_page_behind_the_load_balancer(dr: tupl
     assert sorted(bodies.by_name) == ["app1", "app2", "db1", "db2", "lb"]
     told: dict[str, Any] = json.loads(stack.pulumi("stack", "output", "--json", "--stack", "dr"))
     check_pages(told, bodies)
-    check_host_keys(bodies)
+    check_host_keys(told, bodies)
     check_fence(bodies)
-    assert stack.pulumi("preview", "--stack", "dr", "--expect-no-changes")
+    opened_for_everybody_then_gone(stack, told, bodies)
 
+
+def opened_for_everybody_then_gone(stack: Dr, told: dict[str, Any], bodies: Follower) -> None:
+    """Nothing is left to be done, the page is nobody's until its port is opened, and in the end all is gone."""
+    assert stack.pulumi("preview", "--stack", "dr", "--expect-no-changes")
     front = told["names"]["lb.shop.example"]
     assert not asked_by_anybody(front)
     stack.pulumi("config", "set", "--stack", "dr", "--path", "understudy:cloud.open.lb[0]", "80")
@@ -230,12 +228,14 @@ def check_pages(told: dict[str, Any], bodies: Bodies) -> None:
     assert told["names"]["lb.shop.example"] == told["machines"]["lb"]["control_address"]
 
 
-def check_host_keys(bodies: Bodies) -> None:
+def check_host_keys(told: dict[str, Any], bodies: Follower) -> None:
     """What anybody reads in the cloud's records opens no machine, and is no machine's key any more."""
-    for name, body in bodies.by_name.items():
-        first = json.loads(bodies.user_data[name].partition("\n")[2])["ssh_keys"]["ed25519_public"]
-        way = Connection(name=name, address=body.connection.address, host_key=" ".join(first.split()[:2]))
-        with pytest.raises(WrongHostKey), connect(way, body.private_key, lambda _: None, 5):
+    assert bodies.user_data.keys() == told["machines"].keys()
+    for name, text in bodies.user_data.items():
+        first = as_values(text)["ssh_keys"]["ed25519_public"]
+        address = told["machines"][name]["control_address"]
+        way = Connection(name=name, address=address, host_key=" ".join(first.split()[:2]))
+        with pytest.raises(WrongHostKey), connect(way, keypair()[0], lambda _: None, 5):
             pass
 
 

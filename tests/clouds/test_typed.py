@@ -9,15 +9,13 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import boto3
 import pytest
 
 from model.change.document import Part, markdown
 from model.change.planned import Planned, planned
 from provisioners.changes.by_hand import parts_of
-from tests.clouds.conftest import lacking
+from tests.clouds.conftest import client_of, lacking
 from tests.doubles.robot import Block, read
 from tests.model.test_change_document import document
 
@@ -78,8 +76,7 @@ def typist(tmp_path: Path, ec2: str) -> Typist:
 
 
 def test_a_new_machine_with_its_network_fence_and_disk_is_typed_grown_and_taken_away(typist: Typist, ec2: str) -> None:
-    credentials = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
-    client: Any = boto3.client("ec2", endpoint_url=ec2, region_name="eu-central-1", **credentials)
+    client = client_of(ec2)
     parts = [part for each in preview("new") for part in parts_of(each)]
     variables = typist.type(read_back(parts, "do"))
 

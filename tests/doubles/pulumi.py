@@ -81,10 +81,14 @@ class Project:
         """Make the program ask for these: kind, inputs, outputs, after, import; by name."""
         (self.directory / "resources.json").write_text(json.dumps(table))
 
+    def line(self, *argv: str) -> tuple[str, ...]:
+        """Return a command as it is run here."""
+        return argv
+
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start the CLI, in a process group of its own."""
         return subprocess.Popen(
-            ("pulumi", *arguments, "--non-interactive", "--color=never"),
+            self.line("pulumi", *arguments, "--non-interactive", "--color=never"),
             cwd=self.directory,
             env=self.environment,
             stdin=subprocess.DEVNULL,

@@ -15,7 +15,6 @@ from contextlib import suppress
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
-import boto3
 import pytest
 
 from bench.site import Site, is_gone
@@ -27,8 +26,9 @@ from model.tunnels import DEVICE, ROUTES_FILE, outer_port
 from provisioners.commands import scripted
 from provisioners.hypervisor.virsh import Virsh
 from provisioners.shell import ConnectionLost, Shell, close_all
-from tests.clouds.conftest import aws_plugin, aws_provider, serve_ec2
-from tests.clouds.guests import Guests, embodied
+from tests.clouds.bodies import switched
+from tests.clouds.conftest import aws_plugin, aws_provider, client_of, environment_of, serve_ec2
+from tests.clouds.guests import Guests
 from tests.clouds.test_aws import left_over
 from tests.doubles.pulumi import ROOT, wait_until
 from tests.vm.capture import escapes, is_ssh, is_tunnel, listening
@@ -65,22 +65,15 @@ def cloud(
     request: pytest.FixtureRequest,
 ) -> Iterator[Guests]:
     """Give the cloud; its machines are of a user's own kind of image, or of the project's where a test says so."""
-    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
     for name in ("ec2", "disks"):
         (tmp_path / name).mkdir()
     made = Guests(tmp_path / "disks", ours=getattr(request, "param", False))
     with serve_ec2(tmp_path / "ec2", str(made.public)) as endpoint:
-        made.ec2 = boto3.client("ec2", endpoint_url=endpoint, region_name=REGION, **keys)
-        for name, value in {
-            "TF_AWS_PROVIDER": aws_provider,
-            "AWS_ENDPOINT_URL": endpoint,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }.items():
+        made.ec2 = client_of(endpoint)
+        for name, value in environment_of(endpoint, aws_provider).items():
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("PATH", str(aws_plugin), prepend=":")
-        with embodied(made):
+        with switched(made):
             yield made
     close_all()
 
@@ -102,7 +95,7 @@ def page(shell: Shell, of: str) -> str:
 
 def test_a_machine_here_and_one_in_a_cloud_are_one_network(stage: Lab, cloud: Guests) -> None:
     plan = stage.pulumi("preview", "--stack", stage.stack).stdout
-    assert "+ understudy:index:TunnelCheck tunnels create" in plan.replace("  ", " ").replace("  ", " "), plan
+    assert "+ understudy:index:TunnelCheck tunnels create" in " ".join(plan.split()), plan
     with listening() as capture:
         stage.up()
         assert cloud.fault is None

@@ -40,17 +40,14 @@ def _compute(planned: Planned, *arguments: str, place: str = "") -> tuple[str, .
 
 def _name(planned: Planned, key: str) -> str:
     """Return the name of another resource, out of its address or its own inputs."""
-    value = (planned.after or planned.before).get(key)
-    if isinstance(value, str) and known(value):
-        return value.rpartition("/")[2]
-    return str(planned.needs[key][0].inputs.get("name"))
+    return _needed(planned, key, "", (planned.after or planned.before).get(key))
 
 
 def _needed(planned: Planned, key: str, kind: str, value: object) -> str:
-    """Return the name of another resource that is within an input: out of its address, or its own inputs."""
+    """Return the same of one of that kind, whose address is somewhere within an input."""
     if isinstance(value, str) and known(value):
         return value.rpartition("/")[2]
-    return next(str(each.inputs.get("name")) for each in planned.needs[key] if each.kind == f"gcp:compute/{kind}")
+    return next(str(each.inputs.get("name")) for each in planned.needs[key] if each.kind.endswith(kind))
 
 
 def _listed(values: Mapping[str, Any] | Sequence[Any] | None) -> str:
