@@ -5,13 +5,22 @@ A file's tests stay together. Those with machines begin first: they take longest
 
 from __future__ import annotations
 
+import gc
+import os
+from collections.abc import Generator
+from pathlib import Path
+from threading import Thread
+from zlib import crc32
+
 import pytest
 from hypothesis import settings
+from hypothesis import strategies as st
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 settings.register_profile("no deadline", deadline=None)  # computers are noisy, and no test asserts a time
 settings.load_profile("no deadline")
 
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 MACHINES = "tests/vm/"
 LONG = (
     "tests/bench/test_hundred.py",
@@ -86,14 +95,44 @@ class ByFile(LoadScopeScheduling):  # type: ignore[misc]
         super()._assign_work_unit(node)
 
 
+def soon(config: pytest.Config) -> bool:
+    """Return whether an answer is wanted soon."""
+    marked: str = config.option.markexpr
+    return marked == "not vm"
+
+
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Return how many workers there are: one more than builds machines, or as many as wait for each other's sleep."""
-    return 4 if config.option.markexpr == "not vm" else BUILDERS + 1
+    return 4 if soon(config) else BUILDERS + 1
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFile:
     """Return the scheduler; xdist asks for it where tests run side by side."""
     return ByFile(config, log)
+
+
+@pytest.hookimpl(trylast=True)  # Hypothesis wants to be left alone until its own has been called
+def pytest_sessionstart() -> None:
+    """Find out beside the workers what characters there are, which takes each a second where no file has it yet."""
+    if not WORKER:
+        Thread(target=st.text().validate, daemon=True).start()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Where an answer is wanted soon, leave out files of which nothing would run: a worker imports what it collects."""
+    path = f"{os.path.relpath(collection_path, config.rootpath)}/"
+    return True if soon(config) and path.startswith((MACHINES, *LONG)) else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Let each worker go through the folders in another order: what one has compiled the others only read."""
+    report = yield
+    if isinstance(collector, pytest.Directory) and report.passed:
+        report.result.sort(key=lambda each: crc32(f"{WORKER} {each.path}".encode()))
+    return report
 
 
 @pytest.hookimpl(tryfirst=True)  # before those that a mark deselects are taken out
@@ -102,4 +141,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.nodeid.startswith(LONG):
             item.add_marker(pytest.mark.vm)
-    items.sort(key=lambda item: rank(item.nodeid.partition("::")[0]))
+    paths = {item: item.nodeid.partition("::")[0] for item in items}
+    items.sort(key=lambda item: (rank(paths[item]), paths[item]))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Spare the collector of garbage what stays to the end: hundreds of modules and thousands of tests."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.collect()
+        gc.freeze()
