@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,8 +13,9 @@ from model.adoption.tree import size_text
 from model.facts import Block, Database, HostFacts, Server
 from model.topology import Access
 from model.units import mib
+from tests.reading import cases
 
-CASES = yaml.safe_load((Path(__file__).parents[1] / "cases" / "disks.yaml").read_text(encoding="utf-8"))
+CASES = cases("disks.yaml")
 GIB = 1024**3
 
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from model.change.planned import UNKNOWN, Needed, Planned, planned
 from provisioners.changes.by_hand import in_words, parts_of, restarts
+from tests.reading import cases
 
-CASES = yaml.safe_load((Path(__file__).parents[1] / "cases/by_hand.yaml").read_text(encoding="utf-8"))
+CASES = cases("by_hand.yaml")
 
 
 def plan(values: Mapping[str, Any]) -> Planned:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from itertools import dropwhile
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from provisioners.outcome import Result
 from provisioners.shell import Shell
+from tests.reading import cases
 
-_LISTS = yaml.safe_load((Path(__file__).parents[1] / "cases" / "read_only_commands.yaml").read_text(encoding="utf-8"))
+_LISTS = cases("read_only_commands.yaml")
 _SESSION = re.compile(
     r"--dbname=.* options='-c default_transaction_read_only=on -c statement_timeout=15000 -c lock_timeout=2000'"
     r" connect_timeout=10"

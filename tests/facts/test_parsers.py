@@ -7,18 +7,17 @@ import importlib
 from collections.abc import Callable
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from provisioners.facts import memory
 from tests.adopt.simulated import smbios
+from tests.reading import cases
 
-CASES = yaml.safe_load((Path(__file__).parents[1] / "cases" / "facts.yaml").read_text(encoding="utf-8"))
+CASES = cases("facts.yaml")
 PARSERS = sorted({case["fact"] for case in CASES})
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,10 +15,11 @@ from model.capacity import HERE, CapacityHost, Headroom, Hours
 from model.capacity_reader import FILE, read_capacity
 from model.errors import ConfigurationError
 from model.topology import Access
+from tests.reading import cases
 
 CASES = Path(__file__).parents[1] / "cases"
 VALID = (CASES / "valid.capacity.yaml").read_text(encoding="utf-8")
-TABLE = yaml.safe_load((CASES / "capacity.yaml").read_text(encoding="utf-8"))
+TABLE = cases("capacity.yaml")
 NIGHT = Hours(begin=time(22), until=time(6), time_zone="Europe/Berlin")
 
 

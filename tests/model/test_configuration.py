@@ -18,12 +18,13 @@ from model.configuration import KEYS, StackFile, read_environment, with_pulumi_v
 from model.environment import Environment, Settings
 from model.errors import ConfigurationError, Fault
 from model.topology import Access, Backup, Heartbeat
+from tests.reading import cases
 
 ROOT = Path(__file__).parents[2]
 CASES = ROOT / "tests" / "cases"
 SERVICES = frozenset({"haproxy", "app", "heartbeat"})
 VALID = {stack: (CASES / f"valid.{stack}.yaml").read_text(encoding="utf-8") for stack in ("prod", "stage")}
-TABLE = yaml.safe_load((CASES / "configuration.yaml").read_text(encoding="utf-8"))
+TABLE = cases("configuration.yaml")
 
 
 def environment(texts: dict[str, str], stack: str = "stage") -> Environment:

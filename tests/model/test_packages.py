@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-import yaml
 
 from components.strict_yaml import dump, parse
 from model.errors import ConfigurationError
 from model.packages import Package, PackageLock, as_values, lock_fault, read_lock
 from model.service import Service
+from tests.reading import cases
 
-CASES = yaml.safe_load((Path(__file__).parents[1] / "cases/packages.yaml").read_text(encoding="utf-8"))
+CASES = cases("packages.yaml")
 FILE = "services/web/packages.lock.yaml"
 VALID: str = CASES["valid"]
 

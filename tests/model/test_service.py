@@ -5,10 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict
-from pathlib import Path
 
 import pytest
-import yaml
 
 from components.strict_yaml import parse
 from model.change.digest import service_digest
@@ -17,8 +15,9 @@ from model.service import CommandCheck, PageCheck, Rollout, Service, ServiceFile
 from model.service_acts import RESTORE, ByHand, Migration
 from model.service_reader import read_service
 from model.tool import Tool
+from tests.reading import cases
 
-CASES = yaml.safe_load((Path(__file__).parents[1] / "cases/services.yaml").read_text(encoding="utf-8"))
+CASES = cases("services.yaml")
 FILE = "services/web/service.yaml"
 VALID: str = CASES["valid"]
 
