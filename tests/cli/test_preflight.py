@@ -29,25 +29,41 @@ ROOT = Path(__file__).parents[2]
 URN = "urn:pulumi:{stack}::understudy::libvirt:index/{kind}::{name}"
 
 
-@pytest.fixture
-def backend(nothing_to_build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the directory of a backend with empty stacks `prod` and `stage`, made by the real Pulumi."""
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory with what Pulumi keeps of empty stacks `prod` and `stage`, made by the real one."""
     if shutil.which("pulumi") is None:
         pytest.fail("pulumi is not on PATH: run the tests with ./run pytest")
-    state = tmp_path / "state"
-    state.mkdir()
-    monkeypatch.setenv("PULUMI_BACKEND_URL", f"file://{state}")
-    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "test")
-    monkeypatch.setenv("PULUMI_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("PULUMI_CONFIG_PASSPHRASE_FILE", raising=False)
+    whole = tmp_path_factory.mktemp("begun")
+    (whole / "Pulumi.yaml").write_text("name: understudy\nruntime: python\n")
+    (whole / "state").mkdir()
+    with pytest.MonkeyPatch.context() as patched:
+        use(whole, patched)
+        for stack in ("prod", "stage"):
+            pulumi(whole, "stack", "init", stack, "--no-select")
+    return whole
+
+
+@pytest.fixture
+def backend(begun: Path, nothing_to_build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the directory of a backend of a test's own, with those stacks."""
+    for name in ("state", "home"):
+        shutil.copytree(begun / name, tmp_path / name)
+    use(tmp_path, monkeypatch)
     for stack in ("prod", "stage"):
         file = nothing_to_build / f"Pulumi.{stack}.yaml"
         text = "".join(line for line in file.read_text().splitlines(keepends=True) if "encryptionsalt" not in line)
         file.write_text(text, encoding="utf-8")
-        pulumi(nothing_to_build, "stack", "init", stack, "--no-select")
-        file.write_text(text, encoding="utf-8")
     monkeypatch.setenv("PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER", "true")
-    return state
+    return tmp_path / "state"
+
+
+def use(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Pulumi keep there what it keeps."""
+    monkeypatch.setenv("PULUMI_BACKEND_URL", f"file://{whole}/state")
+    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "test")
+    monkeypatch.setenv("PULUMI_HOME", str(whole / "home"))
+    monkeypatch.delenv("PULUMI_CONFIG_PASSPHRASE_FILE", raising=False)
 
 
 def pulumi(directory: Path, *arguments: str) -> str:

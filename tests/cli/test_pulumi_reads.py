@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,30 +19,43 @@ ROOT = Path(__file__).parents[2]
 Pulumi = Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.fixture
-def copy(tmp_path: Path) -> Path:
-    """Return a directory with a copy of the project's own files."""
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory with the project's own files, whose backend in it has the stacks `prod` and `stage`."""
+    directory = tmp_path_factory.mktemp("begun")
     for path in ROOT.glob("Pulumi*.yaml"):
         if path.name in ("Pulumi.yaml", "Pulumi.prod.yaml", "Pulumi.stage.yaml"):
-            shutil.copy(path, tmp_path)
-    return tmp_path
+            shutil.copy(path, directory)
+    with pytest.MonkeyPatch.context() as patched:
+        use(directory, patched)
+        for stack in ("prod", "stage"):
+            done = call(directory, "stack", "init", stack, "--no-select")
+            assert done.returncode == 0, done.stderr
+    return directory
+
+
+@pytest.fixture
+def copy(begun: Path, tmp_path: Path) -> Path:
+    """Return a copy of it."""
+    return shutil.copytree(begun, tmp_path, dirs_exist_ok=True)
 
 
 @pytest.fixture
 def pulumi(copy: Path, monkeypatch: pytest.MonkeyPatch) -> Pulumi:
-    """Return how Pulumi is called there; it has the stacks `prod` and `stage`."""
-    monkeypatch.setenv("PULUMI_BACKEND_URL", f"file://{copy}")
+    """Return how Pulumi is called there."""
+    use(copy, monkeypatch)
+    return partial(call, copy)
+
+
+def use(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PULUMI_BACKEND_URL", f"file://{directory}")
     monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "test")
     monkeypatch.delenv("PULUMI_CONFIG_PASSPHRASE_FILE", raising=False)
 
-    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = ["pulumi", "--cwd", str(copy), "--non-interactive", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
-    for stack in ("prod", "stage"):
-        done = call("stack", "init", stack, "--no-select")
-        assert done.returncode == 0, done.stderr
-    return call
+def call(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = ["pulumi", "--cwd", str(directory), "--non-interactive", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
 def as_pulumi_reads(pulumi: Pulumi, directory: Path, stack: str) -> Environment:
