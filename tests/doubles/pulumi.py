@@ -73,6 +73,7 @@ class Project:
             "PULUMI_CONFIG_PASSPHRASE": "of a test",
             "PULUMI_SKIP_UPDATE_CHECK": "true",
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+            "PULUMI_PYTHON_CMD": str(ROOT / "toolchain/bin/pulumi-python"),  # as ./run sets it: no second of pip
             "UNDERSTUDY_TEST": str(directory),
         }
         self.run("stack", "init", "s")
