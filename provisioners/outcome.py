@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from model.connection import Connection
 from model.errors import UnderstudyError
+from provisioners.commands import command_line
 
 Say = Callable[[str], None]
 """Shows a line of progress."""
@@ -64,6 +66,23 @@ class CommandFailed(UnderstudyError):
         said = last_lines(result.stderr or result.stdout)
         ended = found or ("was ended by a signal" if result.code < 0 else f"ended with {result.code}")
         super().__init__(where=machine, found=f"`{shown(result.argv)}` {ended}{': ' if said else ''}{said}")
+
+
+def typed(way: Connection) -> tuple[str, ...]:
+    """Return the beginning of a command for a host, as a person types it."""
+    port = ("-p", str(way.port)) if way.port != 22 else ()
+    return ("ssh", *port, *(("-J", way.jump) if way.jump else ()), f"{way.user}@{way.address}")
+
+
+def gone_for_good(host: Connection) -> str:
+    """Return what to do about a host that has vanished, for an error's text."""
+    return f"Where it is gone for good: `./run understudy host lost {host.name} -s STACK`."
+
+
+def see_why(host: Connection) -> str:
+    """Return what to do about a host that does not answer, for an error's text."""
+    line = command_line((*typed(host), "true"))
+    return f"Switch it on, or see why: `{line}`. Then run it again. {gone_for_good(host)}"
 
 
 def last_lines(output: bytes, count: int = 12) -> str:

@@ -21,7 +21,7 @@ from provisioners.hypervisor.identity import IdentityFailed
 from provisioners.hypervisor.savefile import BadSaveFile
 from provisioners.hypervisor.silent import Stalled
 from provisioners.hypervisor.virsh import Absent, VirshFailed
-from provisioners.outcome import CommandFailed, Result, Say, Stopped, Unreachable, last_lines
+from provisioners.outcome import CommandFailed, Result, Say, Stopped, Unreachable, last_lines, see_why, typed
 
 if TYPE_CHECKING:
     from provisioners.shell import Shell
@@ -119,8 +119,7 @@ class There:
                 where=f"host {way.name}",
                 found=error.found,
                 wanted="a host that can be reached",
-                todo=f"Switch it on, or see why: `{command_line(typed(way))} true`. Then run it again. "
-                f"Where it is gone for good: `./run understudy host lost {way.name} -s STACK`.",
+                todo=see_why(way),
             ) from error
 
 
@@ -133,12 +132,6 @@ def _program() -> tuple[PurePosixPath, bytes]:
 
 def _run(shell: Shell, path: PurePosixPath, request: bytes, answer: _Answer) -> Result:
     return shell.stream_lines(scripted("edge", str(path)), answer.take, stdin=request, check=False)
-
-
-def typed(way: Connection) -> tuple[str, ...]:
-    """Return the beginning of a command for a host, as a person types it."""
-    port = ("-p", str(way.port)) if way.port != 22 else ()
-    return ("ssh", *port, *(("-J", way.jump) if way.jump else ()), f"{way.user}@{way.address}")
 
 
 class _Answer:

@@ -10,11 +10,15 @@ from pathlib import Path
 import paramiko
 
 from model.connection import Connection
-from provisioners.outcome import Deadline, Say, Unreachable, pause
+from provisioners.outcome import Deadline, Say, Unreachable, pause, see_why
 from provisioners.shell.keys import KnownKeysOnly, private_key_of, public_key, wrong_key
-from provisioners.shell.link import HANDSHAKE_SECONDS, Link
+from provisioners.shell.link import HANDSHAKE_SECONDS, Link, host_under
 
 _DEAD_PEER_MILLISECONDS = 30_000
+
+
+class _NoWay(OSError):
+    """What a machine is reached through does not answer; of the machine itself nothing is known."""
 
 
 def _of_the_user(connection: Connection) -> tuple[Connection, tuple[str, ...]]:
@@ -63,7 +67,7 @@ def dial(connection: Connection, private_key: str, timeout_seconds: float = 10.0
     """
     key = private_key_of(connection, private_key) if private_key else None
     target, files = (connection, ()) if private_key else _of_the_user(connection)
-    under = dial(_jump(target), "", timeout_seconds) if target.jump else None
+    under = _under(target, timeout_seconds) if target.jump else None
     client = paramiko.SSHClient()
     client.set_missing_host_key_policy(KnownKeysOnly(target))
     if target.host_key:
@@ -83,6 +87,13 @@ def dial(connection: Connection, private_key: str, timeout_seconds: float = 10.0
             under.close()
         raise
     return Link(connection, client, under)
+
+
+def _under(target: Connection, timeout_seconds: float) -> Link:
+    try:
+        return dial(_jump(target), "", timeout_seconds)
+    except (OSError, EOFError, paramiko.SSHException) as error:
+        raise _NoWay(str(error) or type(error).__name__) from error
 
 
 def _log_in(
@@ -132,13 +143,18 @@ def dial_patiently(connection: Connection, private_key: str, say: Say, patience:
         try:
             return dial(connection, private_key, 2.0 if patience.left > 10 else 10.0)
         except (OSError, EOFError, paramiko.SSHException) as error:
-            reason = str(error) or type(error).__name__
             if patience.left <= 0:
-                raise Unreachable(
-                    where=connection.name,
-                    found=f"no SSH at {connection.address} port {connection.port} "
-                    f"after {patience.elapsed:.0f} s ({reason})",
-                    todo="Is the machine running, and its address right? Start it, or take it out of the topology.",
-                ) from error
+                raise _unreachable(connection, error, patience.elapsed) from error
             say(f"waiting for {connection.name}'s SSH ({patience.elapsed:.0f} s)")
             pause(0.2, connection.name)
+
+
+def _unreachable(connection: Connection, error: Exception, seconds: float) -> Unreachable:
+    host = host_under(connection) if isinstance(error, _NoWay) else None
+    at, reason = host or connection, str(error) or type(error).__name__
+    found = f"no SSH at {at.address} port {at.port} after {seconds:.0f} s ({reason})"
+    if host:
+        found = f"its host {host.name} does not answer: {found}"
+        return Unreachable(where=connection.name, found=found, todo=see_why(host))
+    todo = "Is the machine running, and its address right? Start it, or take it out of the topology."
+    return Unreachable(where=connection.name, found=found, todo=todo)

@@ -9,7 +9,8 @@ from contextlib import suppress
 import paramiko
 
 from model.connection import Connection
-from provisioners.outcome import ConnectionLost, Deadline, NeverBegun, Unreachable, pause
+from model.host_uri import host_of
+from provisioners.outcome import ConnectionLost, Deadline, NeverBegun, Unreachable, gone_for_good, pause
 
 logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)  # its own lines would stand among the user's
 
@@ -18,6 +19,11 @@ HANDSHAKE_SECONDS = 60.0
 _TICK_SECONDS = 0.25
 _ROOM_SECONDS = 30.0
 _PIECE = 1 << 18
+
+
+def host_under(connection: Connection) -> Connection | None:
+    """Return how the computer is reached on which this virtual machine is; None for any other machine, or here."""
+    return host_of(connection.domain) if connection.jump and connection.domain else None
 
 
 class Link:
@@ -41,9 +47,10 @@ class Link:
 
     def lost(self, doing: str, kind: type[ConnectionLost] = ConnectionLost) -> ConnectionLost:
         """Return the error for a connection that ended."""
-        return kind(
-            where=self.connection.name, found=f"the SSH connection was lost during {doing}", todo="Run it again."
-        )
+        found, todo, host = f"the SSH connection was lost during {doing}", "Run it again.", host_under(self.connection)
+        if host and self._under and not self._under.alive:
+            found, todo = f"{found}, with that to its host {host.name}", f"{todo} {gone_for_good(host)}"
+        return kind(where=self.connection.name, found=found, todo=todo)
 
     def through(self, address: str, port: int) -> paramiko.Channel:
         """Return a way from this machine to another."""

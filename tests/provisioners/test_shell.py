@@ -267,6 +267,37 @@ def test_a_jump_host_whose_key_is_given_is_that_one_or_none(
     close_all()
 
 
+def test_of_a_machine_on_another_computer_that_goes_away_the_error_names_the_computer(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What to do is then another thing than with a machine that does not answer; and where it answers, it says so."""
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh" / "id_ed25519").write_text(machine.private_key)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    host = f"root@127.0.0.1:{machine.port}"
+    gone = r"`\./run understudy host lost rack1 -s STACK`"
+    with Machine("db1") as behind:
+        way = replace(behind.connection, jump=host, jump_key=machine.host_key)
+        way = replace(way, domain=f"qemu+ssh://{host}/system?as=rack1#stage-db1")
+        with connect(way, behind.private_key, quiet, 5) as shell:
+            threading.Timer(0.3, machine.drop_sessions).start()
+            with pytest.raises(ConnectionLost, match=rf"^db1: .*lost during a command, .* its host rack1.*{gone}"):
+                shell.run(("sleep", "30"))
+            close_all()
+        machine.stop()
+        try:
+            off = rf"^db1: its host rack1 does not answer: no SSH at 127.0.0.1 port {machine.port} .*`ssh -p .*{gone}"
+            with pytest.raises(Unreachable, match=off), connect(way, behind.private_key, quiet, 0):
+                pass
+        finally:
+            machine.start()
+        behind.stop()
+        with pytest.raises(Unreachable, match=r"^db1: no SSH at 127.0.0.1"), connect(way, behind.private_key, quiet, 0):
+            pass
+    close_all()
+
+
 def test_another_user_works_through_sudo_that_never_asks(machine: Machine) -> None:
     connection = replace(machine.connection, user="admin", sudo=True)
     with connect(connection, machine.private_key, quiet, 5) as own:
