@@ -3,6 +3,7 @@ package provider
 import (
 	"context"
 	"reflect"
+	"sync"
 
 	golibvirt "github.com/digitalocean/go-libvirt"
 	"github.com/dmacvicar/terraform-provider-libvirt/libvirt"
@@ -10,23 +11,24 @@ import (
 	"github.com/hashicorp/terraform-plugin-sdk/v2/helper/schema"
 )
 
-// advice ends each error of a client whose daemon went away.
-const advice = "; libvirt's daemon went away in the middle: run it again"
+// ended ends each error of a client whose daemon on this computer went away.
+const ended = "; libvirt's daemon went away in the middle: run it again"
 
 type call = func(context.Context, *schema.ResourceData, any) diag.Diagnostics
 
 // soon ends what is being done when libvirt's daemon goes away, and says so, whatever it was. Upstream never dials anew,
-// and refreshes the pool of a new volume until that works, for the 20 minutes that the SDK gives it.
-func soon(p *schema.Provider) {
+// and refreshes the pool of a new volume until that works, for the 20 minutes that the SDK gives it. Of a client that
+// speaks with another host, ways has the way there.
+func soon(p *schema.Provider, ways *sync.Map) {
 	for _, each := range p.ResourcesMap {
-		each.CreateContext = told(each.CreateContext)
-		each.ReadContext = told(each.ReadContext)
-		each.UpdateContext = told(each.UpdateContext)
-		each.DeleteContext = told(each.DeleteContext)
+		each.CreateContext = told(each.CreateContext, ways)
+		each.ReadContext = told(each.ReadContext, ways)
+		each.UpdateContext = told(each.UpdateContext, ways)
+		each.DeleteContext = told(each.DeleteContext, ways)
 	}
 }
 
-func told(do call) call {
+func told(do call, ways *sync.Map) call {
 	if do == nil {
 		return nil
 	}
@@ -44,6 +46,10 @@ func told(do call) call {
 		said := do(ctx, d, client)
 		select {
 		case <-lost:
+			advice := ended
+			if there, far := ways.Load(client); far {
+				advice = there.(*way).ended()
+			}
 			for at := range said {
 				said[at].Summary += advice
 			}

@@ -18,41 +18,42 @@ import (
 const hostAlias = "understudy-host"
 
 // through calls connect with an address of libvirt that upstream can dial by itself: the same one, or, for a host that
-// is reached over SSH, a socket that leads there through the user's own ssh, for one connection. Upstream's own SSH
-// client tries one key alone, does not become root, and takes a config file without a User line for a nameless user.
+// is reached over SSH, a socket that leads there through the user's own ssh, for one connection, and returns that way,
+// else nil. Upstream's own SSH client tries one key alone, does not become root, and takes a config file without a User line for a nameless user.
 //
 // model/host_uri.py writes these addresses: qemu+ssh://USER@HOST:PORT/system?as=NAME&key=HOSTKEY&jump=JUMP&sudo=yes
-func through(address string, connect func(near string) error) error {
+func through(address string, connect func(near string) error) (*way, error) {
 	host, err := url.Parse(address)
 	if err != nil || host.Scheme != "qemu+ssh" {
-		return connect(address)
+		return nil, connect(address)
 	}
 	place, err := os.MkdirTemp("", "understudy-libvirt-") // its mode is 0700: the socket is this user's alone
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer os.RemoveAll(place)
 	socket, known := filepath.Join(place, "socket"), filepath.Join(place, "known_hosts")
 	if err := os.WriteFile(known, []byte(hostAlias+" "+host.Query().Get("key")+"\n"), 0o600); err != nil {
-		return err
+		return nil, err
 	}
 	listener, err := net.Listen("unix", socket)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer listener.Close()
-	way := &way{argv: command(host, known)}
+	way := &way{host: host.Query().Get("as"), argv: command(host, known)}
 	go way.lead(listener)
 	if err := connect("qemu+unix:///system?socket=" + url.QueryEscape(socket)); err != nil {
-		return fmt.Errorf("host %s: its libvirt is not reached over SSH (%s: %w)", host.Query().Get("as"), way.words(), err)
+		return nil, fmt.Errorf("host %s: its libvirt is not reached over SSH (%s: %w)%s", way.host, way.words(), err,
+			way.again())
 	}
-	return nil
+	return way, nil
 }
 
 // command returns the line that reaches libvirt on a host: with the host key that is known, or else the user's own.
 func command(host *url.URL, known string) []string {
 	options := []string{"BatchMode=yes", "StrictHostKeyChecking=yes", "ForwardAgent=no", "ConnectTimeout=15",
-		"ServerAliveInterval=15", "ServerAliveCountMax=4"}
+		"ServerAliveInterval=15", "ServerAliveCountMax=3"}
 	given := host.Query()
 	if given.Get("key") != "" {
 		options = append(options, "HostKeyAlias="+hostAlias, "UserKnownHostsFile="+known, "GlobalKnownHostsFile=/dev/null",
@@ -96,8 +97,9 @@ func ofOtherHome(keyKnown bool) []string {
 	return options
 }
 
-// way is one run of ssh, and what it said.
+// way is one run of ssh, which host it leads to, and what it said.
 type way struct {
+	host  string
 	argv  []string
 	guard sync.Mutex
 	said  string
@@ -128,6 +130,20 @@ func (w *way) lead(listener net.Listener) {
 	if err := ssh.Wait(); err != nil {
 		w.note(errors.String())
 	}
+}
+
+// ended ends each error of a client whose way has ended: its daemon went away, or its host, or what is between.
+func (w *way) ended() string {
+	why := ""
+	if words := w.words(); words != "" {
+		why = " (" + words + ")"
+	}
+	return "; host " + w.host + ": its libvirt, or the way there, went away in the middle" + why + w.again()
+}
+
+// again says what to do.
+func (w *way) again() string {
+	return ": run it again. Where it is gone for good: ./run understudy host lost " + w.host + " -s STACK"
 }
 
 func (w *way) note(text string) {

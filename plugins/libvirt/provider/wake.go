@@ -25,12 +25,12 @@ const (
 // to the state. And a daemon that goes away is told soon.
 func upstream() *schema.Provider {
 	p := libvirt.Provider()
-	var uris sync.Map
+	var uris, ways sync.Map
 	configure, domain := p.ConfigureFunc, p.ResourcesMap["libvirt_domain"]
 	p.ConfigureFunc = func(d *schema.ResourceData) (any, error) {
 		var client any
 		host := d.Get("uri").(string)
-		err := through(host, func(near string) (err error) {
+		far, err := through(host, func(near string) (err error) {
 			if near == host {
 				client, err = configure(d)
 			} else {
@@ -39,6 +39,9 @@ func upstream() *schema.Provider {
 			return err
 		})
 		uris.Store(client, host)
+		if far != nil {
+			ways.Store(client, far)
+		}
 		return client, err
 	}
 	create := domain.CreateContext
@@ -59,7 +62,7 @@ func upstream() *schema.Provider {
 		}
 		return again
 	}
-	soon(p)
+	soon(p, &ways)
 	return p
 }
 
@@ -68,7 +71,7 @@ func upstream() *schema.Provider {
 func withoutMemory(host, name string) (*golibvirt.Libvirt, golibvirt.Domain, error) {
 	var machine golibvirt.Domain
 	var virt *golibvirt.Libvirt
-	err := through(host, func(near string) error {
+	_, err := through(host, func(near string) error {
 		parsed, err := uri.Parse(near)
 		if err != nil {
 			return err
