@@ -280,8 +280,10 @@ def clear(state: PulumiState, owner: str, placement: Placement | None, *, mirror
     What exists elsewhere (prod) is only named.
     """
     from cli.hosts import swept
+    from cli.orphans import end_orphans
     from cli.rented import swept_clouds
 
+    end_orphans(say)
     deployment = state.exported
     if mirrored and (halves := half_made(deployment)):
         deployment = without_half_made(deployment)
