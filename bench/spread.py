@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import yaml
@@ -51,7 +51,7 @@ def _up(site: Site, there: Collection[str], computer: Computer) -> float:
         site.configure(site.stage, capacity="hosts")
         hosts = {"here": {}, computer.name: {"host": computer.address}}
         (site.directory / "Capacity.yaml").write_text(yaml.safe_dump({"hosts": hosts}), encoding="utf-8")
-        move(site, there, computer.placed)
+        move(site, dict.fromkeys(there, computer.placed))
     began = time.monotonic()
     try:
         site.pulumi("up", site.stage)
@@ -60,21 +60,20 @@ def _up(site: Site, there: Collection[str], computer: Computer) -> float:
         site.pulumi("destroy", site.stage)
 
 
-def move(site: Site, there: Collection[str], host: PlacedHost, size: str = "") -> None:
-    """Write into the stage's lock file that these machines are on another host, and the others on this computer.
+def move(site: Site, places: Mapping[str, PlacedHost], size: str = "") -> None:
+    """Write into the stage's lock file that these machines are on other hosts, and the rest on this computer.
 
     Args:
         site: the site.
-        there: the machines' names.
-        host: the other one.
+        places: where machines are, by their names.
         size: what is rented for each of them, in a cloud.
     """
     lock = Path(site.directory, file_name(site.stage))
     values = yaml.safe_load(lock.read_text(encoding="utf-8"))
-    values |= {"version": VERSION_WITH_HOSTS, "hosts": hosts_as_values((host,))}
+    values |= {"version": VERSION_WITH_HOSTS, "hosts": hosts_as_values(tuple(dict.fromkeys(places.values())))}
     for name, machine in values["machines"].items():
-        machine["host"] = host.name if name in there else HERE
+        machine["host"] = places[name].name if name in places else HERE
         machine.pop("instance_type", None)
-        if size and name in there:
+        if size and name in places:
             machine["instance_type"] = size
     lock.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")

@@ -48,8 +48,8 @@ COMPANY = ("tests/vm/test_prod.py", "tests/vm/test_stage.py")
 HARDEST = tuple(
     f"tests/vm/test_{name}.py"
     for name in (
-        *("stage", "change_story", "document", "own_image", "other_host", "spread", "mirror", "tools", "warm_start"),
-        "killed",
+        *("stage", "change_story", "three_computers", "document", "own_image", "other_host", "spread", "mirror"),
+        *("tools", "warm_start", "killed"),
     )
 )
 """The tests with machines that take longest, from the longest on."""

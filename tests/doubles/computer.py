@@ -27,6 +27,39 @@ UsePAM no
 StrictModes no
 PidFile none
 """
+_RESTART = """
+read -r old </run/libvirtd.pid
+kill "$old"
+while kill -0 "$old" 2>/dev/null; do sleep 0.05; done
+libvirtd -d
+"""
+
+
+class Lan:
+    """One network of several computers and this one; who may log in on one may do so on all."""
+
+    prefix = 29
+
+    def __init__(self) -> None:
+        self.key = keypair()
+        own = os.getpid() % 16000
+        self._network = f"100.{66 + own // 8192}.{own // 32 % 256}"
+        self._first, self._plugged = own % 32 * 8 + 1, 0
+        self.controller, self.bridge = f"{self._network}.{self._first}", f"uf{own:x}s"
+
+    def __enter__(self) -> Self:
+        _run("ip", "link", "add", self.bridge, "type", "bridge")
+        _run("ip", "address", "add", f"{self.controller}/{self.prefix}", "dev", self.bridge)
+        _run("ip", "link", "set", self.bridge, "up")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _run("ip", "link", "delete", self.bridge)
+
+    def next(self) -> tuple[int, str]:
+        """Return the number of another computer, from 1, and its address; there is room for five."""
+        self._plugged += 1
+        return self._plugged, f"{self._network}.{self._first + self._plugged}"
 
 
 class Computer:
@@ -34,16 +67,20 @@ class Computer:
 
     Args:
         name: what ``Capacity.yaml`` would call it.
+        lan: what it is plugged into; without one, its cable ends here.
     """
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, lan: Lan | None = None) -> None:
+        self.name, self._lan = name, lan
         own = os.getpid() % 16000
+        self._net, self._prefix = f"uf{own:x}", 30
         self.controller, self.address = (f"100.64.{own // 64}.{own % 64 * 4 + last}" for last in (1, 2))
-        self._net = f"uf{own:x}"
+        if lan:
+            number, self.address = lan.next()
+            self._net, self._prefix, self.controller = f"{self._net}-{number}", lan.prefix, lan.controller
         self.place = Path(tempfile.mkdtemp(prefix="understudy-computer-"))
         self._process: subprocess.Popen[bytes] | None = None
-        self._private_key, self._public_key = keypair()
+        self._private_key, self._public_key = lan.key if lan else keypair()
         host_private, self.host_key = keypair()
         for file, text in (
             ("host_key", host_private),
@@ -115,13 +152,17 @@ class Computer:
 
     def unplug(self) -> None:
         """Pull its cable: what runs there goes on, and nobody reaches it."""
-        subprocess.run(("ip", "link", "set", f"{self._net}h", "down"), check=True)
+        _run("ip", "link", "set", self.cable, "down")
         self._nobody_there("add")
 
     def plug_in(self) -> None:
         """Put the cable back."""
         self._nobody_there("delete")
-        subprocess.run(("ip", "link", "set", f"{self._net}h", "up"), check=True)
+        _run("ip", "link", "set", self.cable, "up")
+
+    def restart_libvirt(self) -> None:
+        """Restart its daemon, as an upgrade of its package does; machines that run go on."""
+        self.inside("bash", "-c", _RESTART)
 
     def inside(self, *argv: str) -> str:
         """Run a command there as root, without SSH, and return what it printed."""
@@ -140,14 +181,19 @@ class Computer:
         subprocess.run(("ip", "route", verb, "unreachable", self.address), check=False, capture_output=True)
 
     def _cable(self) -> None:
-        inside = ("ip", "-n", self._net)
+        inside, prefix = ("ip", "-n", self._net), self._prefix
+        here = ("address", "add", f"{self.controller}/{prefix}", "dev", self.cable)
         for argv in (
             ("ip", "netns", "add", self._net),
             ("ip", "link", "add", self.cable, "type", "veth", "peer", "name", "eth0", "netns", self._net),
-            ("ip", "address", "add", f"{self.controller}/30", "dev", self.cable),
+            ("ip", *(("link", "set", self.cable, "master", self._lan.bridge) if self._lan else here)),
             ("ip", "link", "set", self.cable, "up"),
-            (*inside, "address", "add", f"{self.address}/30", "dev", "eth0"),
+            (*inside, "address", "add", f"{self.address}/{prefix}", "dev", "eth0"),
             (*inside, "link", "set", "lo", "up"),
             (*inside, "link", "set", "eth0", "up"),
         ):
-            subprocess.run(argv, check=True)
+            _run(*argv)
+
+
+def _run(*argv: str) -> None:
+    subprocess.run(argv, check=True)

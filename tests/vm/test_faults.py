@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from bench.site import Site
+from tests.vm.test_killed import with_two_machines
 
 pytestmark = pytest.mark.vm
 
@@ -23,16 +24,7 @@ CUTS = 4
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     site = Site(tmp_path_factory.mktemp("site"))
     site.environment["XDG_STATE_HOME"] = str(site.directory / STATE)  # a state and passphrase that are this test's own
-    machines = site.configuration(site.prod)["machines"]
-    store = site.configuration(site.prod)["stores"]["shop"]
-    store["replicas"] = []
-    site.configure(
-        site.prod,
-        machines={name: machines[name] for name in ("app1", "db1")},
-        services={"app": ["app1"]},
-        stores={"shop": store},
-        pages={},
-    )
+    with_two_machines(site)
     yield site
     site.end(site.stage)
 

@@ -54,9 +54,8 @@ def kill(session: int, victim: str) -> bool:
     return bool(victims)
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    site = Site(tmp_path)
+def with_two_machines(site: Site) -> None:
+    """Leave the company its database and one application server, and no page."""
     machines = site.configuration(site.prod)["machines"]
     store = site.configuration(site.prod)["stores"]["shop"]
     store["replicas"] = []
@@ -67,6 +66,12 @@ def site(tmp_path: Path) -> Iterator[Site]:
         stores={"shop": store},
         pages={},
     )
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    site = Site(tmp_path)
+    with_two_machines(site)
     yield site
     site.end(site.stage)
 
@@ -88,6 +93,21 @@ def wait_for(up: subprocess.Popen[str], said: list[str], sign: str, seconds: flo
     deadline = time.monotonic() + seconds
     while up.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
+
+
+def killed(site: Site, chance: random.Random, sign: str, most_seconds: float) -> int:
+    """Kill an `up` within that time after the sign was said, and return its session."""
+    up, said, reader = begin(site)
+    wait_for(up, said, sign, chance.uniform(0.2, most_seconds))
+    victim = chance.choice(("cli", "provider", "both"))
+    while not kill(up.pid, victim):  # it is not there yet
+        assert up.poll() is None, "".join(said)
+        time.sleep(0.05)
+    up.wait(timeout=300)
+    reader.join(timeout=30)
+    print(f"killed {victim} after {sign}; last words: {''.join(said)[-600:]}")
+    assert up.returncode
+    return up.pid
 
 
 def gone(session: int) -> bool:

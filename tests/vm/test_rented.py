@@ -159,7 +159,7 @@ def site(tmp_path: Path, cloud: Guests) -> Iterator[Site]:
     cloud_settings = {"ssh_from": [f"{cloud.here}/32"]}
     site.configure(site.stage, capacity="hosts", warm_start=False, cloud=cloud_settings)
     site.run("understudy", "place", "-s", site.stage)
-    move(site, ("app2",), RENTED, "t3.small")
+    move(site, {"app2": RENTED}, "t3.small")
     try:
         yield site
     finally:

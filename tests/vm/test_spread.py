@@ -11,12 +11,12 @@ from bench.site import Site, is_gone
 from model import names
 from provisioners.hypervisor.virsh import Virsh
 from tests.doubles.computer import Computer
-from tests.vm import two_computers
+from tests.vm import computers
+from tests.vm.computers import place, site_beside
 from tests.vm.test_prod import sql
-from tests.vm.two_computers import placed_there, site_beside
 
 pytestmark = pytest.mark.vm
-rack = two_computers.rack
+rack = computers.rack
 
 THERE = ("app2", "db2")
 STREAMS = "SELECT pg_is_in_recovery(), (SELECT count(*) FROM orders), (SELECT state FROM pg_stat_replication)"
@@ -24,8 +24,8 @@ STREAMS = "SELECT pg_is_in_recovery(), (SELECT count(*) FROM orders), (SELECT st
 
 @pytest.fixture
 def site(tmp_path: Path, rack: Computer) -> Iterator[Site]:
-    with site_beside(rack, tmp_path) as site:
-        placed_there(site, rack, THERE)
+    with site_beside((rack,), tmp_path) as site:
+        place(site, dict.fromkeys(THERE, rack))
         yield site
 
 
