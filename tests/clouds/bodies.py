@@ -35,13 +35,13 @@ class Body(Machine):
         public: the address at which it is reached, with the prefix of the bridge's network.
         bridge: the switch that it is plugged into.
         rules: what its security groups let in and out, in nft's words.
-        certificate: of a certificate authority that its programs trust.
+        certificate: of a certificate authority that its programs trust; None for none.
     """
 
     _namespaces = ("--mount", "--pid", "--net", "--uts")
 
     def __init__(
-        self, told: dict[str, Any], private: str, public: str, bridge: str, rules: str, certificate: Path
+        self, told: dict[str, Any], private: str, public: str, bridge: str, rules: str, certificate: Path | None
     ) -> None:
         super().__init__(told["hostname"])
         self.port, self._address = _SSH_PORT, public.partition("/")[0]
@@ -84,10 +84,11 @@ class Body(Machine):
         (programs / "systemctl").rename(programs / "systemctl-told")
         shutil.copy(_HERE / "systemctl.sh", programs / "systemctl")
         (programs / "systemctl").chmod(0o755)
-        words = ("openssl", "x509", "-hash", "-noout", "-in", str(self._certificate))
-        trusted = seed / "etc" / "ssl" / "certs"
-        trusted.mkdir(parents=True)
-        shutil.copy(self._certificate, trusted / f"{run(*words).strip()}.0")
+        if self._certificate:
+            words = ("openssl", "x509", "-hash", "-noout", "-in", str(self._certificate))
+            trusted = seed / "etc" / "ssl" / "certs"
+            trusted.mkdir(parents=True)
+            shutil.copy(self._certificate, trusted / f"{run(*words).strip()}.0")
 
     def let(self, rules: str) -> None:
         """Let in and out what the security groups say by now."""
@@ -156,10 +157,10 @@ class Bodies(Follower):
         ec2: a client of it.
         network: where public addresses are, such as ``198.19.231``: this computer is the first in it.
         directory: for disks.
-        certificate: what the machines trust.
+        certificate: what the machines trust; None for nothing further.
     """
 
-    def __init__(self, ec2: Any, network: str, directory: Path, certificate: Path) -> None:
+    def __init__(self, ec2: Any, network: str, directory: Path, certificate: Path | None = None) -> None:
         super().__init__()
         self.ec2, self._network, self._directory, self._certificate = ec2, network, directory, certificate
         self.bridge = f"udr{os.getpid() % 100000}"
