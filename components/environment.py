@@ -24,12 +24,11 @@ from components.service import Service
 from components.site import Site, built_stores
 from components.templates import RenderedService
 from components.tunnels import Tunnels
-from model import topology
 from model.capacity import HERE
 from model.change.gate import adopts
 from model.connection import existing_way
 from model.rollout import portions, rollout_order
-from model.tunnels import is_spread, rented
+from model.tunnels import is_spread
 
 
 class Environment(pulumi.ComponentResource):
@@ -46,7 +45,7 @@ class Environment(pulumi.ComponentResource):
 
     outputs: Mapping[str, Any]
 
-    def __init__(self, site: Site, directory: Path, backend: Backend[Any] | None = None) -> None:
+    def __init__(self, site: Site, directory: Path, backend: Backend[Any, Any] | None = None) -> None:
         self._gate: Gate | None = None
         waiting = ResourceOptions(transformations=[behind(lambda: self._gate)])
         super().__init__("understudy:components:Environment", site.environment.stack, None, waiting)
@@ -83,32 +82,21 @@ class Environment(pulumi.ComponentResource):
             return {}
         comment = f"understudy {self._site.environment.stack}"
         controller = SshKeypair("controller", comment=comment, opts=self._inside)
-        there = rented(self._site.placement)
-        machines = self._build_in_places([each for each in built if each.name in there], {}, controller)
-        public = {name: machine.built.control_address for name, machine in machines.items()}
-        machines |= self._build_in_places([each for each in built if each.name not in there], public, controller)
-        machines = {machine.name: machines[machine.name] for machine in built}
+        places = {machine.name: self._site.placement.machine(machine.name).host for machine in built}
+        networks, public = self._build_networks(sorted(set(places.values())))
+        machines = {
+            machine.name: Machine(
+                machine, self._backend_of(host), self._site, networks[host].ground, controller, self._inside
+            )
+            for machine in built
+            for host in (places[machine.name],)
+        }
         if is_spread(self._site.placement):
             reached = {name: machine.built.reached for name, machine in machines.items()}
             tunnels = Tunnels("tunnels", self._site, reached, public, self._inside)
             for machine in machines.values():
                 machine.ready = (*machine.ready, *tunnels.ready)
         return machines
-
-    def _build_in_places(
-        self, wanted: Sequence[topology.Machine], public: Mapping[str, pulumi.Input[str]], controller: SshKeypair
-    ) -> dict[str, Machine]:
-        """Build machines with what they stand on; those in a cloud first, since fences elsewhere name their addresses.
-
-        No time is lost: a cloud says the address long before the machine has booted.
-        """
-        places = {machine.name: self._site.placement.machine(machine.name).host for machine in wanted}
-        grounds = {host: self._build_ground(host, public) for host in sorted(set(places.values()))}
-        return {
-            machine.name: Machine(machine, self._backend_of(host), self._site, grounds[host], controller, self._inside)
-            for machine in wanted
-            for host in (places[machine.name],)
-        }
 
     def _existing(self) -> dict[str, Reached]:
         """Return how machines are reached that were there before us: with the user's own keys."""
@@ -119,12 +107,23 @@ class Environment(pulumi.ComponentResource):
             for name, way in ways.items()
         }
 
-    def _backend_of(self, host: str) -> Backend[Any]:
+    def _backend_of(self, host: str) -> Backend[Any, Any]:
         return self._backend or backend_of(self._site.placement, host)
 
-    def _build_ground(self, host: str, public: Mapping[str, pulumi.Input[str]]) -> Any:
-        name = "network" if host == HERE else f"network-{host}"
-        return Network(name, self._backend_of(host), self._site, host, public, self._inside).ground
+    def _build_networks(
+        self, hosts: Sequence[str]
+    ) -> tuple[dict[str, Network[Any, Any]], dict[str, pulumi.Output[str]]]:
+        """Build what machines stand on, by host; and return the addresses that they keep in clouds.
+
+        Those come first: each fence may name the ones of all other places.
+        """
+        networks = {
+            host: Network(_network_name(host), self._backend_of(host), self._site, host, self._inside) for host in hosts
+        }
+        public = {name: address for network in networks.values() for name, address in network.public.items()}
+        for network in networks.values():
+            network.build(public)
+        return networks, public
 
     def _build_services(self, machines: Mapping[str, Machine], seeds: Mapping[str, Seed]) -> list[Service]:
         by_service: dict[str, dict[str, RenderedService]] = {}
@@ -155,3 +154,7 @@ class Environment(pulumi.ComponentResource):
         service = next(iter(rendered.values())).service
         primaries = {store.primary for store in self._site.environment.topology.stores}
         return portions(service.rollout, rollout_order([*rendered], primaries))
+
+
+def _network_name(host: str) -> str:
+    return "network" if host == HERE else f"network-{host}"

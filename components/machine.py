@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pulumi
 from pulumi import ResourceOptions
@@ -29,7 +29,7 @@ class Machine(pulumi.ComponentResource):
     def __init__(
         self,
         machine: topology.Machine,
-        backend: Backend[Ground],
+        backend: Backend[Any, Ground],
         site: Site,
         ground: Ground,
         controller: SshKeypair,

@@ -10,29 +10,39 @@ import pulumi
 from components.backends import Backend
 from components.site import Site
 
+Held = TypeVar("Held")
 Ground = TypeVar("Ground")
 
 
-class Network(pulumi.ComponentResource, Generic[Ground]):
+class Network(pulumi.ComponentResource, Generic[Held, Ground]):
     """The fence, the networks behind it, and room for disks.
 
     Args:
         backend: the place where the machines run.
         host: the same, as the placement calls it.
-        public: the addresses of the stack's machines in a cloud, where they are not here.
+
+    Attributes:
+        public: the public addresses that machines keep there, by their names.
+        ground: what its machines stand on; there once it was built.
     """
 
+    public: Mapping[str, pulumi.Output[str]]
     ground: Ground
 
     def __init__(
         self,
         name: str,
-        backend: Backend[Ground],
+        backend: Backend[Held, Ground],
         site: Site,
         host: str,
-        public: Mapping[str, pulumi.Input[str]],
         opts: pulumi.ResourceOptions,
     ) -> None:
         super().__init__("understudy:components:Network", name, None, opts)
-        self.ground = backend.build_ground(site, host, public, self)
+        self._backend, self._site, self._host = backend, site, host
+        reserved = backend.reserve(site, host, self)
+        self.public, self._held = reserved.public, reserved.held
+
+    def build(self, public: Mapping[str, pulumi.Input[str]]) -> None:
+        """Build it, once the addresses are known that the stack's machines keep in all clouds."""
+        self.ground = self._backend.build_ground(self._site, self._host, self._held, public, self)
         self.register_outputs({})

@@ -11,7 +11,7 @@ from components.backends import addressed
 from components.resources import Reached, Tunnel, TunnelCheck, WireguardKeypair
 from components.site import Site
 from model import tunnels as model
-from model.tunnels import pairs, tunnels, ways_between
+from model.tunnels import pairs, speaks_first, tunnels, ways_between
 
 
 class Tunnels(pulumi.ComponentResource):
@@ -54,6 +54,7 @@ class Tunnels(pulumi.ComponentResource):
                 "address": str(peer.address),
                 "port": peer.port,
                 "public_key": self._keys[peer.name].public_key,
+                **self._endpoint(wanted, peer),
             }
             for peer in wanted.peers
         ]
@@ -65,6 +66,12 @@ class Tunnels(pulumi.ComponentResource):
             "peers": peers,
         }
         return Tunnel(f"{wanted.name}:tunnel", at, inputs=inputs, opts=at.options(self))
+
+    def _endpoint(self, wanted: model.Tunnel, peer: model.Peer) -> dict[str, Input[str]]:
+        """Return where a machine speaks to one in another cloud; nothing where it waits for that one."""
+        if wanted.gateway or not speaks_first(self._site.placement, wanted.name, peer.name):
+            return {}
+        return {"endpoint": self._public[peer.name]}
 
     def _look(self, made: tuple[Tunnel, ...]) -> TunnelCheck:
         """Have machines of all places speak with each other, and again where one of them is another by now."""

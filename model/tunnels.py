@@ -5,14 +5,16 @@ through WireGuard, which runs in the machine itself: their addresses are routes 
 on the card. A tunnel's packets leave over the control card, and for its own host alone: each far machine has a UDP port
 on that host's own address there. The host's fence (``provisioners/hypervisor/fence_rules.py``) knows which other host
 stands behind which port, and hands on nothing else. A machine in a cloud has the public address that it was rented with
-instead, and the same port there; it never speaks first, so its cloud lets nothing out.
+instead, and the same port there. It never speaks first to one on a computer, so its cloud lets nothing out there; to
+one in another cloud it does, and so does that one: each cloud lets out and in what goes to, and comes from, the
+addresses that the stack keeps in the other.
 
 Source: WireGuard, "Cryptokey Routing"; systemd.netdev(5) of systemd 252; ip(8), "-batch".
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Any
@@ -48,11 +50,13 @@ class Peer:
         name: the machine's name.
         address: its address on the mirror network.
         port: its port on its host's own address; in a cloud on its own one.
+        endpoint: in another cloud, its public address, at which it is spoken to.
     """
 
     name: str
     address: IPv4Address
     port: int
+    endpoint: IPv4Address | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +66,7 @@ class Tunnel:
     Args:
         name: the machine's name.
         address: its own address on the mirror network.
-        gateway: its host's address on the control network; None in a cloud, where the others always speak first.
+        gateway: its host's address on the control network, at which it speaks to all peers; None in a cloud.
         peers: sorted by name.
         port: where its WireGuard listens.
         mtu: the largest packet within it, in bytes; None for what the kernel takes, which suits a local network.
@@ -110,7 +114,7 @@ def rented(placement: Placement) -> tuple[str, ...]:
 
 
 def is_spread(placement: Placement) -> bool:
-    """Return whether machines are in several places: on several computers, or on some and in a cloud."""
+    """Return whether machines are in several places: on several computers, in several clouds, or on some of both."""
     return len({machine.host for machine in placement.machines}) > 1
 
 
@@ -136,13 +140,22 @@ def tunnel_port(placement: Placement, machine: str) -> int:
     return outer_port(placed.control_address) if machine in rented(placement) else INNER_PORT
 
 
+def speaks_first(placement: Placement, one: str, other: str) -> bool:
+    """Return whether a machine speaks first with another; both may."""
+    in_cloud = rented(placement)
+    return one not in in_cloud or other in in_cloud
+
+
 def _number(control_address: IPv4Address) -> int:
     """Return which of a stack's machines it is, from 0; below ``MOST_MACHINES`` it has a port of its own."""
     return (int(control_address) & 0xFF) - FIRST_ADDRESS
 
 
 def tunnels(topology: Topology, placement: Placement) -> tuple[Tunnel, ...]:
-    """Return the tunnel of each machine, sorted by name; none where all machines are in one place."""
+    """Return the tunnel of each machine, sorted by name; none where all machines are in one place.
+
+    The endpoints in other clouds are for the caller to add, who is told them by those.
+    """
     placed = placement.machines if is_spread(placement) else ()
     peers = {
         machine.name: Peer(
@@ -204,17 +217,9 @@ def refuse_unfit(stack: str, placement: Placement) -> None:
         placement: what its lock file says.
 
     Raises:
-        UnderstudyError: they are in several clouds or too many, or a computer's address is missing.
+        UnderstudyError: they are too many, or a computer's address is missing.
     """
     there, lock = computers(placement), file_name(stack)
-    if len(clouds(placement)) > 1:
-        raise UnderstudyError(
-            where=lock,
-            found=f"machines on {', '.join(clouds(placement))}",
-            wanted="one cloud, beside computers: machines in several clouds are not one network yet",
-            todo=f"Leave one cloud to {stack} in {CAPACITY} (`stacks` at a host says who may use it), "
-            f"then `./run understudy place --again -s {stack}`.",
-        )
     if not is_spread(placement):
         return
     if beyond := [machine.name for machine in placement.machines if _number(machine.control_address) >= MOST_MACHINES]:
@@ -243,14 +248,14 @@ def _meant(placement: Placement, host: str) -> str:
 def pairs(topology: Topology, placement: Placement) -> Mapping[str, tuple[Peer, ...]]:
     """Return from which machine which others are to answer: each speaks with one on each of the other computers.
 
-    Machines on computers speak with all rented ones, which ask nobody: they do not speak first.
+    And with all rented ones elsewhere. One that is rented asks nobody on a computer: it does not speak first there.
     """
     host_of, in_cloud = {machine.name: machine.host for machine in placement.machines}, rented(placement)
-    return {
-        tunnel.name: tuple(_one_each(tunnel.peers, host_of, in_cloud))
+    asked = {
+        tunnel.name: [peer for peer in tunnel.peers if speaks_first(placement, tunnel.name, peer.name)]
         for tunnel in tunnels(topology, placement)
-        if tunnel.name not in in_cloud
     }
+    return {name: _one_each(peers, host_of, in_cloud) for name, peers in asked.items() if peers}
 
 
 def ways_between(placement: Placement, one: str, other: str, public: Mapping[str, IPv4Address]) -> str:
@@ -264,7 +269,7 @@ def ways_between(placement: Placement, one: str, other: str, public: Mapping[str
     return f"UDP between {first} and {second}, both ways"
 
 
-def _one_each(peers: Collection[Peer], host_of: Mapping[str, str], every: Collection[str]) -> Sequence[Peer]:
+def _one_each(peers: Collection[Peer], host_of: Mapping[str, str], every: Collection[str]) -> tuple[Peer, ...]:
     first: dict[str, Peer] = {}
     for peer in peers:
         first.setdefault(peer.name if peer.name in every else f"host {host_of[peer.name]}", peer)
@@ -319,8 +324,8 @@ def netdev_text(tunnel: Tunnel, public_keys: Mapping[str, str]) -> str:
         if not is_key(key):
             raise ValueError(f"{peer.name}: {key!r} is no key of WireGuard")
         parts.append(f"[WireGuardPeer]\nPublicKey={key}\nAllowedIPs={peer.address}/32\n")
-        if tunnel.gateway:
-            parts[-1] += f"Endpoint={tunnel.gateway}:{peer.port}\nPersistentKeepalive={_KEEPALIVE_SECONDS}\n"
+        if spoken_to := tunnel.gateway or peer.endpoint:
+            parts[-1] += f"Endpoint={spoken_to}:{peer.port}\nPersistentKeepalive={_KEEPALIVE_SECONDS}\n"
     return "\n".join(parts)
 
 

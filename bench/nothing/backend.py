@@ -7,14 +7,21 @@ from collections.abc import Mapping
 import pulumi
 from pulumi import Output
 
-from components.backends import Built, Keys
+from components.backends import Built, Keys, Reserved
 from components.resources import Reached
 from components.site import Site
 from model.connection import Connection
 from model.topology import Machine
 
 
-def build_ground(site: Site, host: str, public: Mapping[str, pulumi.Input[str]], parent: pulumi.Resource) -> None:
+def reserve(site: Site, host: str, parent: pulumi.Resource) -> Reserved[None]:
+    """Reserve nothing."""
+    return Reserved(public={}, held=None)
+
+
+def build_ground(
+    site: Site, host: str, held: None, public: Mapping[str, pulumi.Input[str]], parent: pulumi.Resource
+) -> None:
     """Build nothing."""
 
 

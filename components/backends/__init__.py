@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import pulumi
 
@@ -13,6 +13,7 @@ from components.resources import Reached, SshKeypair
 from components.site import Site
 from model.topology import Machine
 
+Held = TypeVar("Held")
 Ground = TypeVar("Ground")
 
 
@@ -22,6 +23,19 @@ class Keys:
 
     controller: SshKeypair
     host: SshKeypair
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reserved(Generic[Held]):
+    """What there is of a place before its fence, so that fences of other places can name its machines.
+
+    Args:
+        public: the public addresses that machines keep there, by their names; none where nobody names any.
+        held: what the place itself needs of it later.
+    """
+
+    public: Mapping[str, pulumi.Output[str]]
+    held: Held
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,18 +97,28 @@ def addressed(public: Mapping[str, pulumi.Input[str]]) -> pulumi.Output[dict[str
     return known.apply(lambda texts: {name: IPv4Address(text) for name, text in texts.items()})
 
 
-class Backend(Protocol[Ground]):
+class Backend(Protocol[Held, Ground]):
     """One place where machines can run; a module with these functions satisfies it."""
 
+    def reserve(self, site: Site, host: str, parent: pulumi.Resource) -> Reserved[Held]:
+        """Build what has to be there before any fence: addresses that others name in theirs.
+
+        Args:
+            site: the stack.
+            host: where, as the placement calls it.
+            parent: what it all belongs to.
+        """
+
     def build_ground(
-        self, site: Site, host: str, public: Mapping[str, pulumi.Input[str]], parent: pulumi.Resource
+        self, site: Site, host: str, held: Held, public: Mapping[str, pulumi.Input[str]], parent: pulumi.Resource
     ) -> Ground:
         """Build what the machines of a stack that run there stand on: networks, and room for disks.
 
         Args:
             site: the stack.
             host: where, as the placement calls it.
-            public: the addresses of the stack's machines in a cloud, by their names; none while that one is built.
+            held: what was reserved there.
+            public: the addresses that the stack's machines keep in all clouds, by their names.
             parent: what it all belongs to.
         """
 

@@ -9,7 +9,7 @@ import pulumi
 import pulumi_aws as aws
 from pulumi import ResourceOptions
 
-from components.backends import Built, Keys
+from components.backends import Built, Keys, Reserved
 from components.backends.aws_fence import build_fence, build_opened, build_way_in, tagged
 from components.backends.aws_values import DATA_DEVICE_NAME, credits_of, data_device
 from components.backends.cloud_values import image_of, machines_of, reach, region_of, tags, told_at_first_boot
@@ -23,11 +23,25 @@ from model.tunnels import is_spread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AwsRegion:
+    """A region before anything stands there.
+
+    Args:
+        provider: of that region.
+        addresses: those that machines keep, by their names; none where nobody names any.
+    """
+
+    provider: aws.Provider
+    addresses: Mapping[str, aws.ec2.Eip]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AwsGround:
     """What the machines of a stack in one region stand on.
 
     Args:
         region: AWS's name of where that is.
+        addresses: those that machines keep, by their names; none where nobody names any.
         fence: what a machine needs before it starts: all rules of who may speak with it.
         opened: the groups of machines that everybody reaches at some ports, or may one day, by the machine's name.
         image_id: Debian's newest image there.
@@ -35,6 +49,7 @@ class AwsGround:
 
     region: str
     provider: aws.Provider
+    addresses: Mapping[str, aws.ec2.Eip]
     subnet: aws.ec2.Subnet
     group: aws.ec2.SecurityGroup
     fence: tuple[pulumi.Resource, ...]
@@ -56,17 +71,30 @@ class AwsMachine:
     data: tuple[aws.ebs.Volume, aws.ec2.VolumeAttachment] | None
 
 
+def reserve(site: Site, host: str, parent: pulumi.Resource) -> Reserved[AwsRegion]:
+    """Reserve the addresses that others name in their fences: AWS else gives another at each start of a machine."""
+    where = stack_file_name(site.environment.mirror_of or site.environment.stack)
+    refuse_plan("aws", site.environment.topology.network, machines_of(site, host), where)
+    provider = aws.Provider(f"aws-{host}", region=region_of(site, host), opts=ResourceOptions(parent=parent))
+    inside = ResourceOptions(parent=parent, provider=provider)
+    addresses = {
+        machine.name: aws.ec2.Eip(machine.name, domain="vpc", tags=tagged(site, f"{machine.name}-address"), opts=inside)
+        for machine in machines_of(site, host)
+        if is_spread(site.placement)
+    }
+    public = {name: address.public_ip for name, address in addresses.items()}
+    return Reserved(public=public, held=AwsRegion(provider=provider, addresses=addresses))
+
+
 def build_ground(
     site: Site,
     host: str,
-    public: Mapping[str, pulumi.Input[str]],  # noqa: ARG001  # its machines never speak first
+    held: AwsRegion,
+    public: Mapping[str, pulumi.Input[str]],
     parent: pulumi.Resource,
 ) -> AwsGround:
     """Build a network that has prod's addresses, no name service and no way out, and its fence."""
-    network, region = site.environment.topology.network, region_of(site, host)
-    where = stack_file_name(site.environment.mirror_of or site.environment.stack)
-    refuse_plan("aws", network, machines_of(site, host), where)
-    provider = aws.Provider(f"aws-{host}", region=region, opts=ResourceOptions(parent=parent))
+    network, provider = site.environment.topology.network, held.provider
     inside = ResourceOptions(parent=parent, provider=provider)
     vpc = aws.ec2.Vpc(
         f"vpc-{host}",
@@ -87,7 +115,7 @@ def build_ground(
         opts=ResourceOptions.merge(inside, ResourceOptions(ignore_changes=["availabilityZone"])),
     )
     build_way_in(site, host, vpc, inside)
-    group, rules = build_fence(site, host, vpc, inside)
+    group, rules = build_fence(site, host, vpc, public, inside)
     wanted = image_of(site, host, AWS_IMAGE)
     image = aws.ec2.get_ami_output(
         most_recent=True,
@@ -99,8 +127,9 @@ def build_ground(
         opts=pulumi.InvokeOutputOptions(provider=provider),
     )
     return AwsGround(
-        region=region,
+        region=region_of(site, host),
         provider=provider,
+        addresses=held.addresses,
         subnet=subnet,
         group=group,
         fence=rules,
@@ -114,7 +143,7 @@ def build_machine(site: Site, ground: AwsGround, machine: Machine, keys: Keys, p
     made = build_hardware(site, ground, machine, keys, parent)
     disks: list[pulumi.Resource] = [made.data[1]] if made.data else []
     disk_ids = [made.data[0].id] if made.data else []
-    address, plugged = _build_address(site, ground, machine, made.instance, parent)
+    address, plugged = _plug_in_address(ground, machine, made.instance, parent)
     return reach(
         site,
         machine,
@@ -132,23 +161,18 @@ def build_machine(site: Site, ground: AwsGround, machine: Machine, keys: Keys, p
     )
 
 
-def _build_address(
-    site: Site, ground: AwsGround, machine: Machine, instance: aws.ec2.Instance, parent: pulumi.Resource
+def _plug_in_address(
+    ground: AwsGround, machine: Machine, instance: aws.ec2.Instance, parent: pulumi.Resource
 ) -> tuple[pulumi.Output[str], tuple[pulumi.Resource, ...]]:
-    """Return the machine's public address, and what has to be there before it is reached at it.
-
-    One that others name in their fences is kept over a stop of the machine; AWS else gives another at each start.
-    """
-    if not is_spread(site.placement):
+    """Return the machine's public address, and what has to be there before it is reached at it."""
+    if (address := ground.addresses.get(machine.name)) is None:
         return instance.public_ip, ()
-    opts = ResourceOptions(parent=parent, provider=ground.provider)
-    address = aws.ec2.Eip(machine.name, domain="vpc", tags=tagged(site, f"{machine.name}-address"), opts=opts)
     plugged = aws.ec2.EipAssociation(
         machine.name,
         allocation_id=address.id,
         instance_id=instance.id,
         # It is taken away first, also from a machine that goes: AWS keeps an address that a machine has.
-        opts=ResourceOptions.merge(opts, ResourceOptions(delete_before_replace=True)),
+        opts=ResourceOptions(parent=parent, provider=ground.provider, delete_before_replace=True),
     )
     return address.public_ip, (plugged,)
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 import pulumi
 import pulumi_aws as aws
 from pulumi import ResourceOptions
 
 from components.backends.aws_values import ALL_PROTOCOLS, EVERYWHERE, SSH, reading_policy
-from components.backends.cloud_values import machines_of, opened, region_of, sources, tags, tunnel_sources
+from components.backends.cloud_values import machines_of, opened, region_of, sources, tags, tunnel_ways
 from components.site import Site
 from model.offsite import HTTPS
-from model.tunnels import ports_in_cloud
 
 
 def build_way_in(site: Site, host: str, vpc: aws.ec2.Vpc, inside: ResourceOptions) -> None:
@@ -28,11 +28,15 @@ def build_way_in(site: Site, host: str, vpc: aws.ec2.Vpc, inside: ResourceOption
 
 
 def build_fence(
-    site: Site, host: str, vpc: aws.ec2.Vpc, inside: ResourceOptions
+    site: Site,
+    host: str,
+    vpc: aws.ec2.Vpc,
+    public: Mapping[str, pulumi.Input[str]],
+    inside: ResourceOptions,
 ) -> tuple[aws.ec2.SecurityGroup, tuple[pulumi.Resource, ...]]:
     """Build the fence: in comes SSH from where you are; machines speak with each other; nothing gets out.
 
-    Where some of the stack's machines are on computers, their tunnels come in, too; what answers goes out the same way.
+    Where some of the stack's machines are elsewhere, their tunnels come in, too, and others go out to those in clouds.
     Each rule is a resource of its own: AWS says so, and rules within a group crash an older provider's second preview.
     """
     group = aws.ec2.SecurityGroup(
@@ -47,31 +51,51 @@ def build_fence(
     everything = {"protocol": ALL_PROTOCOLS, "from_port": 0, "to_port": 0}
     # One for each network: of two rules that overlap AWS refuses the second, and a changed one is made anew.
     ways_in = [
-        _let_in(f"ssh-{host}-{source.replace('/', '-')}", group, "tcp", (SSH, SSH), source, inside)
+        _let(f"ssh-{host}-{source.replace('/', '-')}", "ingress", group, "tcp", (SSH, SSH), source, inside)
         for source in sources(site)
     ]
-    if ports := ports_in_cloud(site.placement):
-        ways_in += [
-            _let_in(f"tunnels-{host}-{source.replace('/', '-')}", group, "udp", ports, source, inside)
-            for source in tunnel_sources(site)
-        ]
     into = aws.ec2.SecurityGroupRule(f"into-{host}", type="ingress", **among, **everything, opts=inside)
     out = aws.ec2.SecurityGroupRule(f"out-{host}", type="egress", **among, **everything, opts=inside)
-    return group, (*ways_in, into, out, *_build_way_to_copy(site, host, vpc, group, inside))
+    tunnels = _let_tunnels(site, host, group, public, inside)
+    return group, (*ways_in, *tunnels, into, out, *_build_way_to_copy(site, host, vpc, group, inside))
 
 
-def _let_in(
+def _let_tunnels(
+    site: Site,
+    host: str,
+    group: aws.ec2.SecurityGroup,
+    public: Mapping[str, pulumi.Input[str]],
+    inside: ResourceOptions,
+) -> list[aws.ec2.SecurityGroupRule]:
+    """Build the rules for tunnels: they come in from machines elsewhere, and go out to those in other clouds."""
+    if (ways := tunnel_ways(site, host, public)) is None:
+        return []
+    rules = [
+        _let(f"tunnels-{host}-{source.replace('/', '-')}", "ingress", group, "udp", ways.ports, source, inside)
+        for source in ways.computers
+    ]
+    for name, address in ways.clouds.items():
+        network = pulumi.Output.concat(address, "/32")
+        rules += [
+            _let(f"tunnels-{host}-{side}-{name}", kind, group, "udp", ways.ports, network, inside)
+            for side, kind in (("from", "ingress"), ("to", "egress"))
+        ]
+    return rules
+
+
+def _let(
     name: str,
+    kind: str,
     group: aws.ec2.SecurityGroup,
     protocol: str,
     ports: tuple[int, int],
-    network: str,
+    network: pulumi.Input[str],
     inside: ResourceOptions,
 ) -> aws.ec2.SecurityGroupRule:
-    """Build the rule that lets a network in, at the ports from the first to the last."""
+    """Build the rule that lets a network in (``ingress``) or reaches one, at the ports from the first to the last."""
     return aws.ec2.SecurityGroupRule(
         name,
-        type="ingress",
+        type=kind,
         security_group_id=group.id,
         protocol=protocol,
         from_port=ports[0],
@@ -130,7 +154,7 @@ def build_opened(site: Site, host: str, vpc: aws.ec2.Vpc, inside: ResourceOption
             opts=inside,
         )
         for port in ports:
-            _let_in(f"open-{host}-{name}-{port}", groups[name], "tcp", (port, port), EVERYWHERE, inside)
+            _let(f"open-{host}-{name}-{port}", "ingress", groups[name], "tcp", (port, port), EVERYWHERE, inside)
     return groups
 
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from typing import Any
 
 import pulumi
 import pulumi_azure as azure
 from pulumi import ResourceOptions
 
-from components.backends import Built, Keys
+from components.backends import Built, Keys, Reserved, addressed
 from components.backends.azure_values import (
     DATA_DEVICE,
     LEAST_SYSTEM_DISK_GIB,
     LUN,
-    TunnelsIn,
+    Tunnels,
     fence_rules,
     name_pattern,
 )
@@ -28,7 +29,7 @@ from components.backends.cloud_values import (
     sources,
     tags,
     told_at_first_boot,
-    tunnel_sources,
+    tunnel_ways,
 )
 from components.resources import SshKeypair
 from components.site import Site
@@ -36,12 +37,27 @@ from model.cloud import refuse_plan, subscription_of
 from model.configuration import stack_file_name
 from model.rented import AZURE_IMAGE, gib, system_disk_gib
 from model.topology import Machine
-from model.tunnels import ports_in_cloud
 
 # Source: Microsoft, "Standard SSDs": what is on sale in each region and for each size of machine.
 _DISK_KIND = "StandardSSD_LRS"
 # Azure wants one, and forbids root; cloud-init is told to make no such user.
 _NOBODY = "understudy"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AzureGroup:
+    """A resource group with nothing in it but addresses.
+
+    Args:
+        group: its name.
+        common: that and the place, which each thing in Azure names.
+        addresses: of each machine, by its name.
+    """
+
+    provider: azure.Provider
+    group: pulumi.Output[str]
+    common: Mapping[str, Any]
+    addresses: Mapping[str, azure.network.PublicIp]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +67,7 @@ class AzureGround:
     Args:
         region: Azure's name of where that is.
         common: the resource group and the place, which each thing in Azure names.
+        addresses: of each machine, by its name.
         fence: what a machine needs before it starts: the rules, and that the subnet has them.
         image: what a machine's system disk is made of.
     """
@@ -58,18 +75,14 @@ class AzureGround:
     region: str
     provider: azure.Provider
     common: Mapping[str, Any]
+    addresses: Mapping[str, azure.network.PublicIp]
     subnet: azure.network.Subnet
     fence: tuple[pulumi.Resource, ...]
     image: Mapping[str, Any]
 
 
-def build_ground(
-    site: Site,
-    host: str,
-    public: Mapping[str, pulumi.Input[str]],  # noqa: ARG001  # its machines never speak first
-    parent: pulumi.Resource,
-) -> AzureGround:
-    """Build a network that has prod's addresses, and its fence, in a group of their own that goes with them."""
+def reserve(site: Site, host: str, parent: pulumi.Resource) -> Reserved[AzureGroup]:
+    """Build the group that all goes with, and the machines' addresses in it, which fences elsewhere name."""
     plan, region, stack = site.environment.topology.network, region_of(site, host), site.environment.stack
     subscription = subscription_of(site.environment.settings.cloud, stack_file_name(stack))
     refuse_plan("azure", plan, machines_of(site, host), stack_file_name(site.environment.mirror_of or stack))
@@ -90,6 +103,34 @@ def build_ground(
         opts=inside,
     )
     common = {"resource_group_name": group.name, "location": region}
+    addresses = {
+        machine.name: azure.network.PublicIp(
+            machine.name,
+            name=machine.name,
+            allocation_method="Static",
+            sku="Standard",  # which lets nothing through that no rule allows
+            tags=tags(site, f"{machine.name}-address"),
+            **common,
+            opts=inside,
+        )
+        for machine in machines_of(site, host)
+    }
+    return Reserved(
+        public={name: address.ip_address for name, address in addresses.items()},
+        held=AzureGroup(provider=provider, group=group.name, common=common, addresses=addresses),
+    )
+
+
+def build_ground(
+    site: Site,
+    host: str,
+    held: AzureGroup,
+    public: Mapping[str, pulumi.Input[str]],
+    parent: pulumi.Resource,
+) -> AzureGround:
+    """Build a network that has prod's addresses, and its fence."""
+    plan, provider, common = site.environment.topology.network, held.provider, held.common
+    inside = ResourceOptions(parent=parent, provider=provider)
     network = azure.network.VirtualNetwork(
         f"network-{host}",
         name="network",
@@ -101,34 +142,36 @@ def build_ground(
     subnet = azure.network.Subnet(
         f"subnet-{host}",
         name="subnet",
-        resource_group_name=group.name,
+        resource_group_name=held.group,
         virtual_network_name=network.name,
         address_prefixes=[str(plan)],
         default_outbound_access_enabled=False,
         opts=inside,
     )
     return AzureGround(
-        region=region,
+        region=region_of(site, host),
         provider=provider,
         common=common,
+        addresses=held.addresses,
         subnet=subnet,
-        fence=_build_fence(site, host, subnet, common, inside),
+        fence=_build_fence(site, host, subnet, common, public, inside),
         image=_image(site, host, pulumi.InvokeOutputOptions(provider=provider)),
     )
 
 
 def _build_fence(
-    site: Site, host: str, subnet: azure.network.Subnet, common: Mapping[str, Any], inside: ResourceOptions
+    site: Site,
+    host: str,
+    subnet: azure.network.Subnet,
+    common: Mapping[str, Any],
+    public: Mapping[str, pulumi.Input[str]],
+    inside: ResourceOptions,
 ) -> tuple[pulumi.Resource, ...]:
     """Build the fence. Its rules are part of it, and so they change all at once."""
-    addresses = {machine.name: machine.address for machine in machines_of(site, host)}
-    ports = {addresses[name]: ports for name, ports in opened(site, host).items()}
     fence = azure.network.NetworkSecurityGroup(
         f"fence-{host}",
         name="fence",
-        security_rules=fence_rules(
-            sources(site), site.environment.topology.network, site.environment.copy, ports, _tunnels(site)
-        ),
+        security_rules=_rules(site, host, public),
         tags=tags(site, "fence"),
         **common,
         opts=inside,
@@ -139,9 +182,17 @@ def _build_fence(
     return fence, around
 
 
-def _tunnels(site: Site) -> TunnelsIn | None:
-    ports = ports_in_cloud(site.placement)
-    return TunnelsIn(sources=tunnel_sources(site), ports=ports) if ports else None
+def _rules(site: Site, host: str, public: Mapping[str, pulumi.Input[str]]) -> pulumi.Output[list[dict[str, Any]]]:
+    """Return all rules of the fence, once the addresses are known that some of them name."""
+    addresses = {machine.name: machine.address for machine in machines_of(site, host)}
+    ports = {addresses[name]: ports for name, ports in opened(site, host).items()}
+    ways = tunnel_ways(site, host, public)
+
+    def known(elsewhere: Mapping[str, IPv4Address]) -> list[dict[str, Any]]:
+        tunnels = Tunnels(ports=ways.ports, computers=ways.computers, clouds=elsewhere.values()) if ways else None
+        return fence_rules(sources(site), site.environment.topology.network, site.environment.copy, ports, tunnels)
+
+    return addressed(ways.clouds if ways else {}).apply(known)
 
 
 def _image(site: Site, host: str, asked: pulumi.InvokeOutputOptions) -> dict[str, Any]:
@@ -167,15 +218,7 @@ def build_machine(site: Site, ground: AzureGround, machine: Machine, keys: Keys,
     """Build one machine, up to its first command."""
     opts = ResourceOptions(parent=parent, provider=ground.provider)
     first = SshKeypair(f"{machine.name}-first", comment=machine.name, opts=ResourceOptions(parent=parent))
-    address = azure.network.PublicIp(
-        machine.name,
-        name=machine.name,
-        allocation_method="Static",
-        sku="Standard",  # which lets nothing through that no rule allows
-        tags=tags(site, f"{machine.name}-address"),
-        **ground.common,
-        opts=opts,
-    )
+    address = ground.addresses[machine.name]
     card = _build_card(site, ground, machine, address, opts)
     instance = _build_instance(site, ground, machine, keys, first, card, opts)
     data = _build_data(site, ground, machine, instance, opts)

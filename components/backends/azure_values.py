@@ -21,16 +21,18 @@ _ANY = "*"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TunnelsIn:
-    """The tunnels that come in from computers.
+class Tunnels:
+    """The tunnels to other places.
 
     Args:
-        sources: the networks that they come from.
         ports: the first and the last UDP port that they come to.
+        computers: the networks that those of machines on computers come from.
+        clouds: the addresses of machines in other clouds: theirs come, and others go there.
     """
 
-    sources: tuple[str, ...]
     ports: tuple[int, int]
+    computers: Collection[str]
+    clouds: Collection[IPv4Address]
 
 
 def fence_rules(
@@ -38,7 +40,7 @@ def fence_rules(
     network: IPv4Network,
     copy: OffsiteCopy | None,
     opened: Mapping[IPv4Address, tuple[int, ...]],
-    tunnels: TunnelsIn | None = None,
+    tunnels: Tunnels | None = None,
 ) -> list[dict[str, Any]]:
     """Return all rules of a stack's fence: in comes SSH from where you are; machines speak with each other.
 
@@ -49,7 +51,7 @@ def fence_rules(
         network: the stack's.
         copy: the off-site copy that fills it, which its machines reach.
         opened: by a machine's address, the ports at which everybody reaches it.
-        tunnels: of its machines on computers; None where there are none.
+        tunnels: to its machines elsewhere; None where there are none.
 
     Source: Microsoft, "Virtual network service tags" (AzurePlatformDNS) and "What is IP address 168.63.129.16?".
 
@@ -86,11 +88,14 @@ def fence_rules(
             _rule("copy", _FIRST + 2, "Allow", **leave, **where, protocol="Tcp", destination_port_ranges=ports)
         )
     if tunnels:
-        whence = {"source_address_prefixes": sorted(tunnels.sources), "destination_address_prefix": str(network)}
-        ports = [f"{tunnels.ports[0]}-{tunnels.ports[1]}"]
-        rules.append(
-            _rule("tunnels", _FIRST + 2, "Allow", **come, **whence, protocol="Udp", destination_port_ranges=ports)
-        )
+        passing = {"protocol": "Udp", "destination_port_ranges": [f"{tunnels.ports[0]}-{tunnels.ports[1]}"]}
+        clouds = [f"{address}/32" for address in sorted(tunnels.clouds)]
+        whence = {"source_address_prefixes": [*sorted(tunnels.computers), *clouds]}
+        inward = {**come, **whence, "destination_address_prefix": str(network)}
+        rules.append(_rule("tunnels", _FIRST + 2, "Allow", **inward, **passing))
+        if clouds:
+            outward = {**leave, "source_address_prefix": str(network), "destination_address_prefixes": clouds}
+            rules.append(_rule("tunnels-out", _FIRST + 3, "Allow", **outward, **passing))
     return rules
 
 

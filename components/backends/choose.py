@@ -15,7 +15,7 @@ _MODULES: Mapping[str, str] = {LIBVIRT: "libvirt", "aws": "aws", "gcp": "gcp", "
 """By the kind of a host: the module of this folder."""
 
 
-def backend_of(placement: Placement, host: str) -> Backend[Any]:
+def backend_of(placement: Placement, host: str) -> Backend[Any, Any]:
     """Return the backend of a host.
 
     Args:
@@ -31,4 +31,4 @@ def backend_of(placement: Placement, host: str) -> Backend[Any]:
         raise UnderstudyError(
             where=f"host {host}", found=f"{kind}, without a backend", wanted=f"one of {', '.join(sorted(_MODULES))}"
         )
-    return cast("Backend[Any]", importlib.import_module(f"components.backends.{_MODULES[kind]}"))
+    return cast("Backend[Any, Any]", importlib.import_module(f"components.backends.{_MODULES[kind]}"))

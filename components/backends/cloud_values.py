@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pulumi
@@ -16,6 +17,7 @@ from model.connection import Connection
 from model.errors import UnderstudyError
 from model.rented import mark
 from model.topology import Machine
+from model.tunnels import computers, ports_in_cloud
 
 
 def tags(site: Site, name: str) -> dict[str, str]:
@@ -69,9 +71,35 @@ def sources(site: Site) -> tuple[str, ...]:
     return found
 
 
-def tunnel_sources(site: Site) -> tuple[str, ...]:
-    """Return the networks from which tunnels come; where nobody says, the computers are where the controller is."""
-    return tuple(str(network) for network in site.environment.settings.cloud.tunnels_from) or sources(site)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TunnelWays:
+    """What a cloud's fence lets through of the tunnels to other places.
+
+    Args:
+        ports: the first and the last UDP port that they come to, and go to in another cloud.
+        computers: the networks that those of machines on computers come from.
+        clouds: the addresses of machines in other clouds, by their names: theirs come, and others go there.
+    """
+
+    ports: tuple[int, int]
+    computers: tuple[str, ...]
+    clouds: Mapping[str, pulumi.Input[str]]
+
+
+def tunnel_ways(site: Site, host: str, public: Mapping[str, pulumi.Input[str]]) -> TunnelWays | None:
+    """Return what a cloud's fence lets through of tunnels; None where all machines are there.
+
+    Where nobody says, the computers are where the controller is.
+    """
+    if (ports := ports_in_cloud(site.placement)) is None:
+        return None
+    said = tuple(str(network) for network in site.environment.settings.cloud.tunnels_from)
+    own = {machine.name for machine in machines_of(site, host)}
+    return TunnelWays(
+        ports=ports,
+        computers=(said or sources(site)) if computers(site.placement) else (),
+        clouds={name: address for name, address in public.items() if name not in own},
+    )
 
 
 def opened(site: Site, host: str) -> dict[str, tuple[int, ...]]:

@@ -11,7 +11,7 @@ import pulumi
 import pulumi_gcp as gcp
 from pulumi import ResourceOptions
 
-from components.backends import Built, Keys
+from components.backends import Built, Keys, Reserved
 from components.backends.cloud_values import (
     image_of,
     machines_of,
@@ -20,15 +20,15 @@ from components.backends.cloud_values import (
     region_of,
     sources,
     tags,
-    tunnel_sources,
+    tunnel_ways,
 )
 from components.resources import SshKeypair
 from components.site import Site
 from model.cloud import project_of, refuse_plan
 from model.configuration import stack_file_name
-from model.rented import GOOGLE_IMAGE, gib, system_disk_gib
+from model.rented import GOOGLE_IMAGE, gib, google_name, mark, system_disk_gib
 from model.topology import Machine
-from model.tunnels import is_spread, ports_in_cloud
+from model.tunnels import is_spread
 
 # Source: Google, "Operating system details": Debian's images are of the project debian-cloud.
 _DISK = "data"
@@ -42,12 +42,26 @@ _FIRST_BOOT = Path(__file__).with_name("google_first_boot.sh")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GcpRegion:
+    """A region before anything stands there.
+
+    Args:
+        provider: of that region.
+        addresses: those that machines keep, by their names; none where nobody names any.
+    """
+
+    provider: gcp.Provider
+    addresses: Mapping[str, gcp.compute.Address]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GcpGround:
     """What the machines of a stack in one region stand on.
 
     Args:
         region: Google's name of where that is.
         zone: where in it all machines and disks are.
+        addresses: those that machines keep, by their names; none where nobody names any.
         fence: what a machine needs before it starts: all rules of who may speak with it.
         image: Debian's newest image.
     """
@@ -55,36 +69,56 @@ class GcpGround:
     region: str
     zone: pulumi.Output[str]
     provider: gcp.Provider
+    addresses: Mapping[str, gcp.compute.Address]
     subnet: gcp.compute.Subnetwork
     fence: tuple[pulumi.Resource, ...]
     image: pulumi.Output[str]
 
 
+def reserve(site: Site, host: str, parent: pulumi.Resource) -> Reserved[GcpRegion]:
+    """Reserve the addresses that others name in their fences: Google else gives another at each start of a machine."""
+    region, stack = region_of(site, host), site.environment.stack
+    project = project_of(site.environment.settings.cloud, stack_file_name(stack))
+    where = stack_file_name(site.environment.mirror_of or stack)
+    refuse_plan("gcp", site.environment.topology.network, machines_of(site, host), where)
+    provider = gcp.Provider(f"gcp-{host}", project=project, region=region, opts=ResourceOptions(parent=parent))
+    addresses = {
+        machine.name: gcp.compute.Address(
+            machine.name,
+            name=_name(site, what := f"{machine.name}-address"),
+            region=region,
+            labels=tags(site, what),
+            opts=ResourceOptions(parent=parent, provider=provider),
+        )
+        for machine in machines_of(site, host)
+        if is_spread(site.placement)
+    }
+    public = {name: address.address for name, address in addresses.items()}
+    return Reserved(public=public, held=GcpRegion(provider=provider, addresses=addresses))
+
+
 def build_ground(
     site: Site,
     host: str,
-    public: Mapping[str, pulumi.Input[str]],  # noqa: ARG001  # its machines never speak first
+    held: GcpRegion,
+    public: Mapping[str, pulumi.Input[str]],
     parent: pulumi.Resource,
 ) -> GcpGround:
     """Build a network that has prod's addresses, and its fence."""
-    plan, region, stack = site.environment.topology.network, region_of(site, host), site.environment.stack
-    project = project_of(site.environment.settings.cloud, stack_file_name(stack))
-    where = stack_file_name(site.environment.mirror_of or stack)
-    refuse_plan("gcp", plan, machines_of(site, host), where)
-    provider = gcp.Provider(f"gcp-{host}", project=project, region=region, opts=ResourceOptions(parent=parent))
+    region, provider = region_of(site, host), held.provider
     inside = ResourceOptions(parent=parent, provider=provider)
     asked = pulumi.InvokeOutputOptions(provider=provider)
     network = gcp.compute.Network(
         f"network-{host}",
-        name=_name(site, "network"),
+        name=_name(site, f"network-{host}"),
         auto_create_subnetworks=False,
         opts=inside,
     )
     subnet = gcp.compute.Subnetwork(
         f"subnet-{host}",
-        name=_name(site, "subnet"),
+        name=_name(site, f"subnet-{host}"),
         network=network.id,
-        ip_cidr_range=str(plan),
+        ip_cidr_range=str(site.environment.topology.network),
         region=region,
         private_ip_google_access=False,
         opts=inside,
@@ -96,8 +130,9 @@ def build_ground(
         region=region,
         zone=zones.names.apply(min),
         provider=provider,
+        addresses=held.addresses,
         subnet=subnet,
-        fence=_build_fence(site, host, network, inside),
+        fence=_build_fence(site, host, network, public, inside),
         image=image.self_link,
     )
 
@@ -106,7 +141,7 @@ def build_machine(site: Site, ground: GcpGround, machine: Machine, keys: Keys, p
     """Build one machine, up to its first command."""
     opts = ResourceOptions(parent=parent, provider=ground.provider)
     first = SshKeypair(f"{machine.name}-first", comment=machine.name, opts=ResourceOptions(parent=parent))
-    kept = _build_address(site, ground, machine, opts)
+    kept = ground.addresses.get(machine.name)
     instance = _build_instance(site, ground, machine, keys, first, kept, opts)
     address = kept.address if kept else instance.network_interfaces[0].access_configs[0].nat_ip
     data = _build_data(site, ground, machine, instance, opts)
@@ -127,18 +162,6 @@ def build_machine(site: Site, ground: GcpGround, machine: Machine, keys: Keys, p
         data_device=_DEVICE if data else "",
         prefix=_HOST_PREFIX,
         identifier=instance.instance_id,
-    )
-
-
-def _build_address(
-    site: Site, ground: GcpGround, machine: Machine, opts: ResourceOptions
-) -> gcp.compute.Address | None:
-    """Build a public address that others can name in their fences: Google else gives another at each start."""
-    if not is_spread(site.placement):
-        return None
-    name = f"{machine.name}-address"
-    return gcp.compute.Address(
-        machine.name, name=_name(site, name), region=ground.region, labels=tags(site, name), opts=opts
     )
 
 
@@ -200,7 +223,11 @@ def _build_instance(
 
 
 def _build_fence(
-    site: Site, host: str, network: gcp.compute.Network, inside: ResourceOptions
+    site: Site,
+    host: str,
+    network: gcp.compute.Network,
+    public: Mapping[str, pulumi.Input[str]],
+    inside: ResourceOptions,
 ) -> tuple[pulumi.Resource, ...]:
     """Build the fence: in comes SSH from where you are; machines speak with each other; nothing gets out."""
     fenced, plan = [_name(site, "fenced")], str(site.environment.topology.network)
@@ -212,7 +239,7 @@ def _build_fence(
             "source_ranges": list(sources(site)),
             "allows": [{"protocol": "tcp", "ports": ["22"]}],
         },
-        **_tunnels(site),
+        **_tunnels(site, host, public),
         "into": {"direction": "INGRESS", "source_ranges": [plan], "allows": everything},
         "out": {"direction": "EGRESS", "destination_ranges": [plan], "allows": everything},
         "closed": {
@@ -236,17 +263,23 @@ def _build_fence(
             "target_tags": _open_tags(site, name),
         }
     return tuple(
-        gcp.compute.Firewall(f"{name}-{host}", name=_name(site, f"fence-{name}"), **{**common, **rule}, opts=inside)
+        gcp.compute.Firewall(
+            f"{name}-{host}", name=_name(site, f"fence-{host}-{name}"), **{**common, **rule}, opts=inside
+        )
         for name, rule in rules.items()
     )
 
 
-def _tunnels(site: Site) -> dict[str, dict[str, Any]]:
-    """Return what lets in the tunnels of machines on computers, where there are any."""
-    if (ports := ports_in_cloud(site.placement)) is None:
+def _tunnels(site: Site, host: str, public: Mapping[str, pulumi.Input[str]]) -> dict[str, dict[str, Any]]:
+    """Return what lets tunnels in from machines elsewhere, where there are any, and out to those in other clouds."""
+    if (ways := tunnel_ways(site, host, public)) is None:
         return {}
-    allows = [{"protocol": "udp", "ports": [f"{ports[0]}-{ports[1]}"]}]
-    return {"tunnels": {"direction": "INGRESS", "source_ranges": list(tunnel_sources(site)), "allows": allows}}
+    allows = [{"protocol": "udp", "ports": [f"{ways.ports[0]}-{ways.ports[1]}"]}]
+    clouds = [pulumi.Output.concat(address, "/32") for address in ways.clouds.values()]
+    rules = {"tunnels": {"direction": "INGRESS", "source_ranges": [*ways.computers, *clouds], "allows": allows}}
+    if clouds:
+        rules["tunnels-out"] = {"direction": "EGRESS", "destination_ranges": clouds, "allows": allows}
+    return rules
 
 
 def _build_data(
@@ -282,5 +315,5 @@ def _open_tags(site: Site, machine: str) -> list[str]:
 
 
 def _name(site: Site, what: str) -> str:
-    """Return a name that no other stack in the project has; Google allows 63 of a-z, 0-9 and -."""
-    return f"{tags(site, what)['owner']}-{what}".replace("_", "-")[:63].rstrip("-")
+    """Return a name that no other stack in the project has."""
+    return google_name(mark(site.owner), what)

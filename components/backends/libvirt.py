@@ -11,7 +11,7 @@ import pulumi
 import pulumi_libvirt as libvirt
 from pulumi import ResourceOptions
 
-from components.backends import Built, Keys, addressed
+from components.backends import Built, Keys, Reserved, addressed
 from components.backends.libvirt_values import Size, domain_spec, identity, image_directory, image_name, size
 from components.resources import Boot, DataDisk, Fence, Reached, Template, WarmStart
 from components.site import Site
@@ -55,8 +55,17 @@ def _named(name: str, host: str) -> str:
     return name if host == HERE else f"{name}-{host}"
 
 
+def reserve(site: Site, host: str, parent: pulumi.Resource) -> Reserved[None]:  # noqa: ARG001
+    """Reserve nothing: the lock file has a computer's address."""
+    return Reserved(public={}, held=None)
+
+
 def build_ground(
-    site: Site, host: str, public: Mapping[str, pulumi.Input[str]], parent: pulumi.Resource
+    site: Site,
+    host: str,
+    held: None,  # noqa: ARG001
+    public: Mapping[str, pulumi.Input[str]],
+    parent: pulumi.Resource,
 ) -> LibvirtGround:
     """Build the fence first, then the networks behind it and the pool; and a template for each size of machine.
 

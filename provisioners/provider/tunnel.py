@@ -58,8 +58,9 @@ def _are_peers(value: Any) -> bool:
     keys = {"name", "address", "port", "public_key"}
     return isinstance(value, list) and all(
         isinstance(each, dict)
-        and each.keys() == keys
+        and each.keys() - {"endpoint"} == keys
         and _is_address(each["address"])
+        and _is_address(each.get("endpoint", each["address"]))
         and isinstance(each["port"], int)
         and isinstance(each["public_key"], str)
         and is_key(each["public_key"])
@@ -68,11 +69,13 @@ def _are_peers(value: Any) -> bool:
 
 
 _ADDRESS = Rule(good=_is_address, allowed="an IPv4 address")
-_PEERS = Rule(good=_are_peers, allowed="a list of {name, address, port, public_key}")
+_PEERS = Rule(
+    good=_are_peers, allowed="a list of {name, address, port, public_key}, with an endpoint where it is spoken to"
+)
 _RULES: Mapping[str, Rule] = {
     **COMMON,
     "address": _ADDRESS,
-    "gateway": optional(_ADDRESS),  # left out where the others speak first
+    "gateway": optional(_ADDRESS),  # left out in a cloud
     "port": optional(number(1, 65535)),
     "mtu": optional(number(1280, 65535)),
     "tunnel_key": TEXT,
@@ -137,7 +140,13 @@ class TunnelKind:
 def _files(inputs: Values) -> dict[str, bytes]:
     """Return what is written on the machine, by path."""
     peers = (
-        Peer(name=each["name"], address=IPv4Address(each["address"]), port=each["port"]) for each in inputs["peers"]
+        Peer(
+            name=each["name"],
+            address=IPv4Address(each["address"]),
+            port=int(each["port"]),
+            endpoint=IPv4Address(each["endpoint"]) if "endpoint" in each else None,
+        )
+        for each in inputs["peers"]
     )
     gateway = inputs.get("gateway")
     tunnel = Tunnel(

@@ -117,10 +117,10 @@ def ec2(tmp_path: Path) -> Iterator[str]:
         yield address
 
 
-def client_of(address: str) -> Any:
+def client_of(address: str, region: str = "eu-central-1") -> Any:
     """Return boto3's client of the EC2 of such an AWS, where anybody's keys are good."""
     keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
-    return boto3.client("ec2", endpoint_url=address, region_name="eu-central-1", **keys)
+    return boto3.client("ec2", endpoint_url=address, region_name=region, **keys)
 
 
 def environment_of(address: str, provider: str) -> dict[str, str]:

@@ -16,7 +16,7 @@ import threading
 import time
 from base64 import b64decode
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from ipaddress import IPv4Interface, IPv4Network
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ class Guests(Follower):
         directory: for disks.
         ours: whether the bodies are of the project's image.
         memory_mib: of each body.
+        number: of the region, where there are several.
 
     Attributes:
         ec2: given before `start`.
@@ -52,14 +53,15 @@ class Guests(Follower):
 
     trusted: Path | None = None
 
-    def __init__(self, directory: Path, *, ours: bool, memory_mib: int = 640) -> None:
+    def __init__(self, directory: Path, *, ours: bool, memory_mib: int = 640, number: int = 0) -> None:
         super().__init__()
-        own = os.getpid() % 16000
+        own = (os.getpid() + 8000 * number) % 16000
+        self._own = own
         self._directory, self._ours, self._memory = directory, ours, memory_mib
         self._awake: set[str] = set()
         self._plugged: set[str] = set()
         self.here, self._router = (f"100.127.{own // 64}.{own % 64 * 4 + last}" for last in (1, 2))
-        self.public = IPv4Network(f"100.126.{own % 256}.0/24")
+        self.public = IPv4Network(f"100.126.{os.getpid() % 256}.{128 * number}/25")
         self._net, self.cable = f"uc{own:x}", f"uc{own:x}h"
         self._machines: dict[str, subprocess.Popen[bytes]] = {}
         self._rules = ""
@@ -80,6 +82,7 @@ class Guests(Follower):
         for card in ("lo", "eth0", "inside"):
             run(*at, "link", "set", card, "up")
         self.inside("sysctl", "-q", "net.ipv4.ip_forward=1")
+        self.inside("ip", "route", "add", "default", "via", self.here)
         run("ip", "route", "add", str(self.public), "via", self._router)
         self._thread.start()
 
@@ -134,14 +137,32 @@ class Guests(Follower):
                 f"  ip daddr {one['PublicIpAddress']} dnat to {one['PrivateIpAddress']};\n" for one in running.values()
             ),
             leaving="".join(
-                f'  oifname "eth0" ip saddr {one["PrivateIpAddress"]} snat to {one["PublicIpAddress"]};\n'
-                f'  oifname "inside" ip daddr {one["PrivateIpAddress"]} ip saddr != {self._plan_of(one)} masquerade;\n'
+                f'  oifname != "inside" ip saddr {one["PrivateIpAddress"]} snat to {one["PublicIpAddress"]};\n'
                 for one in running.values()
             ),
         )
         if text != self._rules:
             self.inside("nft", "-f", "-", told=text)
             self._rules = text
+
+    @contextmanager
+    def beside(self, other: Guests) -> Iterator[str]:
+        """Have two regions that run reach each other; give the end at which this computer hears it."""
+        cable = f"{self._net}n"
+        first, second = (f"100.125.{self._own // 64}.{self._own % 64 * 4 + at}" for at in (1, 2))
+        run("ip", "link", "add", cable, "type", "bridge")
+        try:
+            run("ip", "link", "set", cable, "up")
+            for one, neighbour, own, far in ((self, other, first, second), (other, self, second, first)):
+                end = f"{one._net}f"
+                run("ip", "link", "add", end, "type", "veth", "peer", "name", "far", "netns", one._net)
+                run("ip", "link", "set", end, "master", cable, "up")
+                one.inside("ip", "address", "add", f"{own}/30", "dev", "far")
+                one.inside("ip", "link", "set", "far", "up")
+                one.inside("ip", "route", "add", str(neighbour.public), "via", far)
+            yield f"{self._net}f"
+        finally:
+            run("ip", "link", "delete", cable)
 
     def _plan_of(self, one: dict[str, Any]) -> IPv4Network:
         return IPv4Network(self.ec2.describe_subnets(SubnetIds=[one["SubnetId"]])["Subnets"][0]["CidrBlock"])
@@ -184,7 +205,7 @@ class Guests(Follower):
     def _told_over_a_port(self, name: str, private: IPv4Interface) -> tuple[str, ...]:
         """Make the disk of the project's image, and have it booted."""
         image = build.ensure(print)
-        disk = self._with_what_aws_has(image.disk, private) if self.trusted else image.disk
+        disk = self._with_what_aws_has(image.disk, private)
         return (
             *("-kernel", str(image.kernel), "-initrd", str(image.initrd), "-append", kernel_command_line("tcg")),
             *("-drive", f"file={self._clone(name, disk)},if=virtio,format=qcow2,cache=unsafe"),
@@ -194,18 +215,18 @@ class Guests(Follower):
 
     def _with_what_aws_has(self, image: Path, private: IPv4Interface) -> Path:
         """Return the image with what Debian has in AWS: a default route, and its names of disks; and with the trust."""
-        assert self.trusted
         disk = self._directory / "ours.raw"
         if disk.exists():
             return disk
         run("qemu-img", "convert", "-O", "raw", str(image), str(disk))
-        digest = run("openssl", "x509", "-hash", "-noout", "-in", str(self.trusted)).strip()
         units = "/etc/systemd/system"
         files = {
-            f"/etc/ssl/certs/{digest}.0": self.trusted.read_text(),
             "/etc/udev/rules.d/61-ebs.rules": _NAMES_OF_DISKS,
             f"{units}/way-out.service": _WAY_OUT.format(gateway=private.network[1]),
         }
+        if self.trusted:
+            digest = run("openssl", "x509", "-hash", "-noout", "-in", str(self.trusted)).strip()
+            files[f"/etc/ssl/certs/{digest}.0"] = self.trusted.read_text()
         acts = [f"symlink {units}/sysinit.target.wants/way-out.service {units}/way-out.service"]
         for at, (path, text) in enumerate(files.items()):
             source = self._directory / f"laid{at}"
@@ -294,4 +315,4 @@ def _passing(ec2: Any, one: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield what a machine's security groups let pass between it and the world, in nft's words."""
     for hook, rule in rules_of(ec2, one):
         card, side = ("iifname", "daddr") if hook == "input" else ("oifname", "saddr")
-        yield hook, f'{card} "eth0" ip {side} {one["PrivateIpAddress"]} {rule}'
+        yield hook, f'{card} != "inside" ip {side} {one["PrivateIpAddress"]} {rule}'

@@ -70,8 +70,17 @@ def place(
     cloud: PlacedHost | None = None,
     size: str = "t3.small",
     here: tuple[str, ...] = (),
+    elsewhere: Mapping[str, tuple[PlacedHost, str]] | None = None,
 ) -> None:
-    """Write a stack's lock file; a mirror's store is pinned to a snapshot. ``here`` are not in the cloud."""
+    """Write a stack's lock file; a mirror's store is pinned to a snapshot.
+
+    Args:
+        here: those that are not in the cloud.
+        elsewhere: those that are in another one, with what is rented there.
+    """
+    at = {name: (cloud.name, size) for name in machines if cloud and name not in here}
+    at |= {name: (host.name, rented) for name, (host, rented) in (elsewhere or {}).items()}
+    others = {host.name: host for host in (cloud, *(host for host, _ in (elsewhere or {}).values())) if host}
     pinned = PinnedSeed(
         store="shop",
         snapshot="20261123-010000F",
@@ -86,14 +95,14 @@ def place(
             machines=tuple(
                 PlacedMachine(
                     name=name,
-                    host=cloud.name if cloud and name not in here else "here",
+                    host=at.get(name, ("here", ""))[0],
                     control_address=CONTROL[10 + index],
-                    instance_type=size if cloud and name not in here else "",
+                    instance_type=at.get(name, ("here", ""))[1],
                 )
                 for index, name in enumerate(machines)
             ),
             seeds=(pinned,) if stack == "stage" else (),
-            hosts=(cloud,) if cloud else (),
+            hosts=tuple(others[name] for name in sorted(others)),
             address=IPv4Address("10.1.1.1") if here else None,
         )
     )

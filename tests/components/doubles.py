@@ -154,7 +154,6 @@ CALLS: Mapping[str, Mapping[str, Any]] = {
 """What clouds answer when they are asked for something that is there."""
 MADE: Mapping[str, Mapping[str, Any]] = {
     "aws:ec2/instance:Instance": {"publicIp": "203.0.113.99"},
-    "aws:ec2/eip:Eip": {"publicIp": "203.0.113.96"},
     "aws:ec2/subnet:Subnet": {"availabilityZone": "eu-central-1a"},
     "aws:ec2/vpc:Vpc": {"mainRouteTableId": "rtb-1"},
     "aws:ec2/vpcEndpoint:VpcEndpoint": {"prefixListId": "pl-1"},
@@ -163,11 +162,15 @@ MADE: Mapping[str, Mapping[str, Any]] = {
         "networkInterfaces": [{"accessConfigs": [{"natIp": "203.0.113.98"}]}],
     },
     "gcp:compute/disk:Disk": {"diskId": "4712"},
-    "gcp:compute/address:Address": {"address": "203.0.113.95"},
     "azure:compute/linuxVirtualMachine:LinuxVirtualMachine": {"virtualMachineId": "4713"},
-    "azure:network/publicIp:PublicIp": {"ipAddress": "203.0.113.97"},
 }
 """What clouds put out beside their inputs."""
+_PUBLIC: Mapping[str, str] = {
+    "aws:ec2/eip:Eip": "publicIp",
+    "gcp:compute/address:Address": "address",
+    "azure:network/publicIp:PublicIp": "ipAddress",
+}
+"""The kinds that are a public address, and what they call it."""
 
 
 class _Refusing(pulumi.runtime.Mocks):
@@ -200,12 +203,22 @@ class Monitor(mocks.MockMonitor):
         found = _registered(urn, request, inputs)
         assert urn not in {item.urn for item in self.seen}, f"{urn} twice"
         self.seen.append(found)
-        outputs = MADE.get(request.type) or OUTPUTS.get(request.type.split(":")[-1], {}) if request.custom else {}
+        outputs = (
+            self._public(request.type) or MADE.get(request.type) or OUTPUTS.get(request.type.split(":")[-1], {})
+            if request.custom
+            else {}
+        )
         secret = found.secret
         if request.type in kinds():
             secret |= kinds()[request.type].secret_outputs
         state = message({**inputs, **outputs}, secret)
         return resource_pb2.RegisterResourceResponse(urn=urn, id=f"{request.name}-id", object=state)
+
+    def _public(self, kind: str) -> dict[str, Any]:
+        """Return a public address that no other thing has."""
+        if kind not in _PUBLIC:
+            return {}
+        return {_PUBLIC[kind]: f"203.0.113.{90 + sum(one.type in _PUBLIC for one in self.seen)}"}
 
     def RegisterResourceOutputs(self, request: Any) -> Any:  # noqa: N802
         if "pulumi:pulumi:Stack" in request.urn.split("::")[2].split("$")[-1]:

@@ -23,6 +23,7 @@ from model.tunnels import (
     ports_in_cloud,
     refuse_unfit,
     routes_text,
+    speaks_first,
     tunnels,
     ways,
     ways_as_values,
@@ -62,6 +63,8 @@ def topology(count: int) -> Topology:
 
 
 CLOUD = PlacedHost(name="rented", kind="aws", region="eu-central-1")
+GOOGLE = PlacedHost(name="google", kind="gcp", region="europe-west3")
+CLOUDS = {CLOUD.name, GOOGLE.name}
 SPREAD = placement(["here", "here", "rack", "desk"], host("desk", 3), host("rack", 2))
 
 
@@ -150,6 +153,18 @@ def test_the_files_of_a_rented_machine() -> None:
     )
 
 
+def test_two_rented_machines_speak_with_each_other_at_their_public_addresses() -> None:
+    placed = placement(["rented", "google"], GOOGLE, CLOUD)
+    refuse_unfit("stage", placed)
+    here, _ = tunnels(topology(2), placed)
+    (peer,) = here.peers
+    told = replace(here, peers=(replace(peer, endpoint=IPv4Address("203.0.113.9")),))
+    assert netdev_text(told, KEYS).endswith(
+        f"[WireGuardPeer]\nPublicKey={KEYS['b']}\nAllowedIPs=10.20.0.12/32\n"
+        "Endpoint=203.0.113.9:33217\nPersistentKeepalive=25\n"
+    )
+
+
 def test_on_one_computer_there_are_none() -> None:
     for one in (placement(["here", "here"]), placement(["rack", "rack"], host("rack"))):
         assert (tunnels(topology(2), one), dict(pairs(topology(2), one)), ways(one, one.machines[0].host, {})) == (
@@ -160,9 +175,9 @@ def test_on_one_computer_there_are_none() -> None:
         refuse_unfit("stage", one)
 
 
-@given(st.lists(st.sampled_from(["here", "rack", "desk", "rented"]), min_size=1, max_size=12))
+@given(st.lists(st.sampled_from(["here", "rack", "desk", "rented", "google"]), min_size=1, max_size=12))
 def test_each_speaks_with_all_that_are_elsewhere_and_each_host_knows_the_others(on: list[str]) -> None:
-    known = {"desk": host("desk", 3), "rack": host("rack", 2), "rented": CLOUD}
+    known = {"desk": host("desk", 3), "rack": host("rack", 2), "rented": CLOUD, "google": GOOGLE}
     placed = placement(on, *(known[name] for name in sorted(set(on) - {"here"})))
     refuse_unfit("stage", placed)
     where = {machine.name: machine.host for machine in placed.machines}
@@ -171,23 +186,29 @@ def test_each_speaks_with_all_that_are_elsewhere_and_each_host_knows_the_others(
     made = {each.name: each for each in tunnels(topology(len(on)), placed)}
     assert {name: {peer.name for peer in each.peers} for name, each in made.items()} == (wanted if spread else {})
     for name, each in made.items():
-        speaks_first = where[name] != "rented"
-        assert (each.gateway == CONTROL[1], each.port == INNER_PORT) == (speaks_first, speaks_first)
-        assert (each.mtu == 1280) == ("rented" in on)
-        assert ("Endpoint" in netdev_text(each, dict.fromkeys(where, KEYS["a"]))) == speaks_first
+        on_computer = where[name] not in CLOUDS
+        assert (each.gateway == CONTROL[1], each.port == INNER_PORT) == (on_computer, on_computer)
+        assert (each.mtu == 1280) == bool(CLOUDS & set(on))
+        assert netdev_text(each, dict.fromkeys(where, KEYS["a"])).count("Endpoint") == on_computer * len(each.peers)
+        for peer in each.peers:
+            assert speaks_first(placed, name, peer.name) == (on_computer or where[peer.name] in CLOUDS)
+            assert speaks_first(placed, name, peer.name) or speaks_first(placed, peer.name, name)
     first, last = ports_in_cloud(placed) or (0, 0)
-    assert (first > 0) == (spread and "rented" in on)
+    assert (first > 0) == (spread and bool(CLOUDS & set(on)))
     for name, peers in pairs(topology(len(on)), placed).items():
-        assert {where[peer.name] for peer in peers} == set(on) - {where[name]}
-        assert {peer.name for peer in peers} >= {each for each, at in where.items() if at == "rented" != where[name]}
+        at = set(on) if where[name] not in CLOUDS else CLOUDS & set(on)
+        assert {where[peer.name] for peer in peers} == at - {where[name]}
+        assert {peer.name for peer in peers} >= {
+            each for each, at in where.items() if at in CLOUDS and at != where[name]
+        }
     if spread:
         asked = [peer.name for peers in pairs(topology(len(on)), placed).values() for peer in peers]
         assert set(asked) | set(pairs(topology(len(on)), placed)) == set(where)
     if spread:
-        public = {name: IPv4Address(f"203.0.113.{ord(name)}") for name, at in where.items() if at == "rented"}
+        public = {name: IPv4Address(f"203.0.113.{ord(name)}") for name, at in where.items() if at in CLOUDS}
         rented = {(public[name], made[name].port) for name in public}
         assert all(first <= port <= last for _, port in rented)
-        fences = {name: fence for name in set(on) - {"rented"} if (fence := ways(placed, name, public))}
+        fences = {name: fence for name in set(on) - CLOUDS if (fence := ways(placed, name, public))}
         for name, fence in fences.items():
             theirs = {(each.address, port) for at, each in fences.items() if at != name for _, port in each.own}
             theirs |= rented
@@ -208,10 +229,6 @@ def test_no_two_machines_of_a_host_have_one_port(one: tuple[int, int], other: tu
 
 
 UNFIT: dict[str, tuple[Placement, str]] = {
-    "two clouds": (
-        placement(["rented", "other"], CLOUD, replace(CLOUD, name="other")),
-        "machines on other, rented; wanted one cloud, beside computers",
-    ),
     "no address of another": (
         placement(["here", "rack"], host("rack")),
         "Capacity.yaml: hosts.rack.address: nothing; wanted the IPv4 address at which here reach rack",

@@ -1,7 +1,7 @@
-"""Machines here and one in a cloud are one network, by Terraform's AWS provider in an EC2 whose machine is a guest.
+"""Machines here and in clouds are one network, by Terraform's AWS provider in an EC2 whose machines are guests.
 
-What is real: the provider, both machines with their kernels, the cloud's rules as packet filters, and its translation
-of addresses. What is not: AWS itself.
+What is real: the provider, all machines with their kernels, the clouds' rules as packet filters, and their translation
+of addresses. What is not: AWS itself, of which two regions are the two clouds.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ hosts:
   rented: {{kind: aws, region: eu-central-1, budget_per_month: 100}}
 """
 RENTED = PlacedHost(name="rented", kind="aws", region=REGION)
+FAR = PlacedHost(name="far", kind="aws", region="eu-west-1")
 SERVE = """
 mkdir -p /srv/page; echo "$1" >/srv/page/index.html
 systemd-run --quiet --unit=page -- python3 -u -m http.server --directory /srv/page 80
@@ -68,7 +69,8 @@ def cloud(
     for name in ("ec2", "disks"):
         (tmp_path / name).mkdir()
     made = Guests(tmp_path / "disks", ours=getattr(request, "param", False))
-    with serve_ec2(tmp_path / "ec2", str(made.public)) as endpoint:
+    elsewhere = Guests(tmp_path / "disks", ours=False, number=1).public
+    with serve_ec2(tmp_path / "ec2", str(made.public), f"{FAR.region}={elsewhere}") as endpoint:
         made.ec2 = client_of(endpoint)
         for name, value in environment_of(endpoint, aws_provider).items():
             monkeypatch.setenv(name, value)
@@ -79,13 +81,24 @@ def cloud(
 
 
 @pytest.fixture
-def stage(tmp_path: Path, cloud: Guests) -> Iterator[Lab]:
-    machines = [{**machine("a", 11), "host": RENTED.name}, {**machine("b", 12), "host": HERE}]
-    with lab(tmp_path / "lab", 14, machines, warm=False, hosts=(RENTED,)) as made:
-        made.address, made.ssh_from = cloud.here, [f"{cloud.here}/32"]
+def far(tmp_path: Path, cloud: Guests) -> Iterator[Guests]:
+    """Give another cloud, which reaches the first past this computer."""
+    (tmp_path / "far").mkdir()
+    made = Guests(tmp_path / "far", ours=True, number=1)
+    made.ec2 = client_of(os.environ["AWS_ENDPOINT_URL"], FAR.region)
+    with switched(made):
+        yield made
+
+
+@pytest.fixture
+def stage(tmp_path: Path, cloud: Guests, far: Guests) -> Iterator[Lab]:
+    places = {"a": RENTED.name, "b": HERE, "c": FAR.name}
+    machines = [{**machine(name, at), "host": host} for at, (name, host) in enumerate(places.items(), start=11)]
+    with lab(tmp_path / "lab", 14, machines, warm=False, hosts=(FAR, RENTED)) as made:
+        made.address, made.ssh_from = cloud.here, [f"{each.here}/32" for each in (cloud, far)]
         yield made
     assert left_overs(made) == []
-    assert left_over(cloud.ec2) == []
+    assert left_over(cloud.ec2) == left_over(far.ec2) == []
 
 
 def page(shell: Shell, of: str) -> str:
@@ -93,32 +106,45 @@ def page(shell: Shell, of: str) -> str:
     return shell.run(("bash", "-c", FETCH, "fetch", of)).text
 
 
-def test_a_machine_here_and_one_in_a_cloud_are_one_network(stage: Lab, cloud: Guests) -> None:
+def test_machines_here_and_in_two_clouds_are_one_network(stage: Lab, cloud: Guests, far: Guests) -> None:
     plan = stage.pulumi("preview", "--stack", stage.stack).stdout
     assert "+ understudy:index:TunnelCheck tunnels create" in " ".join(plan.split()), plan
-    with listening() as capture:
+    with cloud.beside(far) as between, listening() as capture:
         stage.up()
-        assert cloud.fault is None
-        for name in ("a", "b"):
+        assert cloud.fault is far.fault is None
+        for name in stage.machine_names:
             with stage.shell(name) as shell:
                 shell.run(("bash", "-c", SERVE, "serve", f"hello from {name}"))
-        for name, other in (("a", "b"), ("b", "a")):
+        for name in stage.machine_names:
             with stage.shell(name) as shell:
-                assert page(shell, other) == f"hello from {other}"
-    assert stage.changes_nothing()
-    with stage.shell("a") as shell:
-        assert "10.77.0.12 - - " in shell.run(("journalctl", "--unit=page", "--output=cat")).text, "prod's own address"
-        assert shell.run(("bash", "-c", TRY, "try", cloud.here, "22")).text == "", "the cloud's rules let nothing out"
-    ports = [outer_port(IPv4Network(stage.control_network)[at]) for at in (10, 11)]
-    cable = [frame for device, _, frame in capture.frames if device == cloud.cable and frame[12:14] == b"\x08\x00"]
-    udp = [frame for frame in cable if frame[23] == 17]
-    assert {struct.unpack("!HH", frame[34:38]) for frame in udp} == {tuple(ports), tuple(ports[::-1])}
-    assert {frame[42] for frame in udp} <= {1, 2, 3, 4}, "WireGuard's four kinds of messages"
-    assert any(frame[42] == 4 for frame in udp), "nothing was sent through it"
+                for other in {*stage.machine_names} - {name}:
+                    assert page(shell, other) == f"hello from {other}"
+        they_get_nowhere_else(stage, cloud, far)
+        assert stage.changes_nothing()
+    a, b, c = ports = [outer_port(IPv4Network(stage.control_network)[at]) for at in (10, 11, 12)]
+    for cable, first, second in ((cloud.cable, a, b), (far.cable, b, c), (between, a, c)):
+        packets = [frame for device, _, frame in capture.frames if device == cable and frame[12:14] == b"\x08\x00"]
+        udp = [frame for frame in packets if frame[23] == 17]
+        assert {struct.unpack("!HH", frame[34:38]) for frame in udp} == {(first, second), (second, first)}
+        assert {frame[42] for frame in udp} <= {1, 2, 3, 4}, "WireGuard's four kinds of messages"
+        assert any(frame[42] == 4 for frame in udp), "nothing was sent through it"
+        if cable == between:
+            others = {(frame[23], frame[34]) for frame in packets if frame[23] != 17}
+            assert others <= {(1, 3)}, "two clouds say nothing more than that nobody listens there yet"
     heard = escapes(stage.stack, ("b",), capture, lambda frame: is_ssh(frame) or is_tunnel(frame, ports))
     assert heard == []
     each_peer_answers_for_itself(stage)
     what_broke_comes_back_by_itself(stage, cloud)
+
+
+def they_get_nowhere_else(stage: Lab, cloud: Guests, far: Guests) -> None:
+    """What machines say to each other comes with the addresses of prod; to the world a rented one says nothing."""
+    with stage.shell("a") as shell:
+        seen = shell.run(("journalctl", "--unit=page", "--output=cat")).text
+        assert all(f"10.77.0.{last} - - " in seen for last in (12, 13)), "prod's own addresses"
+        there = stage.outputs()["c"]["connection"]["address"]
+        for address in (cloud.here, far.here, there):
+            assert shell.run(("bash", "-c", TRY, "try", address, "22")).text == "", "the clouds' rules let nothing out"
 
 
 def each_peer_answers_for_itself(stage: Lab) -> None:

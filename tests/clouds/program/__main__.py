@@ -50,7 +50,7 @@ site = Site(
 )
 wrapped.register()
 parent = pulumi.ComponentResource("understudy:components:Network", "network")
-ground = aws.build_ground(site, host, {}, parent)
+ground = aws.build_ground(site, host, aws.reserve(site, host, parent).held, {}, parent)
 controller = SshKeypair("controller", comment="test", opts=ResourceOptions())
 for machine in machines:
     key = SshKeypair(f"{machine.name}-host", comment=machine.name, opts=ResourceOptions())

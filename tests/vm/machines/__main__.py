@@ -62,23 +62,22 @@ site = Site(
     services={},
     engines={},
 )
-in_cloud = rented(site.placement)
-if in_cloud:
+if rented(site.placement):
     wrapped.register()
-networks: dict[str, Network[Any]] = {}
 reached: dict[str, Reached] = {}
-public: dict[str, pulumi.Input[str]] = {}
+networks: dict[str, Network[Any, Any]] = {
+    host: Network(f"network-{host}", backend_of(site.placement, host), site, host, ResourceOptions())
+    for host in sorted(set(places.values()))
+}
+public = {name: address for network in networks.values() for name, address in network.public.items()}
+for network in networks.values():
+    network.build(public)
 controller = SshKeypair("controller", comment="test", opts=ResourceOptions())
-for machine in sorted(machines, key=lambda each: each.name not in in_cloud):
+for machine in machines:
     host_key = SshKeypair(f"{machine.name}-host", comment=machine.name, opts=ResourceOptions())
     keys, host = Keys(controller=controller, host=host_key), places[machine.name]
-    backend = backend_of(site.placement, host)
-    if host not in networks:
-        networks[host] = Network(f"network-{host}", backend, site, host, dict(public), ResourceOptions())
-    built = backend.build_machine(site, networks[host].ground, machine, keys, networks[host])
+    built = backend_of(site.placement, host).build_machine(site, networks[host].ground, machine, keys, networks[host])
     reached[machine.name] = built.reached
-    if machine.name in in_cloud:
-        public[machine.name] = built.control_address
     pulumi.export(
         machine.name,
         {
