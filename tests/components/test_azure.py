@@ -123,7 +123,7 @@ def test_a_machine_has_prods_address_and_newest_image_and_no_identity(stage: Gra
     contact = stage.one("FirstContact", "db1").inputs
     assert (contact["machine_id"], contact["disk_ids"]) == ("4713", ["db1-data-id"])
     assert contact["identity"]["cards"]["mirror"] == {"address": "10.20.0.31", "prefix": 24}
-    assert contact["connection"]["address"] == "203.0.113.97"
+    assert contact["connection"]["address"] == "203.0.113.94"
 
 
 def test_what_it_is_told_is_a_key_of_its_own_and_secret_in_the_state(stage: Graph) -> None:
