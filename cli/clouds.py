@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -13,13 +13,13 @@ from components.files import state_place
 from components.price_tables import read_price_table
 from model import names
 from model.capacity import CLOUDS
-from model.cloud import project_of, subscription_of
+from model.cloud import CloudSettings, project_of, subscription_of
 from model.configuration import stack_file_name
 from model.environment import Environment
 from model.errors import UnderstudyError
 from model.placement import PlacedHost, Placement
 from model.rented import AWS_IMAGE, GOOGLE_IMAGE, mark
-from model.tunnels import is_spread
+from model.tunnels import computers, is_spread, rented
 
 
 def refuse_unfit_clouds(
@@ -43,7 +43,8 @@ def refuse_unfit_clouds(
         _refuse_no_way_in(environment)
         if account:
             _refuse_no_plugin(host.kind, os.environ)
-            _examine(directory, environment, placement, host, say)
+            beside = [each for each in placement.hosts if (each.kind, each.region) == (host.kind, host.region)]
+            _examine(directory, environment, placement, host, say, {each.name for each in beside})
 
 
 def _refuse_no_way_in(environment: Environment) -> None:
@@ -71,11 +72,17 @@ def _refuse_no_plugin(kind: str, environment: Mapping[str, str]) -> None:
 
 
 def _examine(
-    directory: Path, environment: Environment, placement: Placement, host: PlacedHost, say: Callable[[str], None]
+    directory: Path,
+    environment: Environment,
+    placement: Placement,
+    host: PlacedHost,
+    say: Callable[[str], None],
+    beside: Collection[str],
 ) -> None:
+    """Look at the account for a host; what it may have in a region is for all hosts there, ``beside``, together."""
     owner = mark(names.owner(environment.stack, state_place(os.environ)))
     settings, where = environment.settings.cloud, stack_file_name(environment.stack)
-    wanted = _wanted(directory, placement, host)
+    wanted = _wanted(directory, placement, host.kind, beside)
     addresses = sum(count for count, _ in wanted.values()) if is_spread(placement) else 0
     if host.kind == "gcp":
         from provisioners.clouds import google, google_account
@@ -96,11 +103,20 @@ def _examine(
         from provisioners.clouds import aws
 
         image = host.image or AWS_IMAGE
-        aws.examine(host.region, image.owner, image.name, vcpus, owner, say, addresses)
+        aws.examine(
+            host.region, image.owner, image.name, vcpus, owner, say, addresses, _rules(settings, placement, host)
+        )
 
 
-def _wanted(directory: Path, placement: Placement, host: PlacedHost) -> dict[str, tuple[int, int]]:
-    """Return of each size in a cloud how many machines there are, and the vCPUs of all of them."""
-    sizes = read_price_table(directory, host.kind).sizes
-    many = Counter(place.instance_type for place in placement.machines if place.host == host.name)
+def _rules(settings: CloudSettings, placement: Placement, host: PlacedHost) -> int:
+    """Return for how many networks a fence in AWS has rules that let them in; its own machines are one more."""
+    sources = (*settings.ssh_from, *((settings.tunnels_from or settings.ssh_from) if computers(placement) else ()))
+    own = {place.name for place in placement.machines if place.host == host.name}
+    return len(sources) + len({*rented(placement)} - own) + 1
+
+
+def _wanted(directory: Path, placement: Placement, kind: str, hosts: Collection[str]) -> dict[str, tuple[int, int]]:
+    """Return of each size in a cloud how many machines there are on some hosts, and the vCPUs of all of them."""
+    sizes = read_price_table(directory, kind).sizes
+    many = Counter(place.instance_type for place in placement.machines if place.host in hosts)
     return {name: (count, count * sizes[name].vcpus) for name, count in many.items()}

@@ -150,20 +150,24 @@ class Variable:
     Args:
         name: of the variable.
         before: what stands before the value in the same argument.
-        after: what stands after it.
+        after: what stands after it, which may be another one.
     """
 
     name: str
     before: str = ""
-    after: str = ""
+    after: str | Variable = ""
 
     def __str__(self) -> str:
         """Return the word of a shell's text."""
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", self.name):
             raise ValueError(f"no name of a shell's variable: {self.name!r}")
         return "".join(
-            (word(self.before) if self.before else "", f'"${self.name}"', word(self.after) if self.after else "")
+            (word(self.before) if self.before else "", f'"${self.name}"', _word_of(self.after) if self.after else "")
         )
+
+
+def _word_of(argument: str | Variable) -> str:
+    return str(argument) if isinstance(argument, Variable) else word(argument)
 
 
 def line_with(argv: Sequence[str | Variable], into: str = "") -> str:
@@ -177,8 +181,10 @@ def line_with(argv: Sequence[str | Variable], into: str = "") -> str:
     'subnet=$(aws --vpc-id "$vpc" \'a b\')'
     >>> line_with(("aws", Variable(name="vpc", before="Name=x y,Values=")))
     'aws \'Name=x y,Values=\'"$vpc"'
+    >>> line_with(("gcloud", Variable(name="a", after=Variable(name="b", before="/32,", after="/32"))))
+    'gcloud "$a"/32,"$b"/32'
     """
-    line = " ".join(str(each) if isinstance(each, Variable) else word(each) for each in argv)
+    line = " ".join(map(_word_of, argv))
     return f"{into}=$({line})" if into else line
 
 

@@ -12,7 +12,15 @@ from pulumi import ResourceOptions
 from components.backends import Built, Keys, Reserved
 from components.backends.aws_fence import build_fence, build_opened, build_way_in, tagged
 from components.backends.aws_values import DATA_DEVICE_NAME, credits_of, data_device
-from components.backends.cloud_values import image_of, machines_of, reach, region_of, tags, told_at_first_boot
+from components.backends.cloud_values import (
+    image_of,
+    machines_of,
+    once_of_its_machine,
+    reach,
+    region_of,
+    tags,
+    told_at_first_boot,
+)
 from components.resources import SshKeypair
 from components.site import Site
 from model.cloud import refuse_plan
@@ -78,7 +86,12 @@ def reserve(site: Site, host: str, parent: pulumi.Resource) -> Reserved[AwsRegio
     provider = aws.Provider(f"aws-{host}", region=region_of(site, host), opts=ResourceOptions(parent=parent))
     inside = ResourceOptions(parent=parent, provider=provider)
     addresses = {
-        machine.name: aws.ec2.Eip(machine.name, domain="vpc", tags=tagged(site, f"{machine.name}-address"), opts=inside)
+        machine.name: aws.ec2.Eip(
+            machine.name,
+            domain="vpc",
+            tags=tagged(site, f"{machine.name}-address"),
+            opts=ResourceOptions.merge(inside, once_of_its_machine("aws:ec2/eip:Eip", machine.name)),
+        )
         for machine in machines_of(site, host)
         if is_spread(site.placement)
     }

@@ -74,8 +74,7 @@ def _let_tunnels(
         _let(f"tunnels-{host}-{source.replace('/', '-')}", "ingress", group, "udp", ways.ports, source, inside)
         for source in ways.computers
     ]
-    for name, address in ways.clouds.items():
-        network = pulumi.Output.concat(address, "/32")
+    for name, network in ways.clouds.items():
         rules += [
             _let(f"tunnels-{host}-{side}-{name}", kind, group, "udp", ways.ports, network, inside)
             for side, kind in (("from", "ingress"), ("to", "egress"))

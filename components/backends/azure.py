@@ -5,24 +5,23 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 from typing import Any
 
 import pulumi
 import pulumi_azure as azure
 from pulumi import ResourceOptions
 
-from components.backends import Built, Keys, Reserved, addressed
+from components.backends import Built, Keys, Reserved
 from components.backends.azure_values import (
     DATA_DEVICE,
     LEAST_SYSTEM_DISK_GIB,
     LUN,
-    Tunnels,
     fence_rules,
     name_pattern,
 )
 from components.backends.cloud_values import (
     machines_of,
+    once_of_its_machine,
     opened,
     reach,
     region_of,
@@ -111,7 +110,7 @@ def reserve(site: Site, host: str, parent: pulumi.Resource) -> Reserved[AzureGro
             sku="Standard",  # which lets nothing through that no rule allows
             tags=tags(site, f"{machine.name}-address"),
             **common,
-            opts=inside,
+            opts=ResourceOptions.merge(inside, once_of_its_machine("azure:network/publicIp:PublicIp", machine.name)),
         )
         for machine in machines_of(site, host)
     }
@@ -182,17 +181,12 @@ def _build_fence(
     return fence, around
 
 
-def _rules(site: Site, host: str, public: Mapping[str, pulumi.Input[str]]) -> pulumi.Output[list[dict[str, Any]]]:
-    """Return all rules of the fence, once the addresses are known that some of them name."""
+def _rules(site: Site, host: str, public: Mapping[str, pulumi.Input[str]]) -> list[dict[str, Any]]:
+    """Return all rules of the fence."""
     addresses = {machine.name: machine.address for machine in machines_of(site, host)}
     ports = {addresses[name]: ports for name, ports in opened(site, host).items()}
-    ways = tunnel_ways(site, host, public)
-
-    def known(elsewhere: Mapping[str, IPv4Address]) -> list[dict[str, Any]]:
-        tunnels = Tunnels(ports=ways.ports, computers=ways.computers, clouds=elsewhere.values()) if ways else None
-        return fence_rules(sources(site), site.environment.topology.network, site.environment.copy, ports, tunnels)
-
-    return addressed(ways.clouds if ways else {}).apply(known)
+    tunnels = tunnel_ways(site, host, public)
+    return fence_rules(sources(site), site.environment.topology.network, site.environment.copy, ports, tunnels)
 
 
 def _image(site: Site, host: str, asked: pulumi.InvokeOutputOptions) -> dict[str, Any]:

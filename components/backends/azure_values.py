@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
+from components.backends.cloud_values import TunnelWays
 from model.offsite import OffsiteCopy
 
 LUN = 0
@@ -20,27 +20,12 @@ _FIRST, _OPENED, _LAST = 100, 1000, 4096
 _ANY = "*"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tunnels:
-    """The tunnels to other places.
-
-    Args:
-        ports: the first and the last UDP port that they come to.
-        computers: the networks that those of machines on computers come from.
-        clouds: the addresses of machines in other clouds: theirs come, and others go there.
-    """
-
-    ports: tuple[int, int]
-    computers: Collection[str]
-    clouds: Collection[IPv4Address]
-
-
 def fence_rules(
     sources: Collection[str],
     network: IPv4Network,
     copy: OffsiteCopy | None,
     opened: Mapping[IPv4Address, tuple[int, ...]],
-    tunnels: Tunnels | None = None,
+    tunnels: TunnelWays | None = None,
 ) -> list[dict[str, Any]]:
     """Return all rules of a stack's fence: in comes SSH from where you are; machines speak with each other.
 
@@ -89,7 +74,7 @@ def fence_rules(
         )
     if tunnels:
         passing = {"protocol": "Udp", "destination_port_ranges": [f"{tunnels.ports[0]}-{tunnels.ports[1]}"]}
-        clouds = [f"{address}/32" for address in sorted(tunnels.clouds)]
+        clouds = [tunnels.clouds[name] for name in sorted(tunnels.clouds)]
         whence = {"source_address_prefixes": [*sorted(tunnels.computers), *clouds]}
         inward = {**come, **whence, "destination_address_prefix": str(network)}
         rules.append(_rule("tunnels", _FIRST + 2, "Allow", **inward, **passing))

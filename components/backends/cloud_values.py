@@ -78,12 +78,12 @@ class TunnelWays:
     Args:
         ports: the first and the last UDP port that they come to, and go to in another cloud.
         computers: the networks that those of machines on computers come from.
-        clouds: the addresses of machines in other clouds, by their names: theirs come, and others go there.
+        clouds: the addresses of machines in other clouds, as networks, by their names: theirs come, others go there.
     """
 
     ports: tuple[int, int]
     computers: tuple[str, ...]
-    clouds: Mapping[str, pulumi.Input[str]]
+    clouds: Mapping[str, pulumi.Output[str]]
 
 
 def tunnel_ways(site: Site, host: str, public: Mapping[str, pulumi.Input[str]]) -> TunnelWays | None:
@@ -98,7 +98,15 @@ def tunnel_ways(site: Site, host: str, public: Mapping[str, pulumi.Input[str]]) 
     return TunnelWays(
         ports=ports,
         computers=(said or sources(site)) if computers(site.placement) else (),
-        clouds={name: address for name, address in public.items() if name not in own},
+        clouds={name: pulumi.Output.concat(address, "/32") for name, address in public.items() if name not in own},
+    )
+
+
+def once_of_its_machine(kind: str, machine: str) -> pulumi.ResourceOptions:
+    """Return by what name a state may know an address still, from when it belonged to its machine's component."""
+    chain = f"understudy:components:Environment$understudy:components:Machine${kind}"
+    return pulumi.ResourceOptions(
+        aliases=[f"urn:pulumi:{pulumi.get_stack()}::{pulumi.get_project()}::{chain}::{machine}"]
     )
 
 

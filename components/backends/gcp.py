@@ -85,7 +85,7 @@ def reserve(site: Site, host: str, parent: pulumi.Resource) -> Reserved[GcpRegio
     addresses = {
         machine.name: gcp.compute.Address(
             machine.name,
-            name=_name(site, what := f"{machine.name}-address"),
+            name=_name(site, what := f"{machine.name}-address-{host}"),
             region=region,
             labels=tags(site, what),
             opts=ResourceOptions(parent=parent, provider=provider),
@@ -275,7 +275,7 @@ def _tunnels(site: Site, host: str, public: Mapping[str, pulumi.Input[str]]) -> 
     if (ways := tunnel_ways(site, host, public)) is None:
         return {}
     allows = [{"protocol": "udp", "ports": [f"{ways.ports[0]}-{ways.ports[1]}"]}]
-    clouds = [pulumi.Output.concat(address, "/32") for address in ways.clouds.values()]
+    clouds = list(ways.clouds.values())
     rules = {"tunnels": {"direction": "INGRESS", "source_ranges": [*ways.computers, *clouds], "allows": allows}}
     if clouds:
         rules["tunnels-out"] = {"direction": "EGRESS", "destination_ranges": clouds, "allows": allows}

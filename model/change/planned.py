@@ -17,12 +17,21 @@ _DOING = ("create", "update", "replace", "delete")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needed:
-    """A resource of which another one takes an output; ``identifier`` is empty where it is yet to be made."""
+    """A resource of which another one takes an output.
+
+    Args:
+        kind: its type.
+        name: its name in the program.
+        inputs: its inputs.
+        identifier: its provider's name of it; empty where it is yet to be made.
+        provider: the inputs of its provider.
+    """
 
     kind: str
     name: str
     inputs: Mapping[str, Any] = field(default_factory=dict)
     identifier: str = ""
+    provider: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +74,9 @@ def planned(preview: Mapping[str, Any], deployment: Mapping[str, Any] | None = N
     there = ((deployment or {}).get("deployment") or {}).get("resources") or ()
     inputs = {str(each["urn"]): each.get("inputs") or {} for each in there}
     inputs |= {str(step["urn"]): _state(step).get("inputs") or {} for step in preview.get("steps") or ()}
+    dialled = {str(each["urn"]): str(each.get("provider") or "") for each in there}
+    dialled |= {str(step["urn"]): str(_state(step).get("provider") or "") for step in preview.get("steps") or ()}
+    providers = {urn: inputs.get(reference.rpartition("::")[0]) or {} for urn, reference in dialled.items()}
     anew = {
         str(step["urn"]) for step in preview.get("steps") or () if "create" in step["op"] or step["op"] == "replace"
     }
@@ -82,8 +94,8 @@ def planned(preview: Mapping[str, Any], deployment: Mapping[str, Any] | None = N
                 after=(step.get("newState") or {}).get("inputs") or {} if step["op"] != "delete" else {},
                 differing=tuple(sorted(step.get("detailedDiff") or {})),
                 identifier=str((step.get("oldState") or {}).get("id") or ""),
-                needs=_needs(_state(step), inputs, ids),
-                provider=inputs.get(str(_state(step).get("provider") or "").rpartition("::")[0]) or {},
+                needs=_needs(_state(step), inputs, ids, providers),
+                provider=providers[str(step["urn"])],
             )
         )
     return tuple(found)
@@ -100,11 +112,20 @@ def _named(urn: str) -> tuple[str, str]:
 
 
 def _needs(
-    state: Mapping[str, Any], inputs: Mapping[str, Mapping[str, Any]], ids: Mapping[str, str]
+    state: Mapping[str, Any],
+    inputs: Mapping[str, Mapping[str, Any]],
+    ids: Mapping[str, str],
+    providers: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, tuple[Needed, ...]]:
     def needed(urn: str) -> Needed:
         kind, name = _named(urn)
-        return Needed(kind=kind, name=name, inputs=inputs.get(urn) or {}, identifier=ids.get(urn, ""))
+        return Needed(
+            kind=kind,
+            name=name,
+            inputs=inputs.get(urn) or {},
+            identifier=ids.get(urn, ""),
+            provider=providers.get(urn) or {},
+        )
 
     every = (state.get("propertyDependencies") or {}).items()
     return {str(key): tuple(map(needed, urns)) for key, urns in every if urns}

@@ -11,9 +11,9 @@ from provisioners.clouds.aws_account import asked, client, session_in
 from provisioners.outcome import Say
 
 # Source: AWS, "Amazon EC2 instance type quotas": running on-demand instances of the types A, C, D, H, I, M, R, T and Z.
-_QUOTA = "L-1216C47A"
-# Source: AWS, "Amazon VPC quotas": Elastic IP addresses per Region.
-_ADDRESSES = "L-0263D0A3"
+_QUOTA = ("ec2", "L-1216C47A")
+# Source: AWS, "Amazon VPC quotas": Elastic IP addresses per Region; inbound or outbound rules per security group.
+_ADDRESSES, _RULES = ("ec2", "L-0263D0A3"), ("vpc", "L-0EA8095F")
 
 
 def examine(
@@ -24,6 +24,7 @@ def examine(
     owner: str,
     say: Say,
     addresses: int = 0,
+    rules: int = 0,
 ) -> None:
     """See that the account can have what a stack needs in a region.
 
@@ -35,6 +36,7 @@ def examine(
         owner: the stack's mark, as its tag has it: what it runs already is not counted a second time.
         say: is told what could not be looked at.
         addresses: how many of its machines have an address that stays.
+        rules: how many its fence has for what comes in.
 
     Raises:
         UnderstudyError: something is missing; with the command that fixes it.
@@ -50,6 +52,7 @@ def examine(
     if addresses:
         others = partial(_rented_addresses, ec2, region, owner)
         quota(_ADDRESSES, "addresses", "that stay (Elastic IP)", addresses, others)
+        quota(_RULES, "rules", "in a security group", rules, lambda: 0)
 
 
 def _refuse_no_image(ec2: Any, region: str, owner: str, names: str) -> None:
@@ -83,10 +86,17 @@ def _refuse_no_size(ec2: Any, region: str, wanted: Mapping[str, int]) -> None:
 
 
 def _refuse_small_quota(
-    quotas: Any, region: str, say: Say, code: str, what: str, which: str, wanted: int, others: Callable[[], int]
+    quotas: Any,
+    region: str,
+    say: Say,
+    code: tuple[str, str],
+    what: str,
+    which: str,
+    wanted: int,
+    others: Callable[[], int],
 ) -> None:
     try:
-        answer = asked(region, lambda: quotas.get_service_quota(ServiceCode="ec2", QuotaCode=code))
+        answer = asked(region, lambda: quotas.get_service_quota(ServiceCode=code[0], QuotaCode=code[1]))
     except UnderstudyError as error:
         say(f"the quota of {what} could not be looked at: {error.found}")
         return
@@ -94,10 +104,10 @@ def _refuse_small_quota(
     if used + wanted > limit:
         raise UnderstudyError(
             where=f"AWS {region}: quota",
-            found=f"{limit} {what} {which}, of which others use {used}",
+            found=f"{limit} {what} {which}{f', of which others use {used}' if used else ''}",
             wanted=f"{wanted} more for this stack",
-            todo="Run `aws service-quotas request-service-quota-increase --service-code ec2 --quota-code "
-            f"{code} --desired-value {used + wanted} --region {region}`; AWS takes minutes to days.",
+            todo=f"Run `aws service-quotas request-service-quota-increase --service-code {code[0]} --quota-code "
+            f"{code[1]} --desired-value {used + wanted} --region {region}`; AWS takes minutes to days.",
         )
 
 

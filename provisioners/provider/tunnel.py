@@ -208,8 +208,9 @@ class TunnelCheck:
                     where=f"{name}: the tunnel to {peer['name']}",
                     found=f"{peer['name']} ({peer['address']}) does not answer in {_PATIENCE_SECONDS} s",
                     wanted=peer["way"],
-                    todo="See what drops it between them, by `tcpdump -ni any udp` on the computers, and whether "
-                    "`cloud.tunnels_from` has what they come from. Then run it again.",
+                    todo="See what drops it between them: by `tcpdump -ni any udp` on a computer, and whether "
+                    "`cloud.tunnels_from` has what that comes from; and whether a cloud's fence is as it was made, by "
+                    "`./run pulumi preview --refresh`. Then run it again.",
                 )
         return "tunnels", {}
 

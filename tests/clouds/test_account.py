@@ -38,15 +38,16 @@ def opened(ec2: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def quota(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The service that tells quotas, which moto has for other services alone: eight vCPUs, five addresses."""
+    """The service that tells quotas, which moto has for other services alone: eight vCPUs, five addresses, 60 rules."""
 
     class Eight(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            code = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["QuotaCode"]
+            told = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             asked = self.headers["X-Amz-Target"]
             assert asked == "ServiceQuotasV20190624.GetServiceQuota"
-            value = {"L-1216C47A": 8.0, "L-0263D0A3": 5.0}[code]
-            body = json.dumps({"Quota": {"QuotaCode": code, "Value": value}}).encode()
+            values = {("ec2", "L-1216C47A"): 8.0, ("ec2", "L-0263D0A3"): 5.0, ("vpc", "L-0EA8095F"): 60.0}
+            value = values[told["ServiceCode"], told["QuotaCode"]]
+            body = json.dumps({"Quota": {"QuotaCode": told["QuotaCode"], "Value": value}}).encode()
             self.send_response(200)
             self.send_header("Content-Type", "application/x-amz-json-1.1")
             self.send_header("Content-Length", str(len(body)))
@@ -67,10 +68,14 @@ OWNER = "understudy-dr-a2ad7316"
 
 
 def examined(
-    region: str = REGION, wanted: dict[str, int] | None = None, names: str = IMAGE_NAMES, addresses: int = 0
+    region: str = REGION,
+    wanted: dict[str, int] | None = None,
+    names: str = IMAGE_NAMES,
+    addresses: int = 0,
+    rules: int = 0,
 ) -> list[str]:
     said: list[str] = []
-    examine(region, DEBIAN, names, wanted or {"t3.micro": 2}, OWNER, said.append, addresses)
+    examine(region, DEBIAN, names, wanted or {"t3.micro": 2}, OWNER, said.append, addresses, rules)
     return said
 
 
@@ -135,6 +140,13 @@ def test_addresses_that_stay_have_a_quota_of_their_own(opened: str, quota: None)
     with pytest.raises(UnderstudyError, match=r"5 addresses that stay \(Elastic IP\), of which others use 1") as caught:
         examined(addresses=5)
     assert f"--quota-code L-0263D0A3 --desired-value 6 --region {REGION}" in str(caught.value)
+
+
+def test_a_fence_with_more_rules_than_a_group_may_have(opened: str, quota: None) -> None:
+    examined(addresses=1, rules=60)
+    with pytest.raises(UnderstudyError, match=r"60 rules in a security group; wanted 61 more for this stack") as caught:
+        examined(addresses=1, rules=61)
+    assert f"--service-code vpc --quota-code L-0EA8095F --desired-value 61 --region {REGION}" in str(caught.value)
 
 
 def test_a_quota_that_may_not_be_looked_at_is_said_and_no_fault(opened: str) -> None:

@@ -17,7 +17,7 @@ from model.environment import Environment, Settings
 from model.errors import UnderstudyError
 from model.placement import PlacedHost, Placement
 from model.rented import GOOGLE_IMAGE
-from provisioners.clouds import azure, azure_account, google
+from provisioners.clouds import aws, azure, azure_account, google
 from provisioners.clouds.google_account import Account
 from tests.clouds.test_subscription import PAYS
 from tests.model.test_prices import ROOT, placed
@@ -82,6 +82,24 @@ def test_azure_is_asked_with_the_subscription_that_pays(project: Path, monkeypat
     ((account, *rest, owner),) = asked
     assert (account, rest) == (PAYS, ["westeurope", None, {"Standard_B2s": 2}])
     assert str(owner).startswith("understudy-dr-")
+
+
+def test_what_a_region_has_is_for_all_hosts_there_together(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clouds, "_refuse_no_plugin", lambda *_: None)
+    asked: list[tuple[object, ...]] = []
+    monkeypatch.setattr(aws, "examine", lambda *given: asked.append((given[0], given[3], *given[6:])))
+    environment, placement = placed("t3.micro")
+    (one,), (near,) = placement.machines, placement.hosts
+    hosts = (near, replace(near, name="beside"), replace(near, name="far", region="eu-west-1"))
+    machines = tuple(replace(one, name=f"m{at}", host=hosts[min(at, 2)].name) for at in range(4))
+    placement = replace(placement, machines=machines, hosts=hosts)
+    refuse_unfit_clouds(project, replace(environment, settings=OPEN), placement, lambda _: None, account=True)
+    ssh, itself = 1, 1
+    assert asked == [
+        (near.region, {"t3.micro": 4}, 2, ssh + itself + 3),
+        (near.region, {"t3.micro": 4}, 2, ssh + itself + 3),
+        ("eu-west-1", {"t3.micro": 4}, 2, ssh + itself + 2),
+    ]
 
 
 def test_without_pulumis_plugin_an_update_is_not_begun(

@@ -110,6 +110,7 @@ class Registered:
     retained: bool
     deleted_with: str
     ignored: frozenset[str]
+    aliases: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,6 +241,7 @@ def _registered(urn: str, request: Any, inputs: Mapping[str, Any]) -> Registered
         retained=request.retainOnDelete,
         deleted_with=request.deletedWith,
         ignored=frozenset(request.ignoreChanges),
+        aliases=frozenset(alias.urn for alias in request.aliases),
     )
 
 

@@ -95,6 +95,16 @@ def test_the_addresses_that_fences_name_outlive_a_stop_of_the_machine(stage: tup
         assert {each.inputs["allocationMethod"] for each in graph.of("PublicIp").values()} == {"Static"}
 
 
+def test_an_address_that_was_there_before_stays(stage: tuple[str, Graph]) -> None:
+    """It belonged to its machine's component; Google's has another name now, and so is another one."""
+    _, graph = stage
+    machine = next(item.urn for item in graph.resources if item.type.endswith(":Machine") and item.name == "db2")
+    for each in (*graph.of("Eip").values(), *graph.of("PublicIp").values()):
+        (was,) = each.aliases
+        assert was.startswith("urn:pulumi:stage::understudy::")
+        assert was.split("::", 2)[2] == machine.replace("::db2", f"${each.type}::{each.name}").split("::", 2)[2]
+
+
 def test_what_goes_through_a_tunnel_fits_into_every_clouds_packets(stage: tuple[str, Graph]) -> None:
     _, graph = stage
     assert {each.inputs["mtu"] for each in graph.of("Tunnel").values()} == {1280}

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from model.change import Step
 from model.change.document import Part
 from model.change.planned import Planned
 from provisioners.changes.by_hand import aws_machines
-from provisioners.changes.by_hand.aws_commands import ec2, id_, made, main_table, me, tags, variable_of, whole
-from provisioners.changes.by_hand.common import fed, known, number, to_fill_in, typed
+from provisioners.changes.by_hand.aws_commands import (
+    ONE_SHELL,
+    ec2,
+    id_,
+    made,
+    main_table,
+    me,
+    tags,
+    variable_of,
+    whole,
+)
+from provisioners.changes.by_hand.common import fed, known, number, part, to_fill_in, typed
+from provisioners.changes.by_hand.networks import joined, listed, networks
 from provisioners.commands import Variable, line_with
 
 _FENCE_ENDS = json.dumps([{"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}])
@@ -79,7 +91,16 @@ def _group(planned: Planned) -> tuple[Part, ...]:
 
 
 def _rule(planned: Planned) -> tuple[Part, ...]:
-    values = planned.after or planned.before
+    make, end = _allow(planned, planned.after or planned.before)
+    if planned.operation == "replace":
+        there, gone = _allow(planned, planned.before)
+        effect = f"The fence's rule {planned.name} changes: the new one is there before the old one goes."
+        return (part(planned, effect, (make, gone), (there, end), ONE_SHELL),)
+    return whole(planned, "The fence's rule", (make,), (end,))
+
+
+def _allow(planned: Planned, values: Mapping[str, Any]) -> tuple[Step, Step]:
+    """Return what is typed to have a rule with these inputs, and to have it no more."""
     protocol, way = str(values.get("protocol")), str(values.get("type"))
     ports = f",FromPort={number(values, 'fromPort')},ToPort={number(values, 'toPort')}" if protocol != "-1" else ""
     begin = f"IpProtocol={protocol}{ports}"
@@ -88,13 +109,14 @@ def _rule(planned: Planned) -> tuple[Part, ...]:
     if lists := values.get("prefixListIds"):
         asked, told = _prefix_list(planned, str(lists[0]), f"{begin},PrefixListIds=[{{PrefixListId=", "}]")
     elif sources := values.get("cidrBlocks"):
-        told = f"{begin},IpRanges=[{','.join(f'{{CidrIp={each}}}' for each in sources)}]"
+        asked, found = networks(planned, "cidrBlocks", sources)
+        told = joined(f"{begin},IpRanges=[", *listed([("{CidrIp=", *each, "}") for each in found]), "]")
     else:
         told = id_(planned, "sourceSecurityGroupId", f"{begin},UserIdGroupPairs=[{{GroupId=", "}]")
     arguments = ("--group-id", id_(planned, "securityGroupId"), "--ip-permissions", told)
     make = typed("allow it", *asked, ec2(planned, f"authorize-security-group-{way}", *arguments))
     end = typed("allow it no more", ec2(planned, f"revoke-security-group-{way}", *arguments))
-    return whole(planned, "The fence's rule", (make,), (end,))
+    return make, end
 
 
 def _prefix_list(planned: Planned, value: str, before: str, after: str) -> tuple[tuple[str, ...], str | Variable]:

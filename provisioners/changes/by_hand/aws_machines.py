@@ -81,7 +81,7 @@ def _resized(planned: Planned) -> tuple[Part, ...]:
         )
 
     effect = f"The machine {planned.name} is stopped, becomes another size, and is started again; its disks stay."
-    other = "Its public address is another one afterwards: `./run pulumi refresh` finds it."
+    other = "Unless it keeps its public address, that is another one afterwards: `./run pulumi refresh` finds it."
     return (part(planned, effect, (become(planned.after),), (become(planned.before),), other),)
 
 

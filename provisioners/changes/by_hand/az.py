@@ -20,7 +20,10 @@ from provisioners.changes.by_hand.common import (
     typed,
     whole,
 )
+from provisioners.changes.by_hand.networks import joined, networks
+from provisioners.commands import Variable
 
+_Argv = tuple[str | Variable, ...]
 _SIDES = ("source", "destination")
 _WITHIN = {"resourceGroups": "resourceGroupName", "virtualNetworks": "virtualNetworkName"}
 """The inputs of a thing that name what it is in, by what stands before that in Azure's addresses."""
@@ -43,7 +46,7 @@ def _named(planned: Planned, key: str, sort: str) -> str:
     return str(inputs.get(within) or inputs.get("name"))
 
 
-def _az(planned: Planned, *arguments: str, group: str = "") -> tuple[str, ...]:
+def _az(planned: Planned, *arguments: str | Variable, group: str = "") -> _Argv:
     """Return a command in the thing's own resource group; ``group`` is of another thing that is in the same."""
     values = planned.after or planned.before
     within = group or (_within(planned) if "resourceGroupName" in values else "")
@@ -130,12 +133,13 @@ def _become(
     fence = ("--nsg-name", str((planned.after or planned.before).get("name")))
     return (
         *(typed(f"no more {name}", _az(planned, *rule, "delete", *fence, "--name", name)) for name in gone),
-        *(typed(f"rule {name}", _az(planned, *rule, "create", *fence, *_rule(wanted[name]))) for name in new),
+        *(_new_rule(planned, *rule, "create", *fence, rule=wanted[name]) for name in new),
     )
 
 
-def _rule(rule: Mapping[str, Any]) -> tuple[str, ...]:
-    argv = [*("--name", str(rule["name"]), "--priority", str(int(rule["priority"])))]
+def _new_rule(planned: Planned, *begin: str, rule: Mapping[str, Any]) -> Step:
+    lines: list[str] = []
+    argv: list[str | Variable] = [*("--name", str(rule["name"]), "--priority", str(int(rule["priority"])))]
     argv += [
         "--direction",
         str(rule["direction"]),
@@ -150,8 +154,10 @@ def _rule(rule: Mapping[str, Any]) -> tuple[str, ...]:
             ("PortRange", "PortRanges", "port-ranges"),
         ):
             told = rule.get(f"{side}{many}") or [rule.get(f"{side}{one}", "*")]
-            argv += [f"--{side}-{option}", *map(str, told)]
-    return tuple(argv)
+            asked, found = networks(planned, "securityRules", told)
+            lines += asked
+            argv += [f"--{side}-{option}", *(joined(*each) for each in found)]
+    return typed(f"rule {rule['name']}", *lines, _az(planned, *begin, *argv))
 
 
 def _around(planned: Planned) -> tuple[Part, ...]:
@@ -233,7 +239,7 @@ def _new_machine(planned: Planned) -> tuple[Step, ...]:
     return to_fill_in("its keys", text), make
 
 
-def _stopped(planned: Planned, machine: str, group: str, *meanwhile: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+def _stopped(planned: Planned, machine: str, group: str, *meanwhile: _Argv) -> tuple[_Argv, ...]:
     """Return the commands that stop a machine, do something, and start it again."""
     stop, start = (("vm", verb, "--name", machine) for verb in ("deallocate", "start"))
     return (_az(planned, *stop, group=group), *meanwhile, _az(planned, *start, group=group))

@@ -20,11 +20,14 @@ from provisioners.changes.by_hand.common import (
     typed,
     whole,
 )
+from provisioners.changes.by_hand.networks import joined, listed, networks
+from provisioners.commands import Variable
 
 _FIRST_BOOT = "components/backends/google_first_boot.sh"
+_RANGES = {"sourceRanges": "--source-ranges", "destinationRanges": "--destination-ranges"}
 
 
-def _compute(planned: Planned, *arguments: str, place: str = "") -> tuple[str, ...]:
+def _compute(planned: Planned, *arguments: str | Variable, place: str = "") -> tuple[str | Variable, ...]:
     """Return a command; ``place`` is the input that says where: ``zone`` or ``region``."""
     values = planned.after or planned.before
     project = next((str(each) for each in (values.get("project"), planned.provider.get("project")) if known(each)), "")
@@ -85,17 +88,37 @@ def _firewall(planned: Planned) -> tuple[Part, ...]:
     values = planned.after or planned.before
     name, rules = str(values.get("name")), values.get("allows") or values.get("denies") or ()
     told = [f"{each['protocol']}{':' + port if port else ''}" for each in rules for port in each.get("ports") or ("",)]
+    if planned.operation == "update" and all(each.partition("[")[0] in _RANGES for each in planned.differing):
+        new, old = (_reranged(planned, name, each) for each in (planned.after, planned.before))
+        return (part(planned, f"The fence's rule {name} is for other networks.", (new,), (old,)),)
+    asked, between = _ranges(planned, values)
     argv = (
         *("--network", _name(planned, "network"), "--direction", str(values.get("direction"))),
         *("--action", "ALLOW" if values.get("allows") else "DENY", "--rules", ",".join(told)),
-        *(("--source-ranges", _listed(values["sourceRanges"])) if values.get("sourceRanges") else ()),
-        *(("--destination-ranges", _listed(values["destinationRanges"])) if values.get("destinationRanges") else ()),
+        *between,
         *("--target-tags", _listed(values.get("targetTags"))),
         *(("--priority", str(number(values, "priority"))) if number(values, "priority") else ()),
     )
-    make = typed("make it", _compute(planned, "firewall-rules", "create", name, *argv))
+    make = typed("make it", *asked, _compute(planned, "firewall-rules", "create", name, *argv))
     end = typed("remove it", _compute(planned, "firewall-rules", "delete", name))
     return _whole(planned, "The fence's rule", (make,), end)
+
+
+def _ranges(planned: Planned, values: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str | Variable, ...]]:
+    """Return the lines that ask for networks of a rule, and its arguments that name them."""
+    lines: list[str] = []
+    arguments: list[str | Variable] = []
+    for key, option in _RANGES.items():
+        if values.get(key):
+            asked, found = networks(planned, key, values[key])
+            lines += asked
+            arguments += (option, joined(*listed(found)))
+    return tuple(lines), tuple(arguments)
+
+
+def _reranged(planned: Planned, name: str, values: Mapping[str, Any]) -> Step:
+    asked, between = _ranges(planned, values)
+    return typed("let other networks through", *asked, _compute(planned, "firewall-rules", "update", name, *between))
 
 
 def _instance(planned: Planned) -> tuple[Part, ...]:
@@ -164,7 +187,7 @@ def _resized(planned: Planned, name: str) -> tuple[Part, ...]:
         )
 
     effect = f"The machine {name} is stopped, becomes another size, and is started again; its disks stay."
-    other = "Its public address may be another one afterwards: `./run pulumi refresh` finds it."
+    other = "Unless it keeps its public address, that may be another one afterwards: `./run pulumi refresh` finds it."
     return (part(planned, effect, (become(planned.after),), (become(planned.before),), other),)
 
 
