@@ -19,29 +19,33 @@ from model.capacity import CLOUDS
 _PATIENCE_SECONDS = 10.0
 
 
-def end_orphans(say: Callable[[str], None]) -> None:
-    """End each plugin of a cloud whose engine is gone, so that nothing is made beside what is done next.
+def end_orphans(directory: Path, say: Callable[[str], None]) -> None:
+    """End each of a project's plugins of clouds whose engine is gone, so that nothing is made beside what is done next.
 
     Args:
+        directory: the project's, in which its plugins work; those of others are left alone.
         say: is told of each.
     """
-    for process, name in list(_orphans()):
+    for process, name in list(_orphans(directory.resolve())):
         with suppress(OSError):  # it has just ended, or is somebody else's
             os.kill(process, signal.SIGKILL)
             say(f"ended {name}, which a run that was killed had left (process {process})")
             _wait_for(process)
 
 
-def _orphans() -> Iterator[tuple[int, str]]:
+def _orphans(project: Path) -> Iterator[tuple[int, str]]:
     """Yield the processes, and the plugins' names. A plugin is given its engine's address on this computer.
 
-    Source: pulumi, sdk/go/common/resource/plugin/plugin.go: the address is the last argument.
+    Source: pulumi, sdk/go/common/resource/plugin/plugin.go: the address is the last argument, and the project's
+    directory the one in which it is started.
     """
     plugins, network = {f"pulumi-resource-{cloud}" for cloud in CLOUDS}, Path("/proc/self/ns/net").readlink()
     for directory in Path("/proc").glob("[0-9]*"):
         try:
             command, *words = (directory / "cmdline").read_text().rstrip("\0").split("\0")
-            if (name := Path(command).name) not in plugins or (directory / "ns/net").readlink() != network:
+            if (name := Path(command).name) not in plugins or (directory / "cwd").readlink() != project:
+                continue
+            if (directory / "ns/net").readlink() != network:
                 continue
         except OSError:
             continue

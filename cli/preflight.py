@@ -283,7 +283,7 @@ def clear(state: PulumiState, owner: str, placement: Placement | None, *, mirror
     from cli.orphans import end_orphans
     from cli.rented import swept_clouds
 
-    end_orphans(say)
+    end_orphans(state.directory, say)
     deployment = state.exported
     if mirrored and (halves := half_made(deployment)):
         deployment = without_half_made(deployment)

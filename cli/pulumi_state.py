@@ -23,7 +23,7 @@ class PulumiState:
     """
 
     def __init__(self, directory: Path, stack: str, *, secrets: bool = False) -> None:
-        self.stack = stack
+        self.directory, self.stack = directory, stack
         self._options = ("--show-secrets",) if secrets else ()
         self._command = ("pulumi", "--cwd", str(directory), "--non-interactive", "stack")
         self._export: subprocess.Popen[bytes] | None = None

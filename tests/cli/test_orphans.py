@@ -1,4 +1,4 @@
-"""A cloud's plugin whose engine was killed is ended; one whose engine works, and any other program, is left alone."""
+"""A cloud's plugin whose engine was killed is ended; one whose engine works, or of another project, is left alone."""
 
 from __future__ import annotations
 
@@ -25,14 +25,16 @@ def test_only_a_plugin_without_an_engine_is_ended(tmp_path: Path) -> None:
         stays = started(tmp_path, "pulumi-resource-aws", engine.getsockname()[1])
         other = started(tmp_path, "pulumi-resource-other", free_port())
         left = started(tmp_path, "pulumi-resource-aws", free_port())
+        (tmp_path / "another").mkdir()
+        others = started(tmp_path / "another", "pulumi-resource-aws", free_port())
         try:
             while b"/opt/pulumi-resource-aws" not in Path(f"/proc/{left.pid}/cmdline").read_bytes():
                 time.sleep(0.01)
-            end_orphans(said.append)
+            end_orphans(tmp_path, said.append)
             assert left.wait(10) == -9
-            assert (stays.poll(), other.poll()) == (None, None)
+            assert (stays.poll(), other.poll(), others.poll()) == (None, None, None)
         finally:
-            for each in (stays, other, left):
+            for each in (stays, other, left, others):
                 each.kill()
                 each.wait()
     line = f"ended pulumi-resource-aws, which a run that was killed had left (process {left.pid})"
