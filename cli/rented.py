@@ -7,12 +7,14 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from model.azure_state import in_azure
 from model.errors import UnderstudyError
 from model.placement import Placement
 from model.rented import mark
 from model.state import rented
 
 if TYPE_CHECKING:
+    from provisioners.clouds import azure_account as azure
     from provisioners.clouds.google_account import Account
 
 
@@ -47,7 +49,23 @@ def swept_clouds(
         from provisioners.clouds import google_sweep
 
         lines += google_sweep.sweep(account, mark(owner), google, say, act=act)
+    known = in_azure(deployment)
+    for subscription in _azure_accounts(known.subscriptions, say):
+        from provisioners.clouds import azure_sweep
+
+        lines += azure_sweep.sweep(subscription, mark(owner), known, say, act=act)
     return lines
+
+
+def _azure_accounts(subscriptions: Collection[str], say: Callable[[str], None]) -> Iterator[azure.Account]:
+    """Yield those that can be asked; as with Google's, each is known by its provider."""
+    for subscription in sorted(subscriptions):
+        from provisioners.clouds import azure_account
+
+        try:
+            yield azure_account.log_in(subscription, os.environ)
+        except UnderstudyError as error:
+            say(f"Azure {subscription}: what a killed run left is not looked for: {error}")
 
 
 def _google_accounts(projects: Collection[str], say: Callable[[str], None]) -> Iterator[Account]:

@@ -19,12 +19,14 @@ class Thing:
         name: its own, or its identifier.
         ours: whether it is this state's: a run was killed while it made that, or it is in what the state has.
         remove: takes it away.
+        todo: what is said of one that stays.
     """
 
     sort: str
     name: str
     ours: bool
     remove: Callable[[], None]
+    todo: str = _TODO
 
     def __str__(self) -> str:
         return f"{self.sort} {self.name}"
@@ -48,7 +50,7 @@ def taken_away(where: str, sorts: Iterable[Callable[[], Iterator[Thing]]], say: 
     for sort in sorts:
         for thing in sort():
             if act and not thing.ours:
-                say(f"{thing} in {where} has this stack's mark, but was not made by this state: it stays. {_TODO}")
+                say(f"{thing} in {where} has this stack's mark, but was not made by this state: it stays. {thing.todo}")
                 continue
             if act:
                 say(f"{where}: removing {thing}")
