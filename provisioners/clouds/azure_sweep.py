@@ -199,11 +199,11 @@ def _take_off(there: Subscription, subnet: str) -> None:
     """
     told = there.account.get(within(subnet), _NETWORK)
     has = told["properties"]
-    if cards := has.get("ipConfigurations"):
+    if cards := [_name("/".join(each["id"].split("/")[:9])) for each in has.get("ipConfigurations") or ()]:
         raise UnderstudyError(
             where=f"Azure: {_name(subnet)}",
-            found=f"its fence is not in the state, and {len(cards)} cards are in it",
-            wanted="none while the fence is put on anew: it would be off for a moment, with machines behind it",
+            found=f"its fence is not in the state, and in it is {', '.join(cards)}",
+            wanted="no card in it while the fence is put on anew: machines would be without one for a moment",
             todo=f"Stop its machines (`az vm deallocate`), run `az network vnet subnet update --ids {subnet} --remove "
             "networkSecurityGroup`, then this again, and `az vm start`.",
         )

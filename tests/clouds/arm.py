@@ -45,6 +45,7 @@ class Arm:
         refusals: what is answered to the next acts instead; the last one first.
         looks: how often it is asked how an act goes before that is done.
         ends: how an act ends.
+        after: in how many seconds to look again; empty where it does not say.
         lags: kinds that the list of all things in a group does not show yet.
     """
 
@@ -84,7 +85,7 @@ class Arm:
         self.kept: dict[str, dict[str, Any]] = {}
         self.acts: list[tuple[str, str]] = []
         self.refusals: list[tuple[int, str]] = []
-        self.looks, self.ends, self.lags, self.elsewhere = 1, "Succeeded", "", ""
+        self.looks, self.ends, self.after, self.lags, self.elsewhere = 1, "Succeeded", "0", "", ""
         self.going: dict[str, tuple[int, Any]] = {}
 
     def answer(self, method: str, path: str, told: Any, headers: dict[str, str]) -> Answer:
@@ -160,7 +161,7 @@ class Arm:
         headers["Location"] = f"{self.elsewhere or self.address}{going}"
         if NETWORK in key:
             headers["Azure-AsyncOperation"] = f"{self.elsewhere or self.address}{going}?status"
-        headers["Retry-After"] = "0"
+        headers["Retry-After"] = self.after
         return 202, ""
 
     def held(self, key: str) -> str:
@@ -173,7 +174,7 @@ class Arm:
 
     def how_it_goes(self, going: str, headers: dict[str, str]) -> Answer:
         looks, (method, key, told) = self.going[going]
-        headers["Retry-After"] = "0"
+        headers["Retry-After"] = self.after
         self.going[going] = (looks - 1, (method, key, told))
         by_status = NETWORK in key
         if looks > 0:

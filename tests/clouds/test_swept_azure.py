@@ -135,6 +135,8 @@ def arm(served: Arm, monkeypatch: pytest.MonkeyPatch) -> Arm:
     served.forget()
     make(served, OTHER, ORDER)
     monkeypatch.setattr(azure_account, "_LOOK_SECONDS", 0)
+    monkeypatch.setattr(azure_account, "_BUSY_SECONDS", 5)
+    monkeypatch.setattr(azure_account, "_ACT_SECONDS", 20)
     monkeypatch.setattr(azure_account, "log_in", lambda *_: account_of(served))
     return served
 
@@ -254,7 +256,9 @@ def test_only_the_one_plug_is_pulled(arm: Arm) -> None:
 def test_a_fence_is_never_taken_off_while_a_card_is_behind_it(arm: Arm) -> None:
     make(arm, OWNER, ORDER)
     before = dict(arm.kept)
-    with pytest.raises(UnderstudyError, match=r"1 cards are in it; .*az vm deallocate.*--remove networkSecurityGroup"):
+    with pytest.raises(
+        UnderstudyError, match=r"in it is .*-west/db1; .*az vm deallocate.*--remove networkSecurityGroup"
+    ):
         swept(deployment([each for each in ORDER if each != "around"], ["around"]))
     assert (arm.kept, arm.acts) == (before, [])
 
@@ -290,6 +294,18 @@ def test_a_network_with_a_subnet_stays(arm: Arm) -> None:
     assert arm.acts == []
 
 
+def test_a_subnet_of_a_network_that_the_state_does_not_have_stays(arm: Arm) -> None:
+    make(arm, OWNER, ["group", "network", "subnet"])
+    assert swept(deployment(["group"], ["subnet"])) == []
+    assert arm.acts == []
+
+
+def test_a_group_of_another_name_is_none_of_the_stacks(arm: Arm) -> None:
+    arm.kept[f"{GROUPS}/precious"] = {"tags": {"owner": OWNER}}
+    arm.kept[f"{GROUPS}/precious{ADDRESSES}/db1"] = {}
+    assert swept(deployment([], ORDER), act=False) == []
+
+
 def test_a_group_that_is_going_already_is_let_go(arm: Arm) -> None:
     make(arm, OWNER, ["group", "disk"])
     arm.kept[identifiers()["group"]]["properties"] = {"provisioningState": "Deleting"}
@@ -305,6 +321,19 @@ def test_it_is_waited_for(arm: Arm, kind: str, looks: int) -> None:
     make(arm, OWNER, [*before, kind])
     assert swept(deployment(before, [kind])) == SAID[kind]
     assert [left for left, _ in arm.going.values()] == [-1] * len(arm.acts), "asked until it was done, and no more"
+
+
+@pytest.mark.parametrize(("after", "seconds"), [("", 5), ("0", 0), ("7", 7), ("3600", 30), ("tomorrow", 5)])
+def test_it_is_looked_after_when_azure_says_but_soon(
+    arm: Arm, monkeypatch: pytest.MonkeyPatch, after: str, seconds: int
+) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(azure_account, "_LOOK_SECONDS", 5)
+    monkeypatch.setattr(azure_account, "pause", lambda long, _: waited.append(long))
+    arm.after = after
+    make(arm, OWNER, ["group", "fence"])
+    assert swept(deployment(["group"], ["fence"])) == SAID["fence"]
+    assert waited == [seconds] * 2
 
 
 @pytest.mark.parametrize("ends", ["Failed", "Canceled"])
