@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from bench.site import on_host
 from model.change.document import Part
 from model.change.planned import DATA_DISK, Planned, planned
 from model.connection import connection_of
@@ -87,7 +88,7 @@ def test_a_new_machine_with_a_disk_of_its_own_and_its_way_back(tmp_path: Path) -
     (home / "run").symlink_to(ROOT / "run")
     with lab(tmp_path / "lab", 14, [described("a", 11)], warm=False) as made:
         made.up()
-        a, there = made.outputs()["a"], virsh("list", "--all")
+        a, there = made.outputs()["a"], virsh("domid", made.domain("a"))
         made.machines = [*made.machines, described("b", 12, data_disk_mib=256)]
         preview = json.loads(made.pulumi("preview", "--json", "--stack", made.stack).stdout)
         parts = [part for step in planned(preview, made.state()) for part in parts_of(step)]
@@ -101,7 +102,8 @@ def test_a_new_machine_with_a_disk_of_its_own_and_its_way_back(tmp_path: Path) -
             typed = settled(shell)
         xml = virsh("dumpxml", "--inactive", made.domain("b"))
         type_all(parts[::-1], "undo", home)
-        assert virsh("list", "--all") == there
+        assert on_host(made.stack)["machines"] == {made.domain("a")}
+        assert virsh("domid", made.domain("a")) == there, "it was not started anew"
         assert [line for line in left_overs(made) if "-b" in line] == []
         made.up()
         with made.shell("b") as shell:
