@@ -91,7 +91,9 @@ def _examine(
         if found is None:
             say(f"Google {host.region}: its plugin alone can use these credentials; nothing is looked at")
             return
-        google.examine(found, host.region, host.image or GOOGLE_IMAGE, wanted, owner, say, addresses)
+        others = {each.name for each in placement.hosts if each.kind == "gcp"} - {*beside}
+        more = sum(vcpus for _, vcpus in _wanted(directory, placement, "gcp", others).values())
+        google.examine(found, host.region, host.image or GOOGLE_IMAGE, wanted, owner, say, addresses, more)
         return
     vcpus = {size: together for size, (_, together) in wanted.items()}
     if host.kind == "azure":

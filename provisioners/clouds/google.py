@@ -25,6 +25,7 @@ def examine(
     owner: str,
     say: Say,
     addresses: int = 0,
+    elsewhere: int = 0,
 ) -> None:
     """See that the project can have what a stack needs in a region.
 
@@ -36,6 +37,7 @@ def examine(
         owner: the stack's mark, as its label has it: what it runs already is not counted a second time.
         say: is told what was found.
         addresses: how many of its machines have an address that stays.
+        elsewhere: vCPUs of its machines in other regions, for which the project has one quota together.
 
     Raises:
         UnderstudyError: something is missing; with the command that fixes it.
@@ -48,8 +50,10 @@ def examine(
     there = _region(account, region)
     _refuse_no_image(account, image, say)
     _refuse_no_size(account, region, wanted)
-    mine = _by_quota(_own(account, region, owner))
-    asked = _by_quota(wanted)
+    own = _own(account, owner)
+    mine, asked = _by_quota(own.get(region, {})), _by_quota(wanted)
+    mine[_EVERYWHERE] = sum(vcpus for sizes in own.values() for _, vcpus in sizes.values())
+    asked[_EVERYWHERE] += elsewhere
     if addresses:
         asked[_STAYING], mine[_STAYING] = addresses, _own_addresses(account, region, owner)
     _refuse_small_quota(account, region, {**_quotas(project), **_quotas(there)}, asked, mine)
@@ -149,14 +153,15 @@ def _own_addresses(account: Account, region: str, owner: str) -> int:
     return sum(str(each.get("region", "")).endswith(f"/{region}") for each in found)
 
 
-def _own(account: Account, region: str, owner: str) -> dict[str, tuple[int, int]]:
-    """Return of each size how many machines the stack runs there already, and the vCPUs of all of them."""
-    found: dict[str, tuple[int, int]] = {}
+def _own(account: Account, owner: str) -> dict[str, dict[str, tuple[int, int]]]:
+    """Return by region, of each size, how many machines the stack runs already, and the vCPUs of all of them."""
+    found: dict[str, dict[str, tuple[int, int]]] = {}
     for place in account.every("/aggregated/instances", filter=f'labels.owner = "{owner}"'):
         for each in place.get("instances") or ():
             size, zone = (str(each.get(key)).rpartition("/")[2] for key in ("machineType", "zone"))
-            if zone.rpartition("-")[0] == region and each.get("status") == "RUNNING":
+            if each.get("status") == "RUNNING":
                 kind = account.get(f"/zones/{zone}/machineTypes/{size}") or {}
-                count, vcpus = found.get(size, (0, 0))
-                found[size] = count + 1, vcpus + int(kind.get("guestCpus") or 0)
+                there = found.setdefault(zone.rpartition("-")[0], {})
+                count, vcpus = there.get(size, (0, 0))
+                there[size] = count + 1, vcpus + int(kind.get("guestCpus") or 0)
     return found

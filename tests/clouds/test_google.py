@@ -106,10 +106,11 @@ def examined(
     image: CloudImage = GOOGLE_IMAGE,
     pays: str = PAYS,
     addresses: int = 0,
+    elsewhere: int = 0,
 ) -> list[str]:
     said: list[str] = []
     account = Account(project=pays, token=TOKEN, address=google.address)
-    examine(account, region, image, wanted or {"e2-small": (2, 4)}, MINE, said.append, addresses)
+    examine(account, region, image, wanted or {"e2-small": (2, 4)}, MINE, said.append, addresses, elsewhere)
     return said
 
 
@@ -242,6 +243,13 @@ def test_too_small_a_quota_counts_what_others_have_and_not_ones_own(google: Goog
     with pytest.raises(UnderstudyError, match=r"32 of CPUS_ALL_REGIONS, .* 6; wanted 28") as few:
         examined(google, {"n2-standard-2": (14, 28)})
     assert "--quota-id CPUS-ALL-REGIONS-per-project --preferred-value 34`" in str(few.value)
+
+
+def test_all_regions_share_a_quota_of_the_project(google: Google) -> None:
+    google.answers[f"{BASE}/zones/europe-west1-a/machineTypes/e2-small"] = {"guestCpus": 2}
+    examined(google, {"n2-standard-2": (5, 26)}, elsewhere=2)
+    with pytest.raises(UnderstudyError, match=r"32 of CPUS_ALL_REGIONS, of which others use 4; wanted 29"):
+        examined(google, {"n2-standard-2": (5, 26)}, elsewhere=3)
 
 
 def test_addresses_that_stay_have_a_quota_of_their_own(google: Google) -> None:

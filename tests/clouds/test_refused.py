@@ -55,15 +55,22 @@ def test_google_is_asked_with_the_project_that_pays(project: Path, monkeypatch: 
     pays = replace(environment, settings=replace(OPEN, cloud=replace(OPEN.cloud, project="shop-dr")))
     monkeypatch.setenv("GOOGLE_OAUTH_ACCESS_TOKEN", "a-token")
     refuse_unfit_clouds(project, pays, placement, said.append, account=True)
-    ((account, region, image, wanted, *_),) = asked
+    ((account, region, image, wanted, *_, elsewhere),) = asked
     assert (account, region, image) == (Account(project="shop-dr", token="a-token"), "europe-west3", GOOGLE_IMAGE)
-    assert wanted == {"e2-small": (1, 2)}
+    assert (wanted, elsewhere) == ({"e2-small": (1, 2)}, 0)
+    far = replace(placement.hosts[0], name="far", region="europe-west1")
+    more = replace(placement.machines[0], name="db2", host="far")
+    both = replace(placement, hosts=(*placement.hosts, far), machines=(*placement.machines, more))
+    asked.clear()
+    refuse_unfit_clouds(project, pays, both, said.append, account=True)
+    assert [(given[1], given[-1]) for given in asked] == [("europe-west3", 2), ("europe-west1", 2)]
+    asked.clear()
 
     monkeypatch.delenv("GOOGLE_OAUTH_ACCESS_TOKEN")
     monkeypatch.setenv("GOOGLE_CREDENTIALS", '{"type": "external_account"}')
     refuse_unfit_clouds(project, pays, placement, said.append, account=True)
     assert (len(asked), said) == (
-        1,
+        0,
         ["Google europe-west3: its plugin alone can use these credentials; nothing is looked at"],
     )
 
