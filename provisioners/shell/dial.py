@@ -120,6 +120,9 @@ def _log_in(
     except paramiko.BadHostKeyException as error:
         raise wrong_key(target, error.key) from error
     except paramiko.AuthenticationException as error:
+        transport = client.get_transport()
+        if transport is None or not transport.is_active():
+            raise  # the connection ended in the middle, and nobody refused anything
         raise Unreachable(
             where=target.name,
             found=f"its SSH server refuses {target.user} ({error})",

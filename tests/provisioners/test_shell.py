@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from provisioners.shell import (
     close_all,
     connect,
 )
+from provisioners.shell.dial import dial, dial_patiently
 from provisioners.shell.pool import close_idle
 from tests.doubles.sshd import Machine, free_port, keypair
 
@@ -356,3 +358,58 @@ def test_a_request_to_stop_ends_waiting_and_long_commands(shell: Shell, monkeypa
         outcome.pause(30, "m1")
     assert time.monotonic() - began < 3
     assert shell.run(("echo", "short ones still end")).code == 0
+
+
+class Way:
+    """A way to a machine that is cut after so many bytes for it, the first time.
+
+    Attributes:
+        sent: how many bytes have been led there, each time that somebody came by.
+    """
+
+    def __init__(self, machine: Machine, door: socket.socket, most: int | None) -> None:
+        self.sent: list[int] = []
+        self._machine, self._door, self._most = machine, door, most
+
+    def lead(self) -> None:
+        """Lead all who come by, one after the other, until the door is shut."""
+        with suppress(OSError):
+            while True:
+                self._lead(self._door.accept()[0], None if self.sent else self._most)
+
+    def _lead(self, line: socket.socket, most: int | None) -> None:
+        self.sent.append(0)
+        there = (self._machine.connection.address, self._machine.connection.port)
+        with line, socket.create_connection(there) as far, suppress(ConnectionError):
+            while self.sent[-1] != most:
+                for end in select.select([line, far], [], [])[0]:
+                    told = end.recv(65536 if end is far or most is None else most - self.sent[-1])
+                    if not told:
+                        return
+                    (line if end is far else far).sendall(told)
+                    self.sent[-1] += len(told) if end is line else 0
+
+
+@contextmanager
+def led(machine: Machine, most: int | None = None) -> Iterator[tuple[Way, Connection]]:
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        way = Way(machine, door, most)
+        leading = threading.Thread(target=way.lead)
+        leading.start()
+        yield way, replace(machine.connection, address="127.0.0.1", port=door.getsockname()[1])
+        door.shutdown(socket.SHUT_RDWR)
+        leading.join()
+
+
+@pytest.mark.parametrize("before_it_is_in", [0, 1, 60, 300, 600, 1200])
+def test_wherever_a_connection_is_cut_while_it_is_made_it_is_made_anew(machine: Machine, before_it_is_in: int) -> None:
+    """Also in the middle of the login, which then was not refused."""
+    with led(machine) as (way, through), closing(dial(through, machine.private_key)):
+        whole = way.sent[0]
+    with (
+        led(machine, whole - before_it_is_in) as (way, through),
+        closing(dial_patiently(through, machine.private_key, quiet, outcome.Deadline(30))) as link,
+    ):
+        assert link.alive
+    assert way.sent[0] == whole - before_it_is_in
+    assert len(way.sent) == 2
