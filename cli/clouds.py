@@ -19,7 +19,7 @@ from model.environment import Environment
 from model.errors import UnderstudyError
 from model.placement import PlacedHost, Placement
 from model.rented import AWS_IMAGE, GOOGLE_IMAGE, mark
-from model.tunnels import computers, is_spread, rented
+from model.tunnels import is_spread, rented, tunnel_sources
 
 
 def refuse_unfit_clouds(
@@ -43,8 +43,7 @@ def refuse_unfit_clouds(
         _refuse_no_way_in(environment)
         if account:
             _refuse_no_plugin(host.kind, os.environ)
-            beside = [each for each in placement.hosts if (each.kind, each.region) == (host.kind, host.region)]
-            _examine(directory, environment, placement, host, say, {each.name for each in beside})
+            _examine(directory, environment, placement, host, say)
 
 
 def _refuse_no_way_in(environment: Environment) -> None:
@@ -72,14 +71,10 @@ def _refuse_no_plugin(kind: str, environment: Mapping[str, str]) -> None:
 
 
 def _examine(
-    directory: Path,
-    environment: Environment,
-    placement: Placement,
-    host: PlacedHost,
-    say: Callable[[str], None],
-    beside: Collection[str],
+    directory: Path, environment: Environment, placement: Placement, host: PlacedHost, say: Callable[[str], None]
 ) -> None:
-    """Look at the account for a host; what it may have in a region is for all hosts there, ``beside``, together."""
+    """Look at the account for a host; what it may have in a region is for all hosts there together."""
+    beside = {each.name for each in placement.hosts if (each.kind, each.region) == (host.kind, host.region)}
     owner = mark(names.owner(environment.stack, state_place(os.environ)))
     settings, where = environment.settings.cloud, stack_file_name(environment.stack)
     wanted = _wanted(directory, placement, host.kind, beside)
@@ -91,7 +86,7 @@ def _examine(
         if found is None:
             say(f"Google {host.region}: its plugin alone can use these credentials; nothing is looked at")
             return
-        others = {each.name for each in placement.hosts if each.kind == "gcp"} - {*beside}
+        others = {each.name for each in placement.hosts if each.kind == "gcp"} - beside
         more = sum(vcpus for _, vcpus in _wanted(directory, placement, "gcp", others).values())
         google.examine(found, host.region, host.image or GOOGLE_IMAGE, wanted, owner, say, addresses, more)
         return
@@ -112,7 +107,7 @@ def _examine(
 
 def _rules(settings: CloudSettings, placement: Placement, host: PlacedHost) -> int:
     """Return for how many networks a fence in AWS has rules that let them in; its own machines are one more."""
-    sources = (*settings.ssh_from, *((settings.tunnels_from or settings.ssh_from) if computers(placement) else ()))
+    sources = (*settings.ssh_from, *tunnel_sources(settings, placement))
     own = {place.name for place in placement.machines if place.host == host.name}
     return len(sources) + len({*rented(placement)} - own) + 1
 

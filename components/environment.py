@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from components.backends.choose import backend_of
 from components.checks import Checks
 from components.gate import behind, build_gate, own_log
 from components.machine import Machine
-from components.network import Network
+from components.network import Network, build_all
 from components.price_tables import estimates
 from components.report import build_report
 from components.resources import Gate, Reached, SshKeypair
@@ -83,7 +83,11 @@ class Environment(pulumi.ComponentResource):
         comment = f"understudy {self._site.environment.stack}"
         controller = SshKeypair("controller", comment=comment, opts=self._inside)
         places = {machine.name: self._site.placement.machine(machine.name).host for machine in built}
-        networks, public = self._build_networks(sorted(set(places.values())))
+        networks = {
+            host: Network(_network_name(host), self._backend_of(host), self._site, host, self._inside)
+            for host in sorted(set(places.values()))
+        }
+        public = build_all(networks)
         machines = {
             machine.name: Machine(
                 machine, self._backend_of(host), self._site, networks[host].ground, controller, self._inside
@@ -109,21 +113,6 @@ class Environment(pulumi.ComponentResource):
 
     def _backend_of(self, host: str) -> Backend[Any, Any]:
         return self._backend or backend_of(self._site.placement, host)
-
-    def _build_networks(
-        self, hosts: Sequence[str]
-    ) -> tuple[dict[str, Network[Any, Any]], dict[str, pulumi.Output[str]]]:
-        """Build what machines stand on, by host; and return the addresses that they keep in clouds.
-
-        Those come first: each fence may name the ones of all other places.
-        """
-        networks = {
-            host: Network(_network_name(host), self._backend_of(host), self._site, host, self._inside) for host in hosts
-        }
-        public = {name: address for network in networks.values() for name, address in network.public.items()}
-        for network in networks.values():
-            network.build(public)
-        return networks, public
 
     def _build_services(self, machines: Mapping[str, Machine], seeds: Mapping[str, Seed]) -> list[Service]:
         by_service: dict[str, dict[str, RenderedService]] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import pulumi
 
@@ -46,3 +46,11 @@ class Network(pulumi.ComponentResource, Generic[Held, Ground]):
         """Build it, once the addresses are known that the stack's machines keep in all clouds."""
         self.ground = self._backend.build_ground(self._site, self._host, self._held, public, self)
         self.register_outputs({})
+
+
+def build_all(networks: Mapping[str, Network[Any, Any]]) -> dict[str, pulumi.Output[str]]:
+    """Build those of all places, and return the addresses that machines keep in clouds: each fence may name them."""
+    public = {name: address for network in networks.values() for name, address in network.public.items()}
+    for network in networks.values():
+        network.build(public)
+    return public

@@ -16,11 +16,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from model.capacity import CLOUDS
 from model.capacity_reader import FILE as CAPACITY
+from model.cloud import CloudSettings
 from model.errors import UnderstudyError
 from model.placement import FIRST_ADDRESS, Placement, file_name
 from model.topology import Topology
@@ -199,6 +200,14 @@ def ways(placement: Placement, host: str, public: Mapping[str, IPv4Address]) -> 
         if each.host != host
     )
     return Ways(address=addresses[host], own=tuple(own), far=tuple(far))
+
+
+def tunnel_sources(cloud: CloudSettings, placement: Placement) -> tuple[IPv4Network, ...]:
+    """Return the networks that tunnels of machines on computers come from; none where there are no such machines.
+
+    Where nobody says, the computers are where the controller is.
+    """
+    return (cloud.tunnels_from or cloud.ssh_from) if computers(placement) else ()
 
 
 def ports_in_cloud(placement: Placement) -> tuple[int, int] | None:

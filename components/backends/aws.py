@@ -13,34 +13,23 @@ from components.backends import Built, Keys, Reserved
 from components.backends.aws_fence import build_fence, build_opened, build_way_in, tagged
 from components.backends.aws_values import DATA_DEVICE_NAME, credits_of, data_device
 from components.backends.cloud_values import (
+    Region,
     image_of,
     machines_of,
     once_of_its_machine,
     reach,
+    refuse_unfit_plan,
     region_of,
     tags,
     told_at_first_boot,
 )
 from components.resources import SshKeypair
 from components.site import Site
-from model.cloud import refuse_plan
-from model.configuration import stack_file_name
 from model.rented import AWS_IMAGE, gib, system_disk_gib
 from model.topology import Machine
 from model.tunnels import is_spread
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AwsRegion:
-    """A region before anything stands there.
-
-    Args:
-        provider: of that region.
-        addresses: those that machines keep, by their names; none where nobody names any.
-    """
-
-    provider: aws.Provider
-    addresses: Mapping[str, aws.ec2.Eip]
+AwsRegion = Region[aws.Provider, aws.ec2.Eip]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +70,7 @@ class AwsMachine:
 
 def reserve(site: Site, host: str, parent: pulumi.Resource) -> Reserved[AwsRegion]:
     """Reserve the addresses that others name in their fences: AWS else gives another at each start of a machine."""
-    where = stack_file_name(site.environment.mirror_of or site.environment.stack)
-    refuse_plan("aws", site.environment.topology.network, machines_of(site, host), where)
+    refuse_unfit_plan(site, host, "aws")
     provider = aws.Provider(f"aws-{host}", region=region_of(site, host), opts=ResourceOptions(parent=parent))
     inside = ResourceOptions(parent=parent, provider=provider)
     addresses = {
@@ -96,7 +84,7 @@ def reserve(site: Site, host: str, parent: pulumi.Resource) -> Reserved[AwsRegio
         if is_spread(site.placement)
     }
     public = {name: address.public_ip for name, address in addresses.items()}
-    return Reserved(public=public, held=AwsRegion(provider=provider, addresses=addresses))
+    return Reserved(public=public, held=Region(provider=provider, addresses=addresses))
 
 
 def build_ground(

@@ -24,6 +24,7 @@ from components.backends.cloud_values import (
     once_of_its_machine,
     opened,
     reach,
+    refuse_unfit_plan,
     region_of,
     sources,
     tags,
@@ -32,7 +33,7 @@ from components.backends.cloud_values import (
 )
 from components.resources import SshKeypair
 from components.site import Site
-from model.cloud import refuse_plan, subscription_of
+from model.cloud import subscription_of
 from model.configuration import stack_file_name
 from model.rented import AZURE_IMAGE, gib, system_disk_gib
 from model.topology import Machine
@@ -82,9 +83,9 @@ class AzureGround:
 
 def reserve(site: Site, host: str, parent: pulumi.Resource) -> Reserved[AzureGroup]:
     """Build the group that all goes with, and the machines' addresses in it, which fences elsewhere name."""
-    plan, region, stack = site.environment.topology.network, region_of(site, host), site.environment.stack
+    region, stack = region_of(site, host), site.environment.stack
     subscription = subscription_of(site.environment.settings.cloud, stack_file_name(stack))
-    refuse_plan("azure", plan, machines_of(site, host), stack_file_name(site.environment.mirror_of or stack))
+    refuse_unfit_plan(site, host, "azure")
     provider = azure.Provider(
         f"azure-{host}",
         features={},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import pulumi
 
@@ -12,12 +12,40 @@ from components.backends import Built, Keys, identity_of
 from components.resources import FirstContact, Reached, SshKeypair
 from components.site import Site
 from model.capacity import CloudImage
+from model.cloud import refuse_plan
 from model.cloud_init import user_data
+from model.configuration import stack_file_name
 from model.connection import Connection
 from model.errors import UnderstudyError
 from model.rented import mark
 from model.topology import Machine
-from model.tunnels import computers, ports_in_cloud
+from model.tunnels import ports_in_cloud, tunnel_sources
+
+Provider = TypeVar("Provider")
+Address = TypeVar("Address")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Region(Generic[Provider, Address]):
+    """A region before anything stands there.
+
+    Args:
+        provider: of that region.
+        addresses: those that machines keep, by their names; none where nobody names any.
+    """
+
+    provider: Provider
+    addresses: Mapping[str, Address]
+
+
+def refuse_unfit_plan(site: Site, host: str, kind: str) -> None:
+    """Refuse what a cloud cannot hold of prod's plan of addresses.
+
+    Raises:
+        UnderstudyError: as `refuse_plan` says.
+    """
+    where = stack_file_name(site.environment.mirror_of or site.environment.stack)
+    refuse_plan(kind, site.environment.topology.network, machines_of(site, host), where)
 
 
 def tags(site: Site, name: str) -> dict[str, str]:
@@ -87,17 +115,13 @@ class TunnelWays:
 
 
 def tunnel_ways(site: Site, host: str, public: Mapping[str, pulumi.Input[str]]) -> TunnelWays | None:
-    """Return what a cloud's fence lets through of tunnels; None where all machines are there.
-
-    Where nobody says, the computers are where the controller is.
-    """
+    """Return what a cloud's fence lets through of tunnels; None where all machines are there."""
     if (ports := ports_in_cloud(site.placement)) is None:
         return None
-    said = tuple(str(network) for network in site.environment.settings.cloud.tunnels_from)
     own = {machine.name for machine in machines_of(site, host)}
     return TunnelWays(
         ports=ports,
-        computers=(said or sources(site)) if computers(site.placement) else (),
+        computers=tuple(map(str, tunnel_sources(site.environment.settings.cloud, site.placement))),
         clouds={name: pulumi.Output.concat(address, "/32") for name, address in public.items() if name not in own},
     )
 

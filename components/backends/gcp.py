@@ -13,10 +13,12 @@ from pulumi import ResourceOptions
 
 from components.backends import Built, Keys, Reserved
 from components.backends.cloud_values import (
+    Region,
     image_of,
     machines_of,
     opened,
     reach,
+    refuse_unfit_plan,
     region_of,
     sources,
     tags,
@@ -24,7 +26,7 @@ from components.backends.cloud_values import (
 )
 from components.resources import SshKeypair
 from components.site import Site
-from model.cloud import project_of, refuse_plan
+from model.cloud import project_of
 from model.configuration import stack_file_name
 from model.rented import GOOGLE_IMAGE, gib, google_name, mark, system_disk_gib
 from model.topology import Machine
@@ -41,17 +43,7 @@ _HOST_PREFIX = 32
 _FIRST_BOOT = Path(__file__).with_name("google_first_boot.sh")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GcpRegion:
-    """A region before anything stands there.
-
-    Args:
-        provider: of that region.
-        addresses: those that machines keep, by their names; none where nobody names any.
-    """
-
-    provider: gcp.Provider
-    addresses: Mapping[str, gcp.compute.Address]
+GcpRegion = Region[gcp.Provider, gcp.compute.Address]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +71,7 @@ def reserve(site: Site, host: str, parent: pulumi.Resource) -> Reserved[GcpRegio
     """Reserve the addresses that others name in their fences: Google else gives another at each start of a machine."""
     region, stack = region_of(site, host), site.environment.stack
     project = project_of(site.environment.settings.cloud, stack_file_name(stack))
-    where = stack_file_name(site.environment.mirror_of or stack)
-    refuse_plan("gcp", site.environment.topology.network, machines_of(site, host), where)
+    refuse_unfit_plan(site, host, "gcp")
     provider = gcp.Provider(f"gcp-{host}", project=project, region=region, opts=ResourceOptions(parent=parent))
     addresses = {
         machine.name: gcp.compute.Address(
@@ -94,7 +85,7 @@ def reserve(site: Site, host: str, parent: pulumi.Resource) -> Reserved[GcpRegio
         if is_spread(site.placement)
     }
     public = {name: address.address for name, address in addresses.items()}
-    return Reserved(public=public, held=GcpRegion(provider=provider, addresses=addresses))
+    return Reserved(public=public, held=Region(provider=provider, addresses=addresses))
 
 
 def build_ground(

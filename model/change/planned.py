@@ -72,11 +72,12 @@ def planned(preview: Mapping[str, Any], deployment: Mapping[str, Any] | None = N
     """
     found = []
     there = ((deployment or {}).get("deployment") or {}).get("resources") or ()
-    inputs = {str(each["urn"]): each.get("inputs") or {} for each in there}
-    inputs |= {str(step["urn"]): _state(step).get("inputs") or {} for step in preview.get("steps") or ()}
-    dialled = {str(each["urn"]): str(each.get("provider") or "") for each in there}
-    dialled |= {str(step["urn"]): str(_state(step).get("provider") or "") for step in preview.get("steps") or ()}
-    providers = {urn: inputs.get(reference.rpartition("::")[0]) or {} for urn, reference in dialled.items()}
+    states = {str(each["urn"]): each for each in there}
+    states |= {str(step["urn"]): _state(step) for step in preview.get("steps") or ()}
+    inputs = {urn: state.get("inputs") or {} for urn, state in states.items()}
+    providers = {
+        urn: inputs.get(str(state.get("provider") or "").rpartition("::")[0]) or {} for urn, state in states.items()
+    }
     anew = {
         str(step["urn"]) for step in preview.get("steps") or () if "create" in step["op"] or step["op"] == "replace"
     }

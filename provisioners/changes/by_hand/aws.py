@@ -18,10 +18,9 @@ from provisioners.changes.by_hand.aws_commands import (
     main_table,
     me,
     tags,
-    variable_of,
     whole,
 )
-from provisioners.changes.by_hand.common import fed, known, number, part, to_fill_in, typed
+from provisioners.changes.by_hand.common import fed, known, number, part, to_fill_in, typed, variable_of
 from provisioners.changes.by_hand.networks import joined, listed, networks
 from provisioners.commands import Variable, line_with
 

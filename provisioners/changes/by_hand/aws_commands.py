@@ -6,14 +6,13 @@ Source: AWS CLI Command Reference, ec2.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 
 from model.change import Step
 from model.change.document import Part
 from model.change.planned import Needed, Planned
 from provisioners.changes.by_hand import common
-from provisioners.changes.by_hand.common import known
+from provisioners.changes.by_hand.common import known, variable_of, where
 from provisioners.commands import Variable, line_with
 
 ONE_SHELL = "All parts about AWS are typed into one and the same shell: ids of what is new are in its variables."
@@ -23,18 +22,7 @@ Argv = Sequence[str | Variable]
 
 def ec2(planned: Planned, verb: str, *arguments: str | Variable) -> Argv:
     """Return a command, said where."""
-    region = planned.provider.get("region")
-    place = ("--region", str(region)) if known(region) else ()
-    return ("aws", *place, "ec2", verb, *arguments)
-
-
-def variable_of(kind: str, name: str) -> str:
-    """Return the variable that a new resource's id is in.
-
-    >>> variable_of("aws:ec2/vpc:Vpc", "vpc-rented")
-    'vpc_vpc_rented'
-    """
-    return re.sub(r"[^a-z0-9_]", "_", f"{kind.rpartition(':')[2]}_{name}".lower())
+    return ("aws", *where("--region", planned.provider.get("region")), "ec2", verb, *arguments)
 
 
 def me(planned: Planned) -> str | Variable:

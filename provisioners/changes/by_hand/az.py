@@ -18,6 +18,7 @@ from provisioners.changes.by_hand.common import (
     plugged,
     to_fill_in,
     typed,
+    where,
     whole,
 )
 from provisioners.changes.by_hand.networks import joined, networks
@@ -50,11 +51,10 @@ def _az(planned: Planned, *arguments: str | Variable, group: str = "") -> _Argv:
     """Return a command in the thing's own resource group; ``group`` is of another thing that is in the same."""
     values = planned.after or planned.before
     within = group or (_within(planned) if "resourceGroupName" in values else "")
-    pays = planned.provider.get("subscriptionId")
     return (
         *("az", *arguments),
         *(("--resource-group", within) if within else ()),
-        *(("--subscription", str(pays)) if known(pays) else ()),
+        *where("--subscription", planned.provider.get("subscriptionId")),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,24 @@ def known(value: Any) -> bool:
     (True, False, False, False)
     """
     return isinstance(value, str) and value not in ("", UNKNOWN, _SECRET)
+
+
+def where(option: str, value: Any) -> tuple[str, ...]:
+    """Return the option that says where something is, such as ``--region``; none where that is not known.
+
+    >>> where("--region", "eu-west-1"), where("--region", UNKNOWN)
+    (('--region', 'eu-west-1'), ())
+    """
+    return (option, str(value)) if known(value) else ()
+
+
+def variable_of(kind: str, name: str) -> str:
+    """Return the variable that something of a resource is in, such as a new one's id.
+
+    >>> variable_of("aws:ec2/vpc:Vpc", "vpc-rented")
+    'vpc_vpc_rented'
+    """
+    return re.sub(r"[^a-z0-9_]", "_", f"{kind.rpartition(':')[2]}_{name}".lower())
 
 
 def part(

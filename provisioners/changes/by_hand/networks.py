@@ -6,13 +6,12 @@ Source: AWS CLI, ec2 describe-addresses; gcloud compute addresses describe; az n
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from model.change.planned import Needed, Planned
-from provisioners.changes.by_hand.common import known
+from provisioners.changes.by_hand.common import known, variable_of, where
 from provisioners.commands import Variable, line_with
 
 Pieces = tuple[str | Variable, ...]
@@ -58,32 +57,28 @@ def listed(each: Sequence[Pieces]) -> Pieces:
 
 
 def _variable(needed: Needed) -> str:
-    return re.sub(r"[^a-z0-9_]", "_", f"address_{needed.name}".lower())
-
-
-def _place(option: str, value: object) -> tuple[str, ...]:
-    return (option, str(value)) if known(value) else ()
+    return variable_of("address", needed.name)
 
 
 def _of_aws(needed: Needed) -> tuple[str, ...]:
     tags = needed.inputs.get("tags") or {}
     mine = (f"Name=tag:{key},Values={tags[key]}" for key in ("Name", "owner"))
-    region = _place("--region", needed.provider.get("region"))
+    region = where("--region", needed.provider.get("region"))
     query = ("--query", "Addresses[0].PublicIp", "--output", "text")
     return ("aws", *region, "ec2", "describe-addresses", "--filters", *mine, *query)
 
 
 def _of_google(needed: Needed) -> tuple[str, ...]:
-    where = _place("--region", needed.inputs.get("region"))
-    pays = _place("--project", needed.provider.get("project"))
+    place = where("--region", needed.inputs.get("region"))
+    pays = where("--project", needed.provider.get("project"))
     name = str(needed.inputs.get("name"))
-    return ("gcloud", "compute", "addresses", "describe", name, *where, *pays, "--format", "value(address)")
+    return ("gcloud", "compute", "addresses", "describe", name, *place, *pays, "--format", "value(address)")
 
 
 def _of_azure(needed: Needed) -> tuple[str, ...]:
     owner = str((needed.inputs.get("tags") or {}).get("owner"))
     mine = f"[?name=='{needed.inputs.get('name')}' && tags.owner=='{owner}'].ipAddress | [0]"
-    pays = _place("--subscription", needed.provider.get("subscriptionId"))
+    pays = where("--subscription", needed.provider.get("subscriptionId"))
     return ("az", "network", "public-ip", "list", *pays, "--query", mine, "--output", "tsv")
 
 

@@ -11,7 +11,7 @@ from pulumi import ResourceOptions
 
 from components.backends import Keys
 from components.backends.choose import backend_of
-from components.network import Network
+from components.network import Network, build_all
 from components.resources import Reached, SshKeypair
 from components.site import Site
 from components.tunnels import Tunnels
@@ -69,9 +69,7 @@ networks: dict[str, Network[Any, Any]] = {
     host: Network(f"network-{host}", backend_of(site.placement, host), site, host, ResourceOptions())
     for host in sorted(set(places.values()))
 }
-public = {name: address for network in networks.values() for name, address in network.public.items()}
-for network in networks.values():
-    network.build(public)
+public = build_all(networks)
 controller = SshKeypair("controller", comment="test", opts=ResourceOptions())
 for machine in machines:
     host_key = SshKeypair(f"{machine.name}-host", comment=machine.name, opts=ResourceOptions())
