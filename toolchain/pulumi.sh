@@ -84,14 +84,18 @@ build() {
 # Go names each of some hundred modules that it fetches; only its faults are worth a line.
 without_downloads() { "$@" 2> >(grep -v '^go: downloading ' >&2) 9>&-; }
 
-# The schema is made from the provider and then put into the plugin, so it is built in a copy.
+# The schema is made from the provider and then put into the plugin, so it is built in a copy. So is the Terraform provider,
+# of which one file is another: plugins/libvirt/instead/timeout.go says why.
 fill_libvirt() {
     require_go 'the libvirt plugin'
     say "building the libvirt plugin; 1 to 5 minutes on two cores"
-    local source
+    local source upstream=github.com/dmacvicar/terraform-provider-libvirt
     source=$(mktemp -d)
     cp -R "$ROOT/plugins/libvirt/." "$source" &&
-        (cd "$source" && without_downloads go run -trimpath -buildvcs=false ./schema >schema.json &&
+        (cd "$source" && without_downloads go mod download "$upstream" &&
+            cp -R --no-preserve=mode "$(go list -m -f '{{.Dir}}' "$upstream")" upstream &&
+            mv instead/timeout.go upstream/libvirt/ && go mod edit -replace "$upstream=./upstream" &&
+            without_downloads go run -trimpath -buildvcs=false ./schema >schema.json &&
             without_downloads go build -trimpath -buildvcs=false -ldflags '-s -w' -o "$1/pulumi-resource-libvirt" .)
     local status=$?
     rm -rf "$source"

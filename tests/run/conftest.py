@@ -20,6 +20,7 @@ echo "$*" >>"$FAKE_LOG"
 case $1 in
 env) echo "go${FAKE_GO_VERSION-1.26.8}" ;;
 list) echo "$FAKE_SDK" ;;
+mod) mkdir -p "$FAKE_SDK/libvirt" ;;
 run) echo '{}' ;;
 build)
     while [ "$1" != -o ]; do shift; done
