@@ -55,10 +55,9 @@ sub enter_system_disk {
 
 # The file system of a disk that is larger than the image's. Once, at the first boot; done before anything else starts.
 sub grow_system_disk {
-    my ($used, $there) = Understudy::Kernel::disk_sizes('vda');
+    my ($used, $there, $block) = Understudy::Kernel::disk_sizes('vda');
     return unless defined $used && $there - $used >= 1 << 24;
-    my $pid = Understudy::Identity::start_program(0, '/sbin/resize2fs', '/dev/vda') // return;
-    waitpid $pid, 0;
+    Understudy::Kernel::grow_mounted('/', int($there / $block)) or Understudy::Kernel::log_line("the system disk stays small: $!");
 }
 
 # Its memory is given back; what this process still has open goes with it.

@@ -272,3 +272,34 @@ def test_the_seed_is_decoded_whole(seed: bytes) -> None:
 def test_netmasks() -> None:
     program = 'print join " ", map { Understudy::Kernel::netmask($_) } 8 .. 30'
     assert perl(program).split() == [str(ipaddress.ip_network(f"0.0.0.0/{prefix}").netmask) for prefix in range(8, 31)]
+
+
+def test_the_port_wakes_the_program_that_listens_to_it() -> None:
+    """Perl hands its own number over as text; the kernel knew nobody to tell: requests waited for a second."""
+    script = """
+        use Understudy::Channel;
+        socketpair my $host, my $port, 1, 1, 0 or die;
+        Understudy::Channel::own_port($port);
+        my ($owner, $heard) = (fcntl($port, 9, 0), 0);    # F_GETOWN
+        $SIG{IO} = sub { $heard++ };
+        syswrite $host, "{}\\n";
+        for (1 .. 1000) { select undef, undef, undef, 0.01; last if $heard }
+        print "$owner $$ ", $heard ? "heard" : "deaf", "\\n";
+    """
+    done = subprocess.run(("perl", f"-I{GUEST}", "-e", script), capture_output=True, text=True, check=True)
+    owner, process, heard = done.stdout.split()
+    assert owner == process
+    assert heard == "heard"
+
+
+def test_what_is_read_before_a_memory_is_saved_has_ended_before_it_is() -> None:
+    script = """
+        use Understudy::Channel;
+        $SIG{CHLD} = 'IGNORE';
+        Understudy::Channel::run_program('/bin/sh', '-c', 'sleep 0.5; cat; echo done');
+        print "after\\n";
+    """
+    done = subprocess.run(
+        ("perl", f"-I{GUEST}", "-e", script), capture_output=True, text=True, check=True, input="not for it"
+    )
+    assert done.stdout == "done\nafter\n"

@@ -62,14 +62,27 @@ sub answer_ping {
     return { ok => \1, ready => $ready, template => $template, hostname => kernel_text('hostname'), boot_id => kernel_text('random/boot_id') };
 }
 
-# Before a template's memory is saved: what can be read again from the disk need not be in it.
+# Before a template's memory is saved: what can be read again from the disk need not be in it, but for what each clone is
+# waited for to read: sshd.
 sub answer_prepare {
     die "prepare: this machine is no template\n" unless $IS_TEMPLATE;
     Understudy::Kernel::sync_disks();
     Understudy::Kernel::write_setting('/proc/sys/vm/drop_caches', 3);
     Understudy::Kernel::write_setting('/proc/sys/vm/compact_memory', 1);
+    run_program('/usr/sbin/sshd', '-i');
+    run_program('/bin/bash', '-c', ':');
+    Understudy::Kernel::sync_disks();
     my ($free) = (Understudy::Identity::read_file('/proc/meminfo') // '') =~ /^MemFree:\s+([0-9]+)/m;
     return { ok => \1, free_kib => $free // 0 };
+}
+
+# Run a program to its end, with nothing to read.
+sub run_program {
+    my (@command) = @_;
+    my $pid = fork // return;
+    if ($pid) { waitpid $pid, 0; return }
+    open STDIN, '<', '/dev/null';
+    exec { $command[0] } @command or Understudy::Kernel::call(231, 1);    # exit_group
 }
 
 # --- The port ---------------------------------------------------------------------------------------------------------
@@ -91,8 +104,9 @@ sub open_port {
 sub own_port {
     my ($port) = @_;
     $SIG{IO} = sub { };
-    fcntl $port, 8, $$;                # F_SETOWN
-    fcntl $port, 4, 020000 | 04000;    # F_SETFL: O_ASYNC, O_NONBLOCK
+    # F_SETOWN, to whom: `$$` alone would be handed over as text. F_SETFL: O_ASYNC, O_NONBLOCK.
+    my $told = fcntl($port, 8, 0 + $$) && fcntl($port, 4, 020000 | 04000);
+    Understudy::Kernel::log_line("the port sends no signal: $!") unless $told;
 }
 
 sub send_line {

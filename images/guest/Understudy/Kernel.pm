@@ -120,7 +120,7 @@ sub find_device {
     return;
 }
 
-# The size of an ext4 file system on a device, and of the device, in bytes.
+# The size of an ext4 file system on a device, of the device, and of a block, in bytes.
 # Source: Documentation/filesystems/ext4/super.rst of Linux.
 sub disk_sizes {
     my ($disk) = @_;
@@ -130,7 +130,14 @@ sub disk_sizes {
     return unless defined $count && $count == 1024 && unpack('x56 v', $block) == 0xef53;
     my ($low, $scale, $high) = (unpack('x4 V', $block), unpack('x24 V', $block), unpack('x336 V', $block));
     open my $size, '<', "/sys/block/$disk/size" or return;
-    return (($high << 32 | $low) * (1024 << $scale), 512 * <$size>);
+    return (($high << 32 | $low) * (1024 << $scale), 512 * <$size>, 1024 << $scale);
+}
+
+# Have the kernel grow a mounted ext4 file system to so many blocks, which is all that resize2fs does to one.
+sub grow_mounted {
+    my ($directory, $blocks) = @_;
+    open my $root, '<', $directory or return 0;
+    return ioctl $root, 0x40086610, pack 'Q', $blocks;    # EXT4_IOC_RESIZE_FS
 }
 
 # Have the driver read a disk's size again: a clone's data disk may be larger than its template's.
