@@ -97,7 +97,7 @@ def addresses(spec: DomainSpec) -> list[tuple[str, str]]:
 
 def test_each_device_has_its_own_place_and_a_machine_without_one_leaves_it_free() -> None:
     whole = addresses(SPEC)
-    assert len({slot for _, slot in whole}) == len(whole) == 6
+    assert len({slot for _, slot in whole}) == len(whole) == 8
     assert set(addresses(replace(SPEC, data_disk="", mirror=None))) < set(whole)
 
 
@@ -116,6 +116,8 @@ def test_a_template_carries_no_owner() -> None:
 def test_an_image_that_boots_by_itself_has_no_kernel() -> None:
     root = ET.fromstring(domain_xml(replace(SPEC, kernel="")))
     assert root.find("os/kernel") is None
+    assert [kind.get("machine") for kind in root.iter("type")] == ["pc"]
+    assert not list(root.iterfind("devices/controller[@type='pci']"))
     assert [boot.get("dev") for boot in root.iter("boot")] == ["hd"]
     assert "kernel" not in domain_arguments(replace(SPEC, kernel=""))
 
