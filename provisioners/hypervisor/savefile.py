@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -97,13 +98,17 @@ def head_bytes(head: SaveHead) -> bytes:
     return (header + xml + cookie).ljust(_HEADER.size + length, b"\0")
 
 
-def rewrite(source: Path, target: Path, xml: str) -> None:
+def rewrite(source: Path, target: Path, xml: str, obstacle: Callable[[], str] = lambda: "") -> str:
     """Write the memory of one machine as that of another, whole or not at all; only root can read it.
 
     Args:
         source: the template's memory.
         target: where the other machine's goes; what is there is replaced.
         xml: the other machine. Its devices must be those of the first.
+        obstacle: asked once all is written. With a text as its answer, nothing is put in place.
+
+    Returns:
+        that text.
 
     Raises:
         BadSaveFile: the source is not the memory of a machine.
@@ -117,7 +122,9 @@ def rewrite(source: Path, target: Path, xml: str) -> None:
             out.write(head_bytes(replace(head, xml=xml, was_running=True)))
             out.flush()
             _copy(memory.fileno(), head.length, out.fileno())
-        unfinished.replace(target)
+        if not (reason := obstacle()):
+            unfinished.replace(target)
+        return reason
     finally:
         unfinished.unlink(missing_ok=True)
 

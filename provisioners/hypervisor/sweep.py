@@ -7,7 +7,7 @@ within, and the rest by the claim on the stack's names that its fence keeps. Wha
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,11 +66,14 @@ def sweep(stack: str, owner: str, known: Recorded, say: Say, *, act: bool) -> tu
     fence.check_claim(stack, owner)
     template.clear_abandoned(virsh)
     _clear_unfinished()
-    left_over = decide_left_over(_things(stack, owner, virsh), known)
+    domains, running, networks, pools = virsh.all_names(
+        ("list", "--all"), ("list",), ("net-list", "--all"), ("pool-list", "--all")
+    )
+    left_over = decide_left_over(_things(stack, owner, virsh, domains, networks, pools), known)
     if act:
         for thing in left_over:
             _remove(thing, stack, owner, virsh, say)
-        _detach_strays(owner, virsh)
+        _detach_strays(owner, virsh, running)
     return tuple(str(thing) for thing in left_over)
 
 
@@ -114,17 +117,18 @@ def disks_of(root: ET.Element) -> dict[str, str]:
     return found
 
 
-def _things(stack: str, owner: str, virsh: Virsh) -> list[Thing]:
-    domains = virsh.names("list", "--all")
+def _things(
+    stack: str, owner: str, virsh: Virsh, domains: Sequence[str], networks: Sequence[str], pools: Sequence[str]
+) -> list[Thing]:
     things = [Thing(sort="machine", name=name) for name in domains if owner_of(_xml(virsh, name)) == owner]
     things += _saved(owner, frozenset(domains))
     directory = STACKS / stack
     things += [Thing(sort="disk", name=str(path)) for path in directory.glob("*") if path.is_file()]
     for card in ("mirror", "control"):
         name = names.network(stack, card)
-        if name in virsh.names("net-list", "--all") and names.bridge(stack, card) in virsh.run("net-dumpxml", name):
+        if name in networks and names.bridge(stack, card) in virsh.run("net-dumpxml", name):
             things.append(Thing(sort="network", name=name))
-    if stack in virsh.names("pool-list", "--all") and f">{directory}<" in virsh.run("pool-dumpxml", stack):
+    if stack in pools and f">{directory}<" in virsh.run("pool-dumpxml", stack):
         things.append(Thing(sort="pool", name=stack))
     elif directory.exists():
         things.append(Thing(sort="pool", name=str(directory)))
@@ -197,9 +201,9 @@ def _remove_pool(name: str, virsh: Virsh) -> None:
         directory.rmdir()
 
 
-def _detach_strays(owner: str, virsh: Virsh) -> None:
+def _detach_strays(owner: str, virsh: Virsh, running: Iterable[str]) -> None:
     """Detach disks that were plugged into running machines for a while, by a run that did not come to unplug them."""
-    for name in virsh.names("list"):
+    for name in running:
         now = _xml(virsh, name)
         if owner_of(now) != owner:
             continue

@@ -35,6 +35,8 @@ _AWAY = (
     "disconnected from",
 )
 _PATIENCE_SECONDS = 60.0
+_BETWEEN = "/"
+"""Stands between what two commands print: libvirt has no machine, network or pool with it in its name."""
 
 
 class VirshFailed(UnderstudyError):
@@ -75,8 +77,14 @@ class Virsh:
     uri: str = LOCAL
     say: Say = lambda _: None
 
-    def run(self, *argv: str, timeout_seconds: float = 120, stdin: str = "") -> str:
+    def run(self, *argv: str, timeout_seconds: float = 120, stdin: str = "", several: bool = False) -> str:
         """Run one command of virsh and return what it printed.
+
+        Args:
+            argv: the command and its arguments.
+            timeout_seconds: how long it may take.
+            stdin: what it reads.
+            several: whether it is several commands, of which virsh tells alone how the last one ended.
 
         Raises:
             Absent: what it is about does not exist.
@@ -86,7 +94,7 @@ class Virsh:
         deadline = Deadline(_PATIENCE_SECONDS)
         while True:
             code, printed, said = self._once(argv, timeout_seconds, stdin)
-            if code == 0:
+            if code == 0 and not (several and said.strip()):
                 return printed
             if not is_away(said) or deadline.left <= 0:
                 raise self._failure(argv, said)
@@ -94,12 +102,12 @@ class Virsh:
             pause(1.0, self.uri)
 
     def run_all(self, *commands: Sequence[str]) -> None:
-        """Run several commands in one process, which saves time; the first that fails ends it.
+        """Run several commands in one process, which saves time; that one fails does not keep the next from being run.
 
         Raises:
             VirshFailed, Absent, Stopped: as `run`.
         """
-        self.run("; ".join(command_line(command) for command in commands))
+        self.run("; ".join(command_line(command) for command in commands), several=True)
 
     def exists(self, *argv: str) -> bool:
         """Return whether what this command is about exists."""
@@ -119,6 +127,12 @@ class Virsh:
     def names(self, *argv: str) -> tuple[str, ...]:
         """Return the names that a listing command prints, one a line."""
         return tuple(name for line in self.run(*argv, "--name").splitlines() if (name := line.strip()))
+
+    def all_names(self, *commands: Sequence[str]) -> list[tuple[str, ...]]:
+        """Return what `names` gives of several listing commands, from one process."""
+        listing = [each for command in commands for each in ((*command, "--name"), ("echo", _BETWEEN))]
+        parts = self.run("; ".join(command_line(command) for command in listing), several=True).split(_BETWEEN)
+        return [tuple(name for line in part.splitlines() if (name := line.strip())) for part in parts[: len(commands)]]
 
     def _once(self, argv: Sequence[str], timeout_seconds: float, stdin: str) -> tuple[int, str, str]:
         command = ["virsh", "--quiet", "--connect", self.uri, *argv]

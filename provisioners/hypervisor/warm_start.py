@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -83,19 +84,28 @@ def forget_memory(virsh: Virsh, domain: str) -> None:
 
 def _place(inputs: Values, outputs: Values, say: Say) -> Values:
     remove_if_ours(inputs["domain"], outputs)
-    reason = _obstacle(inputs)
-    if reason:
-        return {"placed": False, "reason": f"cold: {reason}", "mark": "", "untouched": _is_untouched(inputs)}
-    path = save_path(inputs["domain"])
+    path, key = save_path(inputs["domain"]), inputs["template_key"]
+    if not key:
+        return _stays_cold(inputs, "there is no template for it")
+    if mark_of(path):
+        return _stays_cold(inputs, "the machine has a saved memory that is not ours")
+    if outputs and (reason := _obstacle(inputs)):  # it ran before, as a rule: nothing is copied for that
+        return _stays_cold(inputs, reason)
     say("laying the template's memory down")
-    try:
-        rewrite(TEMPLATES / inputs["template_key"] / "memory.save", path, with_links_down(inputs["domain_xml"]))
-    except (UnderstudyError, OSError) as error:
-        path.unlink(missing_ok=True)
-        reason = f"cold: the template's memory cannot be laid down: {error}"
-        return {"placed": False, "reason": reason, "mark": "", "untouched": True}
-    reason = f"wakes from template {inputs['template_key']}"
-    return {"placed": True, "reason": reason, "mark": mark_of(path), "untouched": True}
+    with ThreadPoolExecutor(1) as pool:  # programs look at the disk while the memory is copied
+        looked = pool.submit(_obstacle, inputs)
+        try:
+            xml = with_links_down(inputs["domain_xml"])
+            reason = rewrite(TEMPLATES / key / "memory.save", path, xml, looked.result)
+        except (UnderstudyError, OSError) as error:
+            reason = looked.result() or f"the template's memory cannot be laid down: {error}"
+    if reason:
+        return _stays_cold(inputs, reason)
+    return {"placed": True, "reason": f"wakes from template {key}", "mark": mark_of(path), "untouched": True}
+
+
+def _stays_cold(inputs: Values, reason: str) -> Values:
+    return {"placed": False, "reason": f"cold: {reason}", "mark": "", "untouched": _is_untouched(inputs)}
 
 
 def _is_untouched(inputs: Values) -> bool:
@@ -109,17 +119,12 @@ def _is_untouched(inputs: Values) -> bool:
 def _obstacle(inputs: Values) -> str:
     """Return why the machine must start cold, in a few words; empty where it may wake."""
     key, disk = inputs["template_key"], Path(inputs["system_disk_path"])
-    if not key:
-        return "there is no template for it"
-    template = TEMPLATES / key
-    if mark_of(save_path(inputs["domain"])):
-        return "the machine has a saved memory that is not ours"
     try:
         if not is_present(key, Virsh()):
             return f"template {key} is gone, or was made with another qemu or processor"
         if Virsh().state(inputs["domain"]):
             return "the machine ran before, and no memory but its own fits its disk"
-        if _backing_file(disk) != template / "disk.qcow2":
+        if _backing_file(disk) != TEMPLATES / key / "disk.qcow2":
             return f"its system disk was not made from template {key}"
         if not untouched(disk):
             return "its system disk was written to before, and no memory but its own fits that"

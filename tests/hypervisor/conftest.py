@@ -16,16 +16,24 @@ import json, os, sys
 asked = [word for word in sys.argv[1:] if not word.startswith("--quiet")][2:]
 with open(os.environ["FAKE_VIRSH_ASKED"], "a") as log: log.write(json.dumps(asked) + "\\n")
 answers = json.load(open(os.environ["FAKE_VIRSH"]))
-key = " ".join(asked)
-if key not in answers: sys.exit(f"error: nobody expected {{key}}")
-answer = answers[key]
-if isinstance(answer, list):
-    left = answer[1:] or answer[-1:]
-    answers[key] = left
-    json.dump(answers, open(os.environ["FAKE_VIRSH"], "w"))
-    answer = answer[0]
-if answer.startswith("error: "): sys.exit(answer)
-print(answer)
+whole = " ".join(asked)
+for key in [whole] if whole in answers else whole.split("; "):
+    if key.startswith("echo "):  # quietly, virsh ends no line there
+        print(key.removeprefix("echo "), end="")
+        continue
+    if key not in answers: sys.exit(f"error: nobody expected {{key}}")
+    answer, failed = answers[key], ""
+    if isinstance(answer, list):
+        left = answer[1:] or answer[-1:]
+        answers[key] = left
+        json.dump(answers, open(os.environ["FAKE_VIRSH"], "w"))
+        answer = answer[0]
+    if answer.startswith("error: "):  # the real one goes on, and ends as the last one does
+        print(answer, file=sys.stderr)
+        failed = answer
+        continue
+    print(answer)
+sys.exit(1 if failed else 0)
 """
 
 

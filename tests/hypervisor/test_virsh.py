@@ -46,6 +46,13 @@ def test_names_are_one_a_line(virsh: FakeVirsh) -> None:
     assert Virsh().names("list", "--all") == ("a", "b b")
 
 
+def test_names_of_several_lists_come_from_one_process(virsh: FakeVirsh) -> None:
+    virsh.answer({"list --all --name": "a\nb b\n", "net-list --name": "", "pool-list --name": "a"})
+    found = Virsh().all_names(("list", "--all"), ("net-list",), ("pool-list",))
+    assert found == [("a", "b b"), (), ("a",)]
+    assert len(virsh.asked()) == 1
+
+
 def test_it_waits_for_a_state_and_says_whether_it_came(virsh: FakeVirsh) -> None:
     virsh.answer({"domstate a": ["running", "shut off"]})
     assert wait_for_state(Virsh(), "a", ("shut off", ""), 5)
