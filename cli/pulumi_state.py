@@ -1,13 +1,21 @@
-"""A stack's state, as the command `pulumi` on PATH exports and imports it."""
+"""A stack's state, as the command `pulumi` on PATH exports and imports it.
+
+Where states lie on this computer, what an export gives is read out of Pulumi's file: an export takes longer than all
+else that comes before an update.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
+import yaml
+
+from components.files import backend_url
 from model.errors import UnderstudyError
 
 _PATIENCE_SECONDS = 120.0
@@ -23,16 +31,19 @@ class PulumiState:
     """
 
     def __init__(self, directory: Path, stack: str, *, secrets: bool = False) -> None:
-        self.directory, self.stack = directory, stack
-        self._options = ("--show-secrets",) if secrets else ()
+        self.directory, self.stack, self._secrets = directory, stack, secrets
         self._command = ("pulumi", "--cwd", str(directory), "--non-interactive", "stack")
         self._export: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         """Start to export."""
+        if not self._secrets and (kept := _kept(self.directory, self.stack)):
+            self.exported = kept
+            return self
+        options = ("--show-secrets",) if self._secrets else ()
         try:
             self._export = subprocess.Popen(
-                [*self._command, "export", "--stack", self.stack, *self._options],
+                [*self._command, "export", "--stack", self.stack, *options],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -82,6 +93,26 @@ class PulumiState:
         )
         if done.returncode:
             raise UnderstudyError(where=f"stack {self.stack}", found=f"`pulumi stack import`: {_words(done.stderr)}")
+
+
+def _kept(directory: Path, stack: str) -> dict[str, Any] | None:
+    """Return what a file backend's own file of a stack holds, as an export gives it; None where Pulumi is to be asked.
+
+    Source: pulumi, pkg/backend/diy/state.go; sdk/go/common/apitype/core.go (VersionedCheckpoint, CheckpointV3).
+    """
+    url = backend_url(os.environ)
+    if not url.startswith("file:///"):
+        return None
+    try:
+        project = yaml.safe_load((directory / "Pulumi.yaml").read_text(encoding="utf-8"))["name"]
+        file = Path(url.removeprefix("file://"), ".pulumi/stacks", project, f"{stack}.json")
+        if any(file.with_name(f"{file.name}.{packed}").exists() for packed in ("gz", "zst")):
+            return None  # Pulumi takes the newest
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        version, deployment = kept["version"], kept["checkpoint"]["latest"]
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        return None
+    return {"version": 3, "deployment": deployment} if version == 3 and isinstance(deployment, dict) else None
 
 
 def _words(said: bytes) -> str:

@@ -94,7 +94,7 @@ def state_place(environment: Mapping[str, str]) -> str:
     Args:
         environment: the process's environment variables.
     """
-    url = _backend_url(environment)
+    url = backend_url(environment)
     if not url.startswith("file://"):
         return url
     try:
@@ -104,7 +104,7 @@ def state_place(environment: Mapping[str, str]) -> str:
     return f"{url}#{given}"
 
 
-def _backend_url(environment: Mapping[str, str]) -> str:
+def backend_url(environment: Mapping[str, str]) -> str:
     """Return where Pulumi keeps the stacks' states, in Pulumi's own order; empty where nobody said so yet.
 
     Source: pulumi, pkg/cmd/pulumi/backend, ``currentBackend``; sdk/go/common/workspace/creds.go.

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -265,12 +266,44 @@ def test_pulumis_refusal_is_told(nothing_to_build: Path, backend: Path) -> None:
 
 def test_without_pulumi(nothing_to_build: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(nothing_to_build))
-    with pytest.raises(UnderstudyError, match="no such command"), PulumiState(nothing_to_build, "stage"):
+    with pytest.raises(UnderstudyError, match="no such command"), PulumiState(nothing_to_build, "stage", secrets=True):
         pass
 
 
-def test_an_export_that_nobody_reads_is_ended(nothing_to_build: Path, backend: Path) -> None:
+@pytest.mark.parametrize("how", ["as it is", "of another version", "cut short", "gone"])
+def test_a_state_is_read_as_pulumi_exports_it(
+    nothing_to_build: Path, backend: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    interrupt(backend, "stage")
+    wanted = exported(nothing_to_build, "stage")
+    (file,) = backend.glob(".pulumi/stacks/*/stage.json")
+    text = file.read_text()
+    match how:
+        case "of another version":
+            file.write_text(json.dumps({**json.loads(text), "version": 4}))
+        case "cut short":
+            file.write_text(text[:-20])
+        case "gone":
+            file.unlink()
+    asked: list[str] = []
+    popen = subprocess.Popen
+
+    def noting(command: Any, *arguments: Any, **more: Any) -> Any:
+        asked.append(command[0])
+        return popen(command, *arguments, **more)
+
+    monkeypatch.setattr("cli.pulumi_state.subprocess.Popen", noting)
     with PulumiState(nothing_to_build, "stage") as state:
+        if how == "as it is":
+            assert state.exported["deployment"] == wanted
+        else:
+            with suppress(UnderstudyError):  # what Pulumi says of such a file is Pulumi's
+                _ = state.exported
+    assert asked == ([] if how == "as it is" else ["pulumi"])
+
+
+def test_an_export_that_nobody_reads_is_ended(nothing_to_build: Path, backend: Path) -> None:
+    with PulumiState(nothing_to_build, "stage", secrets=True) as state:
         pass
     assert state._export is not None
     assert state._export.returncode is not None
