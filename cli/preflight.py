@@ -1,6 +1,6 @@
 """Prepares a stack for Pulumi: checks its files, places it, and clears away what a killed run left behind.
 
-`./run pulumi ...` calls it. Without a verb it only checks the files. Before a preview nothing is cleared away.
+`./run pulumi ...` does the same. Without a verb it only checks the files. Before a preview nothing is cleared away.
 """
 
 from __future__ import annotations
@@ -64,36 +64,45 @@ def run(arguments: argparse.Namespace) -> int:
         read_described(directory, stack, None)
         print(f"no faults in what describes stack {stack}")
         return 0
+    return 0 if prepare(directory, stack, arguments.verb) else 1
+
+
+def prepare(directory: Path, stack: str, verb: str) -> bool:
+    """Prepare a stack for a command of Pulumi; return whether that may go on.
+
+    Raises:
+        UnderstudyError: what describes the stack has a fault, or it cannot be prepared.
+    """
     mirrored = is_mirror(directory, stack)
     gated = not mirrored and has_log(directory, stack)
-    if not _may_go_on(directory, stack, arguments.verb):
-        return 1
-    if arguments.verb not in CLEARED:
-        _prepare(directory, stack, arguments.verb, None)
+    if not _may_go_on(directory, stack, verb):
+        return False
+    if verb not in CLEARED:
+        _prepare(directory, stack, verb, None)
         if gated:
             with PulumiState(directory, stack) as state:
                 look_round(directory, state, say, act=False)
-        return 0
+        return True
     with PulumiState(directory, stack) as state:  # Pulumi writes it out while the files are read
-        if mirrored and arguments.verb in CHECKED and gate_of(state.exported):
+        if mirrored and verb in CHECKED and gate_of(state.exported):
             raise has_become_mirror(stack, "its state has it")
-        _prepare(directory, stack, arguments.verb, None if mirrored else state)
+        _prepare(directory, stack, verb, None if mirrored else state)
         if gated:
             look_round(directory, state, say, act=True)
         lock = _lock_if_readable(directory, stack)
-        _refuse_gone_pins(directory, stack, arguments.verb, lock, state.exported)
+        _refuse_gone_pins(directory, stack, verb, lock, state.exported)
         clear(state, names.owner(stack, state_place(os.environ)), lock, mirrored=mirrored)
         if lock and lock.lost:
             from cli.host._returned import sweep_returned
 
             sweep_returned(directory, state, lock, say, act=mirrored)
-        if arguments.verb == "up":
+        if verb == "up":
             if not mirrored:
                 from cli.held import hold
 
                 hold(directory, stack, say, os.environ.get(HELD_BY, ""))
             take_note(stack, state.exported)
-    return 0
+    return True
 
 
 def _may_go_on(directory: Path, stack: str, verb: str) -> bool:

@@ -25,6 +25,7 @@ PACKAGES: Mapping[str, frozenset[str]] = {
     "__main__": frozenset({"pulumi"}),
     "model": frozenset(),
     "components": frozenset({"pulumi", "pulumi_libvirt", "jinja2", "yaml"}),
+    "components/language_host": frozenset({"grpc", "pulumi"}),
     "components/backends": frozenset({"pulumi", "pulumi_libvirt", "pulumi_aws", "pulumi_azure", "pulumi_gcp"}),
     "provisioners": frozenset({"cryptography"}),
     "provisioners/solver": frozenset({"ortools"}),

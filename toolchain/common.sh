@@ -14,8 +14,10 @@ fail() {
 # The first 12 digits of the digest of the named files' names (relative to the repository) and contents. A name may be a
 # quoted pattern: it is of the repository's files, wherever ./run was called.
 digest_of() {
+    local digest
     # shellcheck disable=SC2068
-    (cd -- "$ROOT" && sha256sum -- $@) | sha256sum | cut -c1-12
+    digest=$( (cd -- "$ROOT" && sha256sum -- $@) | sha256sum)
+    printf '%s\n' "${digest:0:12}"
 }
 
 as_root() {

@@ -30,7 +30,7 @@ clear_dead_locks() {
     done < <(lock_files "$1")
 }
 
-# note_process STACK: this process works on the stack; the id stays the same when it becomes Pulumi.
+# note_process STACK: this process works on the stack; the id stays the same when it becomes what runs Pulumi.
 note_process() { printf '%s %s\n' $$ "$(start_of $$)" >"$STATE/running/$(stack_mark "$1").pid"; }
 
 # One line that says who changes stack $1 now, or nothing. Call clear_dead_locks first.

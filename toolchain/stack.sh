@@ -8,6 +8,8 @@
 # salt from the state. `pulumi config set --secret` still writes the salt into the file: a secret that is in Git needs
 # it there, and from then on the passphrase has to be handed from person to person.
 
+BACKEND_MARK=
+
 # Each way of naming a backend that Pulumi itself has comes before ours.
 choose_backend() {
     export PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER=true
@@ -81,7 +83,12 @@ has_salt() {
         { [ -n "$directory" ] && grep -qs '"salt"' "$directory/stacks/$(project)/$1.json"; }
 }
 
-project() { sed -nE 's/^name: *"?([A-Za-z0-9_.-]+)"?.*/\1/p' "$ROOT/Pulumi.yaml"; }
+project() {
+    local line
+    while IFS= read -r line; do
+        if [[ $line =~ ^name:\ *\"?([A-Za-z0-9_.-]+) ]]; then printf '%s\n' "${BASH_REMATCH[1]}"; fi
+    done <"$ROOT/Pulumi.yaml"
+}
 
 # choose_passphrase STACK: the user's own, else the one that we keep, else a new one where nothing needs an old one.
 choose_passphrase() {
@@ -138,32 +145,29 @@ run_pulumi() {
     check_first "$verb" "${stack##*/}"
     choose_passphrase "${stack##*/}"
     begin "$verb" "${stack##*/}"
-    # What the change document says, and nothing else: preflight has looked, and Pulumi looks again.
-    case " $* " in
-    *' --plan'*) ;;
-    *) [ "$verb" != up ] || [ ! -s "$UNDERSTUDY_PLAN" ] || set -- "$@" --plan "$UNDERSTUDY_PLAN" ;;
-    esac
     case " $*" in
     *' -c'* | *' --config'*) ;; # -c saves into the file: it has to be the real one
     *) set -- "$@" --config-file "$(copy_of_configuration "${stack##*/}")" ;;
     esac
-    if [ "$verb" = up ] && [ -e "$ROOT/cli/up.py" ]; then
-        set -- python -m cli up --stack "${stack##*/}" -- "$@"
-    fi
+    # The lock is let go when the stack is prepared: from then on the note with this process's id stands for it.
+    [ ! -e "$ROOT/cli/pulumi.py" ] ||
+        exec python -m cli pulumi --stack "${stack##*/}" --verb "$verb" $BUSY --lock 8 -- "$@"
+    exec 8>&-
     exec "$@"
 }
 
-# check_first VERB STACK: what describes a new stack has no faults, or nothing is made for it. preflight looks at that of
-# an old one.
+# check_first VERB STACK: what describes a new stack has no faults, or nothing is made for it. That of an old one is looked
+# at with the rest.
 check_first() {
     case $1 in up | preview) ;; *) return 0 ;; esac
-    stack_exists "$2" || preflight '' "$2" >/dev/null
+    stack_exists "$2" || [ ! -e "$ROOT/cli/preflight.py" ] || (cd "$ROOT" && python -m cli preflight --stack "$2" >/dev/null) ||
+        exit
 }
 
-# begin VERB STACK: one at a time for each stack. The lock is let go when Pulumi has taken over this process: from then
-# on the note with our process id, and Pulumi's own lock, stand for it.
+# begin VERB STACK: one at a time for each stack, as long as descriptor 8 is open. BUSY is set where somebody changes it.
 begin() {
     local verb=$1 stack=$2 owner
+    BUSY='' BACKEND_MARK=$(backend_mark)
     export UNDERSTUDY_PLAN
     UNDERSTUDY_PLAN=$STATE/running/$(stack_mark "$stack").plan.json
     (umask 077 && mkdir -p "$STATE/running")
@@ -175,22 +179,22 @@ begin() {
     if [ -z "$owner" ]; then
         [ "$verb" = preview ] || note_process "$stack"
         rm -f "$UNDERSTUDY_PLAN"
-        preflight "$verb" "$stack"
     elif [ "$verb" = preview ]; then
         say "$owner is changing stack $stack at this moment: the preview may be out of date soon"
+        BUSY=--busy
     else
         fail "stack $stack is being changed by $owner" "Two at once would spoil each other. Wait for it to end, or end it." \
             "If it is on another computer and surely dead: ./run pulumi cancel -s $stack"
     fi
-    exec 8>&-
 }
 
 # A short name for one stack of one backend.
-stack_mark() { printf '%s-%s\n' "$1" "$(printf '%s' "${PULUMI_BACKEND_URL-}" | sha256sum | cut -c1-8)"; }
+stack_mark() { printf '%s-%s\n' "$1" "${BACKEND_MARK:-$(backend_mark)}"; }
 
-preflight() {
-    compgen -G "$ROOT/cli/preflight*" >/dev/null || return 0
-    (cd "$ROOT" && python -m cli preflight --stack "$2" ${1:+"$1"} 8>&-) || exit
+backend_mark() {
+    local digest
+    digest=$(printf '%s' "${PULUMI_BACKEND_URL-}" | sha256sum)
+    printf '%s\n' "${digest:0:8}"
 }
 
 # In a file backend, looking is enough; for others Pulumi is asked.

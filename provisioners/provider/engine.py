@@ -7,6 +7,7 @@ import signal
 import socket
 import threading
 import time
+from typing import NoReturn
 
 import grpc
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc
@@ -24,10 +25,15 @@ class Engine:
     """Shows lines in the user's terminal.
 
     Args:
-        address: the engine's, as it is given to a plugin.
+        address: the engine's, as it is given to a plugin; empty for one that will come and say it.
     """
 
     def __init__(self, address: str) -> None:
+        if address:
+            self.attach(address)
+
+    def attach(self, address: str) -> None:
+        """Show lines in this engine's terminal from now on."""
         self._stub = engine_pb2_grpc.EngineStub(grpc.insecure_channel(address))
 
     def say(self, urn: str) -> Say:
@@ -62,7 +68,7 @@ def _line(urn: str, text: str, severity: engine_pb2.LogSeverity.ValueType, *, ep
     return engine_pb2.LogRequest(severity=severity, message=text, urn=urn, ephemeral=ephemeral)
 
 
-def end_with(address: str) -> None:
+def end_with(address: str) -> NoReturn:
     """Return never; end the process, with all that it started, as soon as the engine is gone.
 
     An engine that is killed tells nobody, and a provider that lives on writes beside the next run's.
@@ -75,6 +81,14 @@ def end_with(address: str) -> None:
         time.sleep(_POLL_SECONDS)
         misses = 0 if _listens(address) else misses + 1
     os.killpg(0, signal.SIGKILL)
+    raise AssertionError("it has ended")
+
+
+def end_with_line(line: int) -> NoReturn:
+    """End the process, with all that it started, as soon as the other end of this pipe is let go of."""
+    os.read(line, 1)
+    os.killpg(0, signal.SIGKILL)
+    raise AssertionError("it has ended")
 
 
 def _listens(address: str) -> bool:

@@ -32,6 +32,9 @@ T = TypeVar("T")
 class Progress(Protocol):
     """Where progress is shown."""
 
+    def attach(self, address: str) -> None:
+        """Show it to the engine at this address from now on."""
+
     def say(self, urn: str) -> Say:
         """Return what shows lines on that resource."""
 
@@ -50,6 +53,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     def __init__(self, kinds: Mapping[str, Kind], progress: Progress, tick_seconds: float = TICK_SECONDS) -> None:
         self._kinds, self._progress, self._tick_seconds = kinds, progress, tick_seconds
+        self._engine = ""
         self._told: set[tuple[str, str]] = set()
         self._compared: dict[str, Values] = {}
 
@@ -60,6 +64,18 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.ProviderHandshakeResponse(
             accept_secrets=False, accept_resources=False, accept_outputs=False
         )
+
+    def Attach(self, request: Any, context: grpc.ServicerContext) -> empty_pb2.Empty:
+        """Know the engine, which asks this of a provider that it has not started itself.
+
+        Such a one is met by several engines, one after the other: a preview's, then the update's.
+        """
+        if request.address != self._engine:
+            self._engine = request.address
+            self._progress.attach(request.address)
+            self._told.clear()
+            self._compared.clear()
+        return empty_pb2.Empty()
 
     def Configure(self, request: Any, context: grpc.ServicerContext) -> provider_pb2.ConfigureResponse:
         """As `Handshake`."""

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from cli.change._note import note_path, take_note
+from cli.pulumi import refuse_both
 from cli.pulumi_state import PulumiState
-from cli.up import refuse_both
 from model.change.digest import change_digest
 from model.change.gate import let_through
 from model.errors import UnderstudyError
@@ -128,7 +128,7 @@ class Site:
 
     def start(self, *options: str) -> subprocess.Popen[str]:
         pulumi = ("pulumi", "up", "-s", "s", "--yes", "--skip-preview", "--non-interactive", "--color=never")
-        return self.command("up", "--stack", "s", "--", *pulumi, *options)
+        return self.command("pulumi", "--stack", "s", "--verb", "up", "--busy", "--", *pulumi, *options)
 
     def up(self, *options: str, code: int = 0) -> str:
         self.note()
@@ -326,13 +326,22 @@ def test_the_gate_knows_what_was_taken_back_and_asks_again(site: Site) -> None:
     assert site.contents() == [old] * 3
 
 
+def pulumis(parent: int) -> list[str]:
+    """Return the children of a process that are Pulumi."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return [each for each in children if Path(f"/proc/{each}/comm").read_text().strip() == "pulumi"]
+
+
 def test_pulumi_dies_with_it(site: Site) -> None:
     site.edit()
     process = site.start()
+    wait_until(lambda: pulumis(process.pid))
     wait_until(site.project.providers)
+    (engine,) = pulumis(process.pid)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     wait_until(lambda: not site.project.providers())
+    wait_until(lambda: not Path(f"/proc/{engine}/exe").exists())
     site.project.run("cancel", "--yes")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -126,9 +127,10 @@ class Project:
                 continue
             try:
                 command, environment = (process / "cmdline").read_bytes(), (process / "environ").read_bytes()
+                command += (process / "comm").read_bytes()
             except OSError:
                 continue
-            if b"provisioners.provider" in command and mark in environment.split(b"\0"):
+            if re.search(b"provisioners.provider|pulumi-provider", command) and mark in environment.split(b"\0"):
                 found.append(int(process.name))
         return tuple(found)
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from google.protobuf.struct_pb2 import Struct
 from hypothesis import given
 from hypothesis import strategies as st
-from pulumi.runtime.proto import provider_pb2
+from pulumi.runtime.proto import plugin_pb2, provider_pb2
 
 from model.errors import UnderstudyError
 from model.tunnels import is_key
@@ -69,6 +69,9 @@ class Shown:
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+
+    def attach(self, address: str) -> None:
+        self.lines.append(f"attached: {address}")
 
     def say(self, urn: str) -> Callable[[str], None]:
         return self.lines.append
@@ -286,6 +289,16 @@ def test_what_a_change_will_do_is_said_once_and_only_where_something_changes() -
     for old, new in ({}, "b"), ({"path": "a"}, "b"), ({"path": "a"}, "b"), ({"path": "c"}, UNKNOWN):
         served.Check(provider_pb2.CheckRequest(urn=URN, olds=message(old), news=message({"path": new})), context)
     assert shown.lines == ["warning: a is shut down"]
+
+
+def test_an_engine_that_comes_later_is_told_all_that_the_one_before_was() -> None:
+    served, shown, context = provider(Telling())
+    request = provider_pb2.CheckRequest(urn=URN, olds=message({"path": "a"}), news=message({"path": "b"}))
+    for engine in "first", "first", "second":
+        served.Attach(plugin_pb2.PluginAttach(address=engine), context)
+        served.Check(request, context)
+    told = "warning: a is shut down"
+    assert shown.lines == ["attached: first", told, "attached: second", told]
 
 
 class Planning(Toy):

@@ -217,15 +217,17 @@ def test_after_a_kill_the_next_up_goes_on(ready: Clone) -> None:
 def preflight(clone: Clone, text: str) -> None:
     (clone.root / "cli").mkdir()
     (clone.root / "cli/__init__.py").touch()
-    (clone.root / "cli/preflight.py").touch()
+    for name in ("preflight", "pulumi"):
+        (clone.root / f"cli/{name}.py").touch()
     (clone.root / "cli/__main__.py").write_text(f"import sys\n{text}\n")
 
 
 def test_preflight_comes_first_and_stops_what_it_refuses(ready: Clone) -> None:
-    preflight(ready, 'if sys.argv[-1] == "up": print(sys.argv[1:]); sys.exit(3)')
+    preflight(ready, 'if sys.argv[1] == "pulumi": print(sys.argv[1:14]); sys.exit(3)')
     for _ in range(2):
         done = ready.run("pulumi", "up", "-s", "stage")
-        assert (done.returncode, done.stdout) == (3, "['preflight', '--stack', 'stage', 'up']\n")
+        given = ["pulumi", "--stack", "stage", "--verb", "up", "--lock", "8", "--", "pulumi", "up", "-s", "stage"]
+        assert (done.returncode, done.stdout) == (3, f"{[*given, '--config-file']}\n")
     assert not [call for call in ready.called() if call.startswith("up")]
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from bench.site import Site, on_host
+from cli._beside import PROVIDER_NAME
 from model import names
 from model.state import recorded
 from provisioners.hypervisor.fence_rules import table_name
@@ -25,13 +26,14 @@ KILLS = 6
 
 
 def processes_of(session: int) -> dict[int, str]:
-    """Return the command lines of a session's processes, by their ids."""
+    """Return the names and command lines of a session's processes, by their ids."""
     found = {}
     for directory in Path("/proc").glob("[0-9]*"):
         try:
             stat = (directory / "stat").read_text()
             if int(stat.rpartition(")")[2].split()[3]) == session:
-                found[int(directory.name)] = (directory / "cmdline").read_text().replace("\0", " ")
+                line = (directory / "cmdline").read_text().replace("\0", " ")
+                found[int(directory.name)] = f"{line} [{(directory / 'comm').read_text().strip()}]"
         except OSError:
             continue
     return found
@@ -41,8 +43,8 @@ def kill(session: int, victim: str) -> bool:
     """Kill the CLI, the provider, or both; return whether one was found."""
     signs = {
         "cli": ("pulumi up",),
-        "provider": ("provisioners.provider",),
-        "both": ("pulumi up", "provisioners.provider"),
+        "provider": (f"[{PROVIDER_NAME}]",),
+        "both": ("pulumi up", f"[{PROVIDER_NAME}]"),
     }
     victims = [
         process
@@ -112,7 +114,7 @@ def killed(site: Site, chance: random.Random, sign: str, most_seconds: float) ->
 
 def gone(session: int) -> bool:
     """Return whether the session's provider and plugins end by themselves within five seconds."""
-    deadline, signs = time.monotonic() + 5, ("provisioners.provider", "pulumi-resource-")
+    deadline, signs = time.monotonic() + 5, (f"[{PROVIDER_NAME}]", "[pulumi-program]", "pulumi-resource-")
     while any(sign in line for line in processes_of(session).values() for sign in signs):
         if time.monotonic() > deadline:
             return False

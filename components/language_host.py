@@ -1,0 +1,52 @@
+"""Pulumi's language host for this program alone, where the program's process is started beside Pulumi, not by it.
+
+Pulumi's own host starts one Python after another once it is asked, which takes most of a second. `./run pulumi` has
+this one ready by then. ``pulumi up`` alone, with Pulumi's host, runs the very same program.
+"""
+
+from __future__ import annotations
+
+import os
+import runpy
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+from pulumi.automation._server import LanguageServer
+from pulumi.runtime.proto import language_pb2, language_pb2_grpc
+
+_LARGEST_MESSAGE = 400 * 1024 * 1024
+"""Source: pulumi, sdk/go/common/util/rpcutil/serve.go."""
+
+
+class LanguageHost(LanguageServer):
+    """Runs the program in the directory that Pulumi names, as Pulumi's Automation API runs a function."""
+
+    def __init__(self) -> None:
+        super().__init__(_run_here)
+
+    def Run(self, request: Any, context: grpc.ServicerContext) -> language_pb2.RunResponse:  # noqa: N802  # gRPC's name
+        """Run it; what was wrong with it has been shown when this returns."""
+        os.chdir(request.info.program_directory or request.pwd)
+        done = super().Run(request, context)  # type: ignore[no-untyped-call]
+        return language_pb2.RunResponse(bail=bool(done.error))
+
+
+def _run_here() -> None:
+    runpy.run_path(str(Path("__main__.py").resolve()), run_name="__main__")
+
+
+def serve() -> tuple[grpc.Server, int]:
+    """Begin to serve; return the server, which ends with its last reference, and its port on 127.0.0.1."""
+    server = grpc.server(ThreadPoolExecutor(4), options=(("grpc.max_receive_message_length", _LARGEST_MESSAGE),))
+    language_pb2_grpc.add_LanguageRuntimeServicer_to_server(LanguageHost(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    return server, port
+
+
+def get_ready() -> None:
+    """Import what the program will import."""
+    import components.environment
+    import components.site  # noqa: F401
