@@ -14,6 +14,7 @@ from pathlib import Path
 from images.bare import BareMachine, qemu_arguments
 from images.cache import ImagePaths
 from model.connection import Connection
+from model.rules import DEFAULT_SYSTEM_DISK_MIB
 from provisioners.hypervisor.identity import identity_message
 from provisioners.shell import connect
 
@@ -53,7 +54,7 @@ def _machine(image: ImagePaths, size: Size, number: int, directory: Path) -> Bar
     disk = directory / f"bare{number}.qcow2"
     disk.unlink(missing_ok=True)
     clone = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(image.disk), "-F", "qcow2", str(disk)]
-    subprocess.run(clone, check=True)
+    subprocess.run([*clone, f"{DEFAULT_SYSTEM_DISK_MIB}M"], check=True)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
