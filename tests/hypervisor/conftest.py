@@ -18,11 +18,12 @@ with open(os.environ["FAKE_VIRSH_ASKED"], "a") as log: log.write(json.dumps(aske
 answers = json.load(open(os.environ["FAKE_VIRSH"]))
 whole = " ".join(asked)
 for key in [whole] if whole in answers else whole.split("; "):
+    failed = False
     if key.startswith("echo "):  # quietly, virsh ends no line there
         print(key.removeprefix("echo "), end="")
         continue
     if key not in answers: sys.exit(f"error: nobody expected {{key}}")
-    answer, failed = answers[key], ""
+    answer = answers[key]
     if isinstance(answer, list):
         left = answer[1:] or answer[-1:]
         answers[key] = left
@@ -30,10 +31,10 @@ for key in [whole] if whole in answers else whole.split("; "):
         answer = answer[0]
     if answer.startswith("error: "):  # the real one goes on, and ends as the last one does
         print(answer, file=sys.stderr)
-        failed = answer
+        failed = True
         continue
     print(answer)
-sys.exit(1 if failed else 0)
+sys.exit(failed)
 """
 
 

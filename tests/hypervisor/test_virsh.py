@@ -53,6 +53,15 @@ def test_names_of_several_lists_come_from_one_process(virsh: FakeVirsh) -> None:
     assert len(virsh.asked()) == 1
 
 
+def test_of_several_commands_each_failure_counts(virsh: FakeVirsh) -> None:
+    """Virsh goes on after one that fails, and ends as the last one does: an empty list would be no list."""
+    virsh.answer({"list --all --name": ["error: internal error: no", AWAY, "a"], "net-list --name": "n"})
+    lists = (("list", "--all"), ("net-list",))
+    with pytest.raises(VirshFailed, match="internal error: no"):
+        Virsh().all_names(*lists)
+    assert Virsh().all_names(*lists) == [("a",), ("n",)], "a daemon that is away is waited for"
+
+
 def test_it_waits_for_a_state_and_says_whether_it_came(virsh: FakeVirsh) -> None:
     virsh.answer({"domstate a": ["running", "shut off"]})
     assert wait_for_state(Virsh(), "a", ("shut off", ""), 5)
