@@ -77,18 +77,18 @@ class Up:
     Args:
         answered: until all machines had run their first command over SSH.
         whole: until it ended.
+        by_hand: until the same machines, woken again by hand, had; None where they were not.
     """
 
     answered: float
     whole: float
+    by_hand: float | None
 
 
-def _up(site: Site, by_hand: list[float] | None = None) -> Up:
-    """Measure `up` from nothing; then destroy what it made. The template is there before.
+def _up(site: Site, *, by_hand: bool = False) -> Up:
+    """Measure `up` from nothing, and a wake by hand where that is wanted; then destroy what it made.
 
-    Args:
-        site: what is built.
-        by_hand: gets how long it takes to wake the machines again by hand.
+    The template is there before.
     """
     began, times = time.monotonic(), list[tuple[float, str]]()
     process = site.start(
@@ -100,10 +100,9 @@ def _up(site: Site, by_hand: list[float] | None = None) -> Up:
     if process.wait():
         raise RuntimeError("".join(line for _, line in times))
     whole = time.monotonic() - began
-    if by_hand is not None:
-        by_hand.append(seconds_to_wake(site))
+    woken = seconds_to_wake(site) if by_hand else None
     site.pulumi("destroy", site.stage)
-    return Up(answered=last_created(times, "Boot"), whole=whole)
+    return Up(answered=last_created(times, "Boot"), whole=whole, by_hand=woken)
 
 
 def last_created(times: Sequence[tuple[float, str]], kind: str) -> float:
@@ -129,17 +128,14 @@ def boots(say: Say, runs: int = 3) -> tuple[Figure, ...]:
         for title, sizes in (("one machine", (ONE,)), ("five machines with nothing on them", FIVE)):
             bare: dict[int, list[float]] = {1: [], len(sizes): []}
             ups: dict[str, list[Up]] = {"woken": [], "cold": []}
-            woken: list[float] = []
             sites = {way: _site(directory / f"{len(sizes)}{way}", sizes, warm=way == "woken") for way in ups}
             for turn in range(runs):
                 say(f"{title}: turn {turn + 1} of {runs}")
                 for count, taken in bare.items():
                     taken.append(seconds_to_ssh(image, (ONE,) if count == 1 else sizes, directory))
                 for way, site in sites.items():
-                    ups[way].append(_up(site, woken if way == "woken" else None))
-            figures += _boot_figures(
-                title, {count: statistics.median(each) for count, each in bare.items()}, ups, woken
-            )
+                    ups[way].append(_up(site, by_hand=way == "woken"))
+            figures += _boot_figures(title, {count: statistics.median(each) for count, each in bare.items()}, ups)
     return tuple(figures)
 
 
@@ -153,9 +149,7 @@ def _site(directory: Path, sizes: tuple[Size, ...], *, warm: bool) -> Site:
     return site
 
 
-def _boot_figures(
-    title: str, bare: Mapping[int, float], ups: Mapping[str, Sequence[Up]], woken: Sequence[float]
-) -> Iterator[Figure]:
+def _boot_figures(title: str, bare: Mapping[int, float], ups: Mapping[str, Sequence[Up]]) -> Iterator[Figure]:
     """Yield what was wanted, up to the first command over SSH, and what a person waits for, with the same reference."""
     count = max(bare)
     goals = {"woken": (1, 0.5 if count == 1 else 1.2), "cold": (count, 1.4 if count == 1 else 1.3)}
@@ -168,6 +162,6 @@ def _boot_figures(
         name = f"{title}, {way}: from `up` to {what} over SSH"
         yield Figure(name=name, ours=first, against=against, by_hand=by_hand, goal=goal)
         yield Figure(name=f"{title}, {way}: whole `up`", ours=whole, against=against, by_hand=by_hand)
-        if way == "woken":
-            hand, name = statistics.median(woken), f"{title}, woken by hand with libvirt alone: to {what} over SSH"
-            yield Figure(name=name, ours=hand, against=against, by_hand=by_hand)
+        if woken := [each.by_hand for each in ups[way] if each.by_hand is not None]:
+            name = f"{title}, woken by hand with libvirt alone: to {what} over SSH"
+            yield Figure(name=name, ours=statistics.median(woken), against=against, by_hand=by_hand)

@@ -14,6 +14,7 @@ from typing import Any
 from bench.site import Site
 from model.connection import connection_of
 from model.libvirt_xml import with_links_down
+from model.way_in import revealed
 from provisioners.hypervisor.host import TEMPLATES
 from provisioners.hypervisor.identity import plug_in, tell
 from provisioners.hypervisor.savefile import rewrite
@@ -65,20 +66,9 @@ def _machines(site: Site) -> Iterator[_Machine]:
     printed = site.run("pulumi", "stack", "export", "--show-secrets", "--stack", site.stage, "--non-interactive")
     exported, _ = json.JSONDecoder().raw_decode(printed[printed.index("{\n") :])
     resources = exported["deployment"]["resources"]
-    inputs = {kind: [_plain(each["inputs"]) for each in resources if each["type"] == kind] for kind in (_BOOT, _WARM)}
+    inputs = {kind: [revealed(each["inputs"]) for each in resources if each["type"] == kind] for kind in (_BOOT, _WARM)}
     warm = {each["domain"]: each for each in inputs[_WARM]}
     yield from (_Machine(boot=each, warm=warm[each["domain"]]) for each in inputs[_BOOT])
-
-
-def _plain(value: Any) -> Any:
-    """Return a value of the state, of which the secrets are exported in plain text."""
-    if isinstance(value, list):
-        return [_plain(each) for each in value]
-    if not isinstance(value, dict):
-        return value
-    return (
-        json.loads(value["plaintext"]) if "plaintext" in value else {key: _plain(each) for key, each in value.items()}
-    )
 
 
 def _quietly(_: str) -> None:

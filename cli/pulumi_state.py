@@ -13,9 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-import yaml
-
 from components.files import backend_url
+from components.strict_yaml import parse
 from model.errors import UnderstudyError
 
 _PATIENCE_SECONDS = 120.0
@@ -104,13 +103,14 @@ def _kept(directory: Path, stack: str) -> dict[str, Any] | None:
     if not url.startswith("file:///"):
         return None
     try:
-        project = yaml.safe_load((directory / "Pulumi.yaml").read_text(encoding="utf-8"))["name"]
+        described: Any = parse("Pulumi.yaml", (directory / "Pulumi.yaml").read_text(encoding="utf-8"))[0]
+        project = described["name"]
         file = Path(url.removeprefix("file://"), ".pulumi/stacks", project, f"{stack}.json")
         if any(file.with_name(f"{file.name}.{packed}").exists() for packed in ("gz", "zst")):
             return None  # Pulumi takes the newest
         kept = json.loads(file.read_text(encoding="utf-8"))
         version, deployment = kept["version"], kept["checkpoint"]["latest"]
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
     return {"version": 3, "deployment": deployment} if version == 3 and isinstance(deployment, dict) else None
 

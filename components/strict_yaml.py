@@ -82,9 +82,7 @@ class _Document:
 
     def parse(self, text: str) -> object:
         """Return the values of a text, None where it is no YAML at all."""
-        with suppress(
-            yaml.YAMLError, RecursionError, ValueError
-        ):  # what is wrong is then told by the reader with the better words
+        with suppress(yaml.YAMLError, RecursionError, ValueError):  # then the reader with the better words tells it
             return self.read(_QuickLoader(text))
         self.faults.clear()
         try:

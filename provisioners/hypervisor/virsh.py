@@ -126,13 +126,13 @@ class Virsh:
 
     def names(self, *argv: str) -> tuple[str, ...]:
         """Return the names that a listing command prints, one a line."""
-        return tuple(name for line in self.run(*argv, "--name").splitlines() if (name := line.strip()))
+        return _names(self.run(*argv, "--name"))
 
     def all_names(self, *commands: Sequence[str]) -> list[tuple[str, ...]]:
         """Return what `names` gives of several listing commands, from one process."""
         listing = [each for command in commands for each in ((*command, "--name"), ("echo", _BETWEEN))]
         parts = self.run("; ".join(command_line(command) for command in listing), several=True).split(_BETWEEN)
-        return [tuple(name for line in part.splitlines() if (name := line.strip())) for part in parts[: len(commands)]]
+        return [_names(part) for part in parts[: len(commands)]]
 
     def _once(self, argv: Sequence[str], timeout_seconds: float, stdin: str) -> tuple[int, str, str]:
         command = ["virsh", "--quiet", "--connect", self.uri, *argv]
@@ -165,6 +165,10 @@ class Virsh:
             return Absent(where=self.uri, found=f"`virsh {' '.join(argv[:2])}`: {words}")
         todo = "Start libvirtd, then run it again." if is_away(said) else ""
         return VirshFailed(where=self.uri, found=f"`virsh {' '.join(argv[:2])}`: {words}", todo=todo)
+
+
+def _names(printed: str) -> tuple[str, ...]:
+    return tuple(name for line in printed.splitlines() if (name := line.strip()))
 
 
 def wait_for_state(virsh: Virsh, domain: str, wanted: Sequence[str], seconds: float) -> bool:
