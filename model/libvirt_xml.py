@@ -23,9 +23,11 @@ much took 5 percent more processor time, and a boot none.
 _PORTS, _FIRST_PORT = 2, 0x0A
 """For the disk with a backup while it is restored from, and one to spare."""
 IDENTITY_PORT = "understudy.identity.0"
+_QEMU = "http://libvirt.org/schemas/domain/qemu/1.0"
 _XSL = "http://www.w3.org/1999/XSL/Transform"
 _MIB = 1024 * 1024
 ET.register_namespace("understudy", OWNER_NAMESPACE)
+ET.register_namespace("qemu", _QEMU)
 ET.register_namespace("xsl", _XSL)
 
 
@@ -100,6 +102,8 @@ def domain_xml(spec: DomainSpec) -> str:
     _add(root, "on_reboot", "restart")
     _add(root, "on_crash", "destroy")
     _add_devices(_add(root, "devices"), spec)
+    if spec.accelerator == "tcg":
+        _leave_processor_alone(root)
     return _text(root)
 
 
@@ -278,6 +282,15 @@ def _add_processor(root: ET.Element, spec: DomainSpec) -> None:
     _add(processor, "topology", sockets="1", dies="1", cores=str(spec.vcpus), threads="1")
     if spec.accelerator == "tcg":
         _add(processor, "feature", policy="require", name="rdrand")  # or early boot waits for randomness
+
+
+def _leave_processor_alone(root: ET.Element) -> None:
+    """Have libvirt ask qemu for its processor's features at once, not for each of some 400 by itself: 0.2 s a start.
+
+    Source: libvirt 9.0, ``qemuProcessFetchGuestCPU``; what libvirt then knows of the processor is the same.
+    """
+    capabilities = _add(root, f"{{{_QEMU}}}capabilities")
+    _add(capabilities, f"{{{_QEMU}}}del", capability="cpu-unavailable-features")
 
 
 def _add_boot(root: ET.Element, spec: DomainSpec) -> None:
