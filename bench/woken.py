@@ -17,7 +17,7 @@ from model.libvirt_xml import with_links_down
 from model.way_in import revealed
 from provisioners.hypervisor.host import TEMPLATES
 from provisioners.hypervisor.identity import plug_in, tell
-from provisioners.hypervisor.savefile import rewrite
+from provisioners.hypervisor.template_memory import lay_down
 from provisioners.hypervisor.virsh import Virsh
 from provisioners.hypervisor.warm_start import save_path
 from provisioners.shell import connect
@@ -41,7 +41,7 @@ class _Machine:
         template, domain, virsh = TEMPLATES / self.warm["template_key"], self.boot["domain"], Virsh()
         clone = ("qemu-img", "create", "-q", "-f", "qcow2", "-b", str(template / "disk.qcow2"), "-F", "qcow2")
         subprocess.run((*clone, str(self.disk)), check=True)
-        rewrite(template / "memory.save", save_path(domain), with_links_down(self.warm["domain_xml"]))
+        lay_down(template, save_path(domain), with_links_down(self.warm["domain_xml"]))
         virsh.run("start", domain)
         keys = {name: self.boot[f"host_{name}"] for name in ("private_key", "public_key")}
         tell(virsh, domain, self.boot["identity"], _quietly, domain_uuid=self.boot["uuid"], **keys)

@@ -6,6 +6,7 @@ our documents through its ``xml.xslt``: a stylesheet that throws its own documen
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from ipaddress import IPv4Interface
 from typing import Any
@@ -23,6 +24,8 @@ much took 5 percent more processor time, and a boot none.
 _PORTS, _FIRST_PORT = 2, 0x0A
 """For the disk with a backup while it is restored from, and one to spare."""
 IDENTITY_PORT = "understudy.identity.0"
+MEMORY_BLOCK = "understudy.ram"
+"""What qemu calls the memory of a machine that wakes from a file, also in its stream."""
 _QEMU = "http://libvirt.org/schemas/domain/qemu/1.0"
 _XSL = "http://www.w3.org/1999/XSL/Transform"
 _MIB = 1024 * 1024
@@ -121,6 +124,24 @@ def with_links_down(xml: str) -> str:
     root = parsed(xml)
     for link in root.iterfind("devices/interface/link"):
         link.set("state", "down")
+    return _text(root)
+
+
+def with_memory_of(xml: str, path: str, size: int) -> str:
+    """Return the same machine with a file's content as its memory. What the machine writes, it alone has.
+
+    Args:
+        xml: the machine, as `domain_xml` has it.
+        path: the file; qemu must be allowed to write to it, and does not.
+        size: bytes of the machine's memory, and of the file.
+
+    Source: qemu 7.2, qemu(1): the last ``-machine`` counts, and ``share=off`` maps the file privately.
+    """
+    root = parsed(xml)
+    backend = {"qom-type": "memory-backend-file", "id": MEMORY_BLOCK, "mem-path": path, "size": size, "share": False}
+    words = _add(root, f"{{{_QEMU}}}commandline")
+    for word in ("-object", json.dumps(backend), "-machine", f"memory-backend={MEMORY_BLOCK}"):
+        _add(words, f"{{{_QEMU}}}arg", value=word)
     return _text(root)
 
 

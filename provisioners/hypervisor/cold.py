@@ -7,6 +7,7 @@ from pathlib import Path
 
 from model.libvirt_xml import COLD_NAMESPACE, parsed
 from provisioners.hypervisor.host import ToolFailed, backing_file, read_json
+from provisioners.hypervisor.template_memory import SAVED, is_whole
 from provisioners.hypervisor.virsh import Virsh, VirshFailed
 
 _UPSTREAM = "error creating libvirt domain: "
@@ -41,9 +42,9 @@ def _remove_damaged(disk: Path) -> str:
     """Remove the memory that this disk's template has, if it is damaged, and return the template's key if it was."""
     try:
         template = backing_file(disk).parent
-        memory = template / "memory.save"
-        wanted = read_json(template / "template.json").get("memory_sha256")
-        if not wanted or memory_digest(memory) == wanted:
+        memory, notes = template / SAVED, read_json(template / "template.json")
+        wanted = notes.get("memory_sha256")
+        if not wanted or (is_whole(template, notes.get("memory")) and memory_digest(memory) == wanted):
             return ""
         memory.unlink()
     except (ToolFailed, OSError):  # it cannot be told, or another machine has seen to it

@@ -24,7 +24,16 @@ from provisioners.hypervisor.cold import memory_digest
 from provisioners.hypervisor.host import IMAGES, TEMPLATES, base_disk, locked, processor, read_json, tool, write_whole
 from provisioners.hypervisor.identity import ask, identity_message, throwaway_key
 from provisioners.hypervisor.old_templates import remove_old_templates
-from provisioners.hypervisor.savefile import rewrite
+from provisioners.hypervisor.savefile import BadSaveFile
+from provisioners.hypervisor.template_memory import (
+    SAVED,
+    forget_whole,
+    is_whole,
+    lay_down,
+    make_whole_again,
+    marks,
+    take_ram_out,
+)
 from provisioners.hypervisor.virsh import Virsh, VirshFailed
 from provisioners.outcome import Deadline, Say, Stopped, pause
 
@@ -78,11 +87,6 @@ class Template:
         """Return the disk that its clones are linked to."""
         return self.directory / "disk.qcow2"
 
-    @property
-    def memory(self) -> Path:
-        """Return its saved memory."""
-        return self.directory / "memory.save"
-
 
 def fingerprint(spec: TemplateSpec, versions: str, cpu: str) -> str:
     """Return what names all that a saved memory depends on, in 16 hex digits: the image's very disk and the layout too.
@@ -105,8 +109,7 @@ def is_present(key: str, virsh: Virsh) -> bool:
     except (KeyError, TypeError):
         return False
     name = fingerprint(spec, virsh.run("version"), processor())
-    memory = TEMPLATES / key / "memory.save"
-    return key.startswith(f"{name}-") and memory.exists() and memory.stat().st_size == notes.get("memory_bytes")
+    return key.startswith(f"{name}-") and is_whole(TEMPLATES / key, notes.get("memory"))
 
 
 def found(name: str) -> Template | None:
@@ -115,11 +118,7 @@ def found(name: str) -> Template | None:
     for path in sorted(finished, key=lambda path: path.stat().st_mtime, reverse=True):
         notes = read_json(path / "template.json")
         template = Template(key=path.name, seconds=float(notes.get("seconds", 0)))
-        if (
-            template.disk.exists()
-            and template.memory.exists()
-            and template.memory.stat().st_size == notes.get("memory_bytes")
-        ):
+        if template.disk.exists() and is_whole(path, notes.get("memory")):
             return template
     return None
 
@@ -164,14 +163,15 @@ def _build(spec: TemplateSpec, name: str, virsh: Virsh, say: Say) -> Template:
     _clear(work, virsh, domain)
     work.mkdir(parents=True)
     try:
-        _boot_and_save(spec, domain, work, virsh, say)
-        _prove(spec, domain, work, virsh, say)
+        owner = _boot_and_save(spec, domain, work, virsh, say)
+        if not _prove_mapped(spec, domain, work, owner, virsh, say):
+            _prove(spec, domain, work, virsh, say)
         template = Template(key=f"{name}-{uuid.uuid4().hex[:8]}", seconds=round(began.elapsed, 1))
         notes = {
             "spec": asdict(spec),
             "seconds": template.seconds,
-            "memory_bytes": (work / "memory.save").stat().st_size,
-            "memory_sha256": memory_digest(work / "memory.save"),
+            "memory": marks(work),
+            "memory_sha256": memory_digest(work / SAVED),
             "versions": virsh.run("version").splitlines(),
         }
         write_whole(work / "template.json", json.dumps(notes, indent=2) + "\n", mode=0o644)
@@ -183,7 +183,8 @@ def _build(spec: TemplateSpec, name: str, virsh: Virsh, say: Say) -> Template:
         _clear(work, virsh, domain)
 
 
-def _boot_and_save(spec: TemplateSpec, domain: str, work: Path, virsh: Virsh, say: Say) -> None:
+def _boot_and_save(spec: TemplateSpec, domain: str, work: Path, virsh: Virsh, say: Say) -> int:
+    """Boot it and save its memory; return the number of the user that qemu runs as."""
     size = f"{spec.vcpus} vCPU, {spec.memory_mib} MiB"
     say(f"booting a template machine ({size}); once per image and size, usually 20 to 60 s")
     _clone(base_disk(spec.image), work / "disk.qcow2", spec.system_disk_mib)
@@ -194,7 +195,9 @@ def _boot_and_save(spec: TemplateSpec, domain: str, work: Path, virsh: Virsh, sa
     doing = "template: tidying its memory"  # which keeps its kernel at work
     ask(virsh, domain, {"version": 1, "prepare": True}, seconds=120, say=say, doing=doing, resets=False)
     say("template: saving its memory")
-    virsh.run("save", domain, str(work / "memory.save"), "--running", timeout_seconds=300)
+    owner = (work / "disk.qcow2").stat().st_uid  # libvirt gives a running machine's disks to it
+    virsh.run("save", domain, str(work / SAVED), "--running", timeout_seconds=300)
+    return owner
 
 
 def _become_template(domain: str, virsh: Virsh, say: Say) -> None:
@@ -216,17 +219,35 @@ def _become_template(domain: str, virsh: Virsh, say: Say) -> None:
         pause(1.0, domain)
 
 
+def _prove_mapped(spec: TemplateSpec, domain: str, work: Path, owner: int, virsh: Virsh, say: Say) -> bool:
+    """Take the RAM out of its memory, and wake a clone of it; return whether it may stay so."""
+    try:
+        take_ram_out(work, owner)
+    except BadSaveFile as error:
+        say(f"template: its memory is copied for each clone: {error.where}: {error.found}")
+        return False
+    try:
+        _prove(spec, domain, work, virsh, say)
+    except VirshFailed as error:
+        say(f"template: its memory is copied for each clone; it cannot be mapped: {error.found}")
+        make_whole_again(work)
+        return False
+    forget_whole(work)
+    return True
+
+
 def _prove(spec: TemplateSpec, domain: str, work: Path, virsh: Virsh, say: Say) -> None:
     """Wake a clone of it once, so that nobody else meets a memory that does not wake."""
     say("template: waking a clone of it, to see that it does")
     trial = work / "trial"
+    shutil.rmtree(trial, ignore_errors=True)
     trial.mkdir()
     _clone(work / "disk.qcow2", trial / "disk.qcow2", spec.system_disk_mib)
     if spec.data_disk:
         tool("qemu-img", "create", "-q", "-f", "qcow2", str(trial / "data.qcow2"), f"{DATA_DISK_MIB}M")
     xml = domain_xml(_domain(spec, domain, trial, str(uuid.uuid4())))
-    rewrite(work / "memory.save", trial / "memory.save", xml)
-    virsh.run("restore", str(trial / "memory.save"), timeout_seconds=_WAKE_SECONDS)
+    lay_down(work, trial / SAVED, xml)
+    virsh.run("restore", str(trial / SAVED), timeout_seconds=_WAKE_SECONDS)
     _compare_clocks(domain, virsh, say)
     virsh.run("destroy", domain)
     shutil.rmtree(trial)

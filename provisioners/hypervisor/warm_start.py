@@ -16,8 +16,8 @@ from typing import Any
 from model.errors import UnderstudyError
 from model.libvirt_xml import parsed, with_links_down
 from provisioners.hypervisor.host import MANAGED_SAVES, TEMPLATES, ToolFailed, tool, untouched
-from provisioners.hypervisor.savefile import rewrite
 from provisioners.hypervisor.template import is_present
+from provisioners.hypervisor.template_memory import lay_down
 from provisioners.hypervisor.virsh import Virsh
 from provisioners.outcome import Say, Stopped
 from provisioners.provider.inputs import PATH, TEXT, failures
@@ -96,7 +96,7 @@ def _place(inputs: Values, outputs: Values, say: Say) -> Values:
         looked = pool.submit(_obstacle, inputs)
         try:
             xml = with_links_down(inputs["domain_xml"])
-            reason = rewrite(TEMPLATES / key / "memory.save", path, xml, looked.result)
+            reason = lay_down(TEMPLATES / key, path, xml, looked.result)
         except (UnderstudyError, OSError) as error:
             reason = looked.result() or f"the template's memory cannot be laid down: {error}"
     if reason:

@@ -16,6 +16,7 @@ from provisioners.hypervisor import boot, running
 from provisioners.hypervisor.boot import Boot
 from provisioners.hypervisor.cold import memory_digest
 from provisioners.hypervisor.running import generation, shut_down
+from provisioners.hypervisor.template_memory import marks
 from provisioners.hypervisor.virsh import Virsh
 from provisioners.provider.kinds import UNKNOWN
 from tests.hypervisor.conftest import FakeVirsh
@@ -112,7 +113,9 @@ def test_a_memory_that_did_not_wake_is_told_in_libvirts_words_and_goes_if_it_is_
     template.mkdir()
     memory = template / "memory.save"
     memory.write_bytes(b"memory")
-    (template / "template.json").write_text(json.dumps({"memory_sha256": memory_digest(memory)}))
+    (template / "template.json").write_text(
+        json.dumps({"memory": marks(template), "memory_sha256": memory_digest(memory)})
+    )
     for argv in (
         ("create", "-f", "qcow2", template / "disk.qcow2", "1M"),
         ("create", "-f", "qcow2", "-F", "qcow2", "-b", template / "disk.qcow2", disk),

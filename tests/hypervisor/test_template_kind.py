@@ -12,6 +12,7 @@ import pytest
 from provisioners.hypervisor.host import processor
 from provisioners.hypervisor.template import TemplateSpec, fingerprint, found
 from provisioners.hypervisor.template_kind import Template
+from provisioners.hypervisor.template_memory import marks
 from tests.hypervisor.conftest import FakeVirsh
 
 SPEC = TemplateSpec(
@@ -61,7 +62,7 @@ def test_a_template_does_not_serve_another_build_of_its_image(images: Path, tmp_
     directory.mkdir(parents=True)
     for file in ("memory.save", "disk.qcow2"):
         (directory / file).write_bytes(b"memory")
-    (directory / "template.json").write_text(json.dumps({"spec": asdict(SPEC), "memory_bytes": 6}))
+    (directory / "template.json").write_text(json.dumps({"spec": asdict(SPEC), "memory": marks(directory)}))
     inputs = {**asdict(SPEC), "warm": True}
     assert found(name) is not None
     assert read(inputs, {"key": directory.name})

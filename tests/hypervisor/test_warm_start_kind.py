@@ -14,6 +14,7 @@ from model.libvirt_xml import CardSpec, DomainSpec, domain_xml
 from provisioners.hypervisor.host import processor
 from provisioners.hypervisor.savefile import read_head
 from provisioners.hypervisor.template import TemplateSpec, fingerprint
+from provisioners.hypervisor.template_memory import marks
 from provisioners.hypervisor.warm_start import WarmStart, save_path
 from tests.hypervisor.conftest import FakeVirsh
 from tests.hypervisor.test_savefile import libvirts_own
@@ -47,7 +48,7 @@ def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, virsh: FakeVirsh) ->
     template.mkdir()
     memory = libvirts_own(b"<domain><name>template</name></domain>", b"", b"memory" * 999)
     (template / "memory.save").write_bytes(memory)
-    (template / "template.json").write_text(json.dumps({"spec": asdict(SPEC), "memory_bytes": len(memory)}))
+    (template / "template.json").write_text(json.dumps({"spec": asdict(SPEC), "memory": marks(template)}))
     qemu_img("create", "-f", "qcow2", template / "disk.qcow2", "64M")
     subprocess.run(["qemu-io", "-c", "write -P 7 0 1M", template / "disk.qcow2"], check=True, capture_output=True)
     qemu_img("create", "-f", "qcow2", "-F", "qcow2", "-b", template / "disk.qcow2", disk, "64M")

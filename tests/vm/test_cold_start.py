@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import pytest
 from images import build
 from model import names
 from provisioners.hypervisor.accelerator import seconds_to_start
+from provisioners.hypervisor.host import read_json
 from provisioners.hypervisor.savefile import read_head
 from provisioners.hypervisor.template import ensure, found
+from provisioners.hypervisor.template_memory import SAVED, marks, take_ram_out
 from provisioners.hypervisor.virsh import Virsh
 from tests.vm.capture import escapes, listening
 from tests.vm.lab import Lab, lab, left_overs, machine
@@ -55,12 +58,34 @@ def test_without_warmth_it_starts_cold_and_keeps_its_disk_when_warmth_comes(alon
     assert alone.changes_nothing()
 
 
+def test_where_qemu_may_not_map_the_memory_it_is_copied(alone: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As AppArmor, SELinux or a qemu of another user have it."""
+    spec = odd(416)
+    monkeypatch.setattr("provisioners.hypervisor.template.take_ram_out", lambda work, _: take_ram_out(work, 0))
+    said: list[str] = []
+    try:
+        template = ensure(spec, Virsh(), said.append).directory
+        assert [line for line in said if "cannot be mapped" in line and "Permission denied" in line], said
+        assert set(marks(template)) == {SAVED}
+        assert {path.name for path in template.iterdir()} == {"disk.qcow2", SAVED, "template.json"}
+        alone.warm, alone.machines = True, [machine("a", 11, memory_mib=spec.memory_mib)]
+        alone.up()
+        output = alone.outputs()["a"]
+        assert (output["started"], output["reason"]) == ("warm", f"wakes from template {template.name}")
+        assert run(alone, "hostname") == "a"
+        alone.pulumi("destroy", "--yes", "--skip-preview", "--stack", alone.stack)
+    finally:
+        forget(spec)
+
+
 def test_a_memory_that_does_not_wake_is_a_cold_start_within_the_same_update(alone: Lab) -> None:
     spec = odd(448)
-    memory = ensure(spec, Virsh(), print).memory
-    with memory.open("r+b") as file:
+    template = ensure(spec, Virsh(), print).directory
+    with (template / SAVED).open("r+b") as file:
         file.seek(read_head(file, "memory").length)
         file.write(b"\xff" * 64)  # qemu's own head
+    notes = read_json(template / "template.json") | {"memory": marks(template)}  # as if the disk had done it
+    (template / "template.json").write_text(json.dumps(notes))
     try:
         alone.warm, alone.machines = True, [machine("a", 11, memory_mib=spec.memory_mib)]
         alone.up()
@@ -68,7 +93,7 @@ def test_a_memory_that_does_not_wake_is_a_cold_start_within_the_same_update(alon
         assert output["started"] == "cold"
         assert output["reason"].startswith("cold: the template's memory did not wake: internal error: ")
         assert "load of migration failed" in output["reason"]
-        assert output["reason"].endswith(f"the memory of template {memory.parent.name} was damaged, and is removed")
+        assert output["reason"].endswith(f"the memory of template {template.name} was damaged, and is removed")
         assert run(alone, "hostname") == "a"
         assert alone.changes_nothing()
         assert found(name_of(spec)) is None, "the next stack gets a template of its own"

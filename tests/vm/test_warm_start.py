@@ -10,12 +10,14 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
 from model.libvirt_xml import parsed
 from provisioners.hypervisor.host import IMAGES, TEMPLATES, read_json
 from provisioners.hypervisor.sweep import disks_of
+from provisioners.hypervisor.template_memory import is_whole
 from provisioners.hypervisor.virsh import Virsh
 from provisioners.hypervisor.warm_start import save_path
 from provisioners.shell import ConnectionLost, Unreachable
@@ -80,6 +82,24 @@ def test_their_clocks_are_the_hosts(pair: Lab) -> None:
 
 def test_the_memory_is_used_up(pair: Lab) -> None:
     assert [save_path(pair.domain(name)).exists() for name in "abc"] == [False] * 3
+
+
+def test_each_reads_the_templates_memory_and_what_it_writes_is_its_own(pair: Lab) -> None:
+    for name in "abc":
+        qemu = Path("/run/libvirt/qemu", f"{pair.domain(name)}.pid").read_text()
+        ram = next(line.split() for line in Path(f"/proc/{qemu}/maps").read_text().splitlines() if "memory.ram" in line)
+        assert ram[1] == "rw-p", "p: private"
+        template = Path(ram[-1]).parent
+        assert template.name in pair.outputs()[name]["reason"]
+        assert is_whole(template, read_json(template / "template.json")["memory"])
+
+
+def test_a_memory_that_the_user_saved_comes_back(pair: Lab) -> None:
+    before = run(pair, "b", "echo kept > /dev/shm/kept; cat /dev/shm/kept /proc/sys/kernel/random/boot_id")
+    Virsh().run("managedsave", pair.domain("b"))
+    Virsh().run("start", pair.domain("b"))
+    assert run(pair, "b", "cat /dev/shm/kept /proc/sys/kernel/random/boot_id") == before
+    assert pair.changes_nothing()
 
 
 def test_they_hear_each_other_by_name_and_see_their_disks(pair: Lab) -> None:
