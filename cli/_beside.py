@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import traceback
@@ -21,7 +22,8 @@ from model.errors import UnderstudyError
 ATTACHED = "PULUMI_DEBUG_PROVIDERS"
 """Where Pulumi reads which providers run already. Source: pulumi, pkg/resource/plugin/provider_plugin.go."""
 PROVIDER_NAME, _PROGRAM_NAME = "pulumi-provider", "pulumi-program"
-"""What the processes are called."""
+"""What the processes are called; in a line of theirs, the port comes after it, and the provider's number."""
+_SERVES = "serves"
 _PROVIDER = "understudy"
 
 
@@ -35,7 +37,7 @@ class Beside:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._process: subprocess.Popen[bytes] | None = None
-        self._provider = 0
+        self._said: dict[str, list[int]] = {}
 
     def __enter__(self) -> Self:
         """Start them; in a process group of their own, since Pulumi alone hears Ctrl-C and tells them."""
@@ -56,27 +58,40 @@ class Beside:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.communicate()
 
-    def ports(self) -> tuple[int, int]:
-        """Return the ports on 127.0.0.1 of the program's host and of the provider, once both serve.
+    def program(self) -> int:
+        """Return the port on 127.0.0.1 of the program's host, once it serves; it answers once the provider serves too.
 
         Raises:
-            UnderstudyError: they could not be started.
+            UnderstudyError: it could not be started.
         """
-        assert self._process is not None
-        assert self._process.stdout is not None
-        said = dict(
-            line.split(maxsplit=1) for line in (self._process.stdout.readline().decode() for _ in range(2)) if line
-        )
-        if said.keys() != {_PROGRAM_NAME, PROVIDER_NAME}:
-            found = "it ended before it served, for the reason above"
-            raise UnderstudyError(where="the process beside Pulumi", found=found, todo="Run it again.")
-        provider, self._provider = map(int, said[PROVIDER_NAME].split())
-        return int(said[_PROGRAM_NAME].split()[0]), provider
+        return self._heard(_PROGRAM_NAME)[0]
+
+    def provider(self, *, serves: bool) -> int:
+        """Return the port on 127.0.0.1 of the provider.
+
+        Args:
+            serves: whether to wait until it serves.
+
+        Raises:
+            UnderstudyError: it could not be started.
+        """
+        return self._heard(_SERVES if serves else PROVIDER_NAME)[0]
 
     def stop(self) -> None:
         """Have the provider stop all that it does: the user wants to."""
         with suppress(ProcessLookupError):
-            os.kill(self._provider, signal.SIGUSR1)
+            os.kill(self._heard(PROVIDER_NAME)[1], signal.SIGUSR1)
+
+    def _heard(self, name: str) -> list[int]:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        while name not in self._said:
+            about, *numbers = self._process.stdout.readline().decode().split() or [""]
+            if not about:
+                found = "it ended before it served, for the reason above"
+                raise UnderstudyError(where="the process beside Pulumi", found=found, todo="Run it again.")
+            self._said[about] = [int(number) for number in numbers]
+        return self._said[name]
 
 
 def attached(port: int, before: str) -> str:
@@ -104,23 +119,47 @@ def main() -> NoReturn:
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     from components import language_host
 
-    if os.fork() == 0:
-        _become_provider(lifeline)
+    reserved, (serves, told) = _reserved_port(), socket.socketpair()
+    child = os.fork()
+    if child == 0:
+        serves.close()
+        _become_provider(lifeline, reserved.getsockname()[1], told)
+    told.close()
     _be_called(_PROGRAM_NAME)
-    server, port = language_host.serve()
-    _say_served(_PROGRAM_NAME, port)
+    server, port = language_host.serve(lambda: bool(serves.recv(1, socket.MSG_PEEK)))
+    _say(PROVIDER_NAME, reserved.getsockname()[1], child)
+    _say(_PROGRAM_NAME, port)
+    _let_go_of_output()
     language_host.get_ready()
     os.read(lifeline, 1)
     del server
     os._exit(0)  # without waiting for a program that Pulumi has given up
 
 
-def _become_provider(lifeline: int) -> NoReturn:
+def _reserved_port() -> socket.socket:
+    """Return a socket that has a port, and leaves it to a server that shares it, as gRPC's do.
+
+    Source: Linux, socket(7), ``SO_REUSEPORT``: of one user; and what does not listen gets no connection.
+    """
+    reserved = socket.socket()
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    reserved.bind(("127.0.0.1", 0))
+    return reserved
+
+
+def _become_provider(lifeline: int, port: int, told: socket.socket) -> NoReturn:
+    """Serve on this port; the other end is told that it does, or finds this one closed."""
+
+    def serving() -> None:
+        told.send(b".")
+        _say(_SERVES, port)
+        _let_go_of_output()
+
     try:
         _be_called(PROVIDER_NAME)
         from provisioners.provider.__main__ import serve_beside
 
-        serve_beside(lifeline, lambda port: _say_served(PROVIDER_NAME, port))
+        serve_beside(lifeline, port, serving)
     except BaseException:  # noqa: BLE001  # whatever it is, it is shown, and this process ends
         traceback.print_exc()
         os._exit(1)
@@ -140,9 +179,12 @@ def _be_called(name: str) -> None:
     Path("/proc/self/comm").write_text(name, encoding="ascii")
 
 
-def _say_served(name: str, port: int) -> None:
-    """Say it, and let go of standard output: that nobody has it any more tells that somebody could not be started."""
-    print(name, port, os.getpid(), flush=True)
+def _say(about: str, *numbers: int) -> None:
+    print(about, *numbers, flush=True)
+
+
+def _let_go_of_output() -> None:
+    """That nobody has it any more tells that somebody could not be started."""
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 
 

@@ -71,9 +71,11 @@ def run(arguments: argparse.Namespace) -> int:
         _let_go_of_machines()
         if arguments.lock is not None:
             os.close(arguments.lock)
-        program, provider = beside.ports()
-        if verb in ("up", "preview") and not any(word.partition("=")[0] in _ELSEWHERE for word in words):
-            words = [*words, "--client", f"127.0.0.1:{program}"]
+        here = verb in ("up", "preview") and not any(word.partition("=")[0] in _ELSEWHERE for word in words)
+        if here:
+            words = [*words, "--client", f"127.0.0.1:{beside.program()}"]
+        # The program's host, which Pulumi asks first, answers when the provider serves.
+        provider = beside.provider(serves=not here)
         environment = {**os.environ, ATTACHED: attached(provider, os.environ.get(ATTACHED, ""))}
         runner = _Runner(environment=environment, beside=beside)
         if verb != "up":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import runpy
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -37,9 +38,25 @@ def _run_here() -> None:
     runpy.run_path(str(Path("__main__.py").resolve()), run_name="__main__")
 
 
-def serve() -> tuple[grpc.Server, int]:
-    """Begin to serve; return the server, which ends with its last reference, and its port on 127.0.0.1."""
-    server = grpc.server(ThreadPoolExecutor(4), options=(("grpc.max_receive_message_length", _LARGEST_MESSAGE),))
+class _After(grpc.ServerInterceptor):
+    """Answers nothing before something else is there, or refuses where it never will be."""
+
+    def __init__(self, wait: Callable[[], bool]) -> None:
+        self._wait = wait
+
+    def intercept_service(self, continuation: Callable[[Any], Any], details: Any) -> Any:
+        """Return what serves a call."""
+        return continuation(details) if self._wait() else None
+
+
+def serve(wait: Callable[[], bool]) -> tuple[grpc.Server, int]:
+    """Begin to serve; return the server, which ends with its last reference, and its port on 127.0.0.1.
+
+    Args:
+        wait: returns once calls may be answered, each time; whether they are.
+    """
+    options = (("grpc.max_receive_message_length", _LARGEST_MESSAGE),)
+    server = grpc.server(ThreadPoolExecutor(4), interceptors=[_After(wait)], options=options)
     language_pb2_grpc.add_LanguageRuntimeServicer_to_server(LanguageHost(), server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()

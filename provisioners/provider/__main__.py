@@ -45,24 +45,25 @@ def main(provider: type[Provider] = Provider) -> NoReturn:
     end_with(address)
 
 
-def serve_beside(line: int, serving: Callable[[int], None]) -> NoReturn:
+def serve_beside(line: int, port: int, serving: Callable[[], None]) -> NoReturn:
     """Serve the engines that come, until the other end of a pipe is let go of; SIGUSR1 stops all that is done.
 
     Args:
         line: the pipe's descriptor.
-        serving: is told the port of 127.0.0.1.
+        port: of 127.0.0.1, which somebody reserved.
+        serving: is called once it serves.
     """
     signal.signal(signal.SIGUSR1, lambda *_: stop_everything())
-    _server, port = _serve(Attached(kinds(), Engine("")))
-    serving(port)
+    _server, _ = _serve(Attached(kinds(), Engine("")), port)
+    serving()
     end_with_line(line)
 
 
-def _serve(provider: Provider) -> tuple[grpc.Server, int]:
+def _serve(provider: Provider, port: int = 0) -> tuple[grpc.Server, int]:
     executor = ThreadPoolExecutor(_CALLS, thread_name_prefix="call")
     server = grpc.server(executor, options=(("grpc.max_receive_message_length", _LARGEST_MESSAGE),))
     provider_pb2_grpc.add_ResourceProviderServicer_to_server(provider, server)
-    port = server.add_insecure_port("127.0.0.1:0")
+    port = server.add_insecure_port(f"127.0.0.1:{port}")
     server.start()
     return server, port
 

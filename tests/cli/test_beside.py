@@ -25,7 +25,7 @@ import sys
 from pathlib import Path
 from cli._beside import Beside
 with Beside(Path({str(ROOT)!r})) as beside:
-    print(*beside.ports(), flush=True)
+    print(beside.program(), beside.provider(serves=True), flush=True)
     sys.stdin.read()
 """
 
@@ -76,7 +76,7 @@ def test_what_cannot_start_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "cli/__init__.py").touch()
     monkeypatch.setenv("PYTHONPATH", "")
     with Beside(tmp_path) as beside, pytest.raises(UnderstudyError, match="it ended before it served"):
-        beside.ports()
+        beside.program()
 
 
 @pytest.fixture
