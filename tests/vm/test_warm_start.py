@@ -94,6 +94,22 @@ def test_each_reads_the_templates_memory_and_what_it_writes_is_its_own(pair: Lab
         assert is_whole(template, read_json(template / "template.json")["memory"])
 
 
+def test_the_daemon_came_with_the_memory_and_has_each_machines_own_key(pair: Lab) -> None:
+    for name in "ab":  # that each connection met its own key is what let us in
+        found = run(pair, name, "systemctl show ssh.service --property ActiveState,MainPID,NRestarts; sshd -T")
+        assert "ActiveState=active" in found
+        assert "maxstartups 256:30:256" in found
+        assert "listenaddress 0.0.0.0:22" in found
+        assert "listenaddress [::]:22" not in found
+
+
+def test_nothing_writes_by_itself_into_what_a_disk_has_grown_by(pair: Lab) -> None:
+    found = run(pair, "a", "df --output=size --block-size=M / | tail -1; cat /proc/mounts; cat /proc/[0-9]*/comm")
+    assert int(found.splitlines()[0].strip(" M")) > 7000
+    assert "noinit_itable" in found
+    assert "ext4lazyinit" not in found
+
+
 def test_a_memory_that_the_user_saved_comes_back(pair: Lab) -> None:
     before = run(pair, "b", "echo kept > /dev/shm/kept; cat /dev/shm/kept /proc/sys/kernel/random/boot_id")
     Virsh().run("managedsave", pair.domain("b"))

@@ -63,17 +63,28 @@ sub answer_ping {
 }
 
 # Before a template's memory is saved: what can be read again from the disk need not be in it, but for what each clone is
-# waited for to read: sshd.
+# waited for to do: to let somebody in, and to run a command. So sshd runs, and somebody was in.
 sub answer_prepare {
     die "prepare: this machine is no template\n" unless $IS_TEMPLATE;
     Understudy::Kernel::sync_disks();
     Understudy::Kernel::write_setting('/proc/sys/vm/drop_caches', 3);
     Understudy::Kernel::write_setting('/proc/sys/vm/compact_memory', 1);
-    run_program('/usr/sbin/sshd', '-i');
-    run_program('/bin/bash', '-c', ':');
+    Understudy::Identity::set_boot_id(kernel_text('random/uuid'));    # mounted now, a clone only writes its own
+    run_program('/usr/bin/systemctl', 'start', 'ssh.service');
+    log_in();
     Understudy::Kernel::sync_disks();
     my ($free) = (Understudy::Identity::read_file('/proc/meminfo') // '') =~ /^MemFree:\s+([0-9]+)/m;
     return { ok => \1, free_kib => $free // 0 };
+}
+
+# Log in, with the host key for a key: it is as new as the template, and no clone keeps it.
+sub log_in {
+    my $key = '/etc/ssh/ssh_host_ed25519_key';
+    my %options = (
+        BatchMode => 'yes', StrictHostKeyChecking => 'no', UserKnownHostsFile => '/dev/null', IdentityFile => $key,
+        ProxyCommand => "/usr/sbin/sshd -i -o AuthorizedKeysFile=$key.pub",
+    );
+    run_program('/usr/bin/ssh', (map { ('-o', "$_=$options{$_}") } sort keys %options), 'root@template', 'timeout 9 true');
 }
 
 # Run a program to its end, with nothing to read.

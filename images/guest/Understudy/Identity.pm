@@ -86,7 +86,7 @@ sub apply_warm {
         Understudy::Kernel::set_clock($message->{now});
         Understudy::Kernel::set_hostname($message->{hostname});
         set_boot_id($message->{boot_id}) if defined $message->{boot_id};
-        Understudy::Kernel::attach_disk_again('vdb') unless (read_file('/proc/mounts') // '') =~ m{^/dev/vdb }m;
+        attach_data_disk_again() if -e '/sys/block/vdb';
     }
     my @journald = $KERNEL ? Understudy::Kernel::processes('systemd-journal') : ();
     kill STOP => @journald;
@@ -121,10 +121,15 @@ sub directory_entries {
     return grep { !/\A\.\.?\z/ } readdir $directory;
 }
 
+sub attach_data_disk_again {
+    Understudy::Kernel::attach_disk_again('vdb') unless (read_file('/proc/mounts') // '') =~ m{^/dev/vdb }m;
+}
+
 sub set_boot_id {
     my ($boot_id) = @_;
     my $file = '/run/understudy-boot-id';
-    write_file($file, 0444, "$boot_id\n");
+    if (sysopen my $there, $file, 1) { syswrite $there, "$boot_id\n" }    # O_WRONLY; in place: it may be mounted
+    else { write_file($file, 0444, "$boot_id\n") }
     Understudy::Kernel::set_boot_id($boot_id, $file);
 }
 

@@ -21,7 +21,8 @@ sub mount_run {    # as systemd does it: MS_NOSUID, MS_NODEV, MS_STRICTATIME
 
 sub mount_disk {
     my ($device, $target) = @_;
-    return call(165, $device, $target, 'ext4', 1024, '');    # MS_NOATIME
+    # MS_NOATIME. What the disk has grown by is made ready when it is used, not by some 100 MB of zeros in each clone.
+    return call(165, $device, $target, 'ext4', 1024, 'noinit_itable');
 }
 
 sub mount_move { my ($from, $to) = @_; return call(165, $from, $to, '', 8192, '') }    # MS_MOVE
@@ -71,7 +72,7 @@ sub reseed {
 sub set_boot_id {
     my ($boot_id, $file) = @_;
     my $target = '/proc/sys/kernel/random/boot_id';
-    unmount($target);    # an earlier one, if any
+    return if (Understudy::Identity::read_file($target) // '') eq "$boot_id\n";    # the mount of a template shows the file
     mount_bind($file, $target) or die "boot id: $!\n";
 }
 
