@@ -108,7 +108,7 @@ def is_present(key: str, virsh: Virsh) -> bool:
         spec = TemplateSpec(**notes["spec"])
     except (KeyError, TypeError):
         return False
-    name = fingerprint(spec, virsh.run("version"), processor())
+    name = fingerprint(spec, virsh.version(), processor())
     return key.startswith(f"{name}-") and is_whole(TEMPLATES / key, notes.get("memory"))
 
 
@@ -136,7 +136,7 @@ def ensure(spec: TemplateSpec, virsh: Virsh, say: Say) -> Template:
             found=f"not in {IMAGES}",
             todo="Run `./run` to make it, then run this again.",
         )
-    name = fingerprint(spec, virsh.run("version"), processor())
+    name = fingerprint(spec, virsh.version(), processor())
     with locked(TEMPLATES / f".{name}.lock", say, "another run builds the same template"):
         template = found(name)
         if template is None:
@@ -172,7 +172,7 @@ def _build(spec: TemplateSpec, name: str, virsh: Virsh, say: Say) -> Template:
             "seconds": template.seconds,
             "memory": marks(work),
             "memory_sha256": memory_digest(work / SAVED),
-            "versions": virsh.run("version").splitlines(),
+            "versions": virsh.version().splitlines(),
         }
         write_whole(work / "template.json", json.dumps(notes, indent=2) + "\n", mode=0o644)
         os.sync()

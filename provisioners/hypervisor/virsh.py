@@ -35,6 +35,7 @@ _AWAY = (
     "disconnected from",
 )
 _PATIENCE_SECONDS = 60.0
+_VERSIONS: dict[str, str] = {}
 _BETWEEN = "/"
 """Stands between what two commands print: libvirt has no machine, network or pool with it in its name."""
 
@@ -108,6 +109,12 @@ class Virsh:
             VirshFailed, Absent, Stopped: as `run`.
         """
         self.run("; ".join(command_line(command) for command in commands), several=True)
+
+    def version(self) -> str:
+        """Return what `virsh version` prints: libvirt's and qemu's. It is asked once a process, for all machines."""
+        if self.uri not in _VERSIONS:
+            _VERSIONS[self.uri] = self.run("version")
+        return _VERSIONS[self.uri]
 
     def exists(self, *argv: str) -> bool:
         """Return whether what this command is about exists."""

@@ -64,5 +64,6 @@ def virsh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeVirsh:
     monkeypatch.setenv("PATH", f"{directory}:{os.environ['PATH']}")
     monkeypatch.setenv("FAKE_VIRSH", str(fake.answers))
     monkeypatch.setenv("FAKE_VIRSH_ASKED", str(fake.log))
+    monkeypatch.setattr("provisioners.hypervisor.virsh._VERSIONS", {})
     fake.answer({})
     return fake

@@ -26,7 +26,7 @@ def odd(memory_mib: int) -> TemplateSpec:
 
 def name_of(spec: TemplateSpec) -> str:
     """Return the fingerprint of its template here."""
-    return fingerprint(spec, Virsh().run("version"), processor())
+    return fingerprint(spec, Virsh().version(), processor())
 
 
 def forget(spec: TemplateSpec) -> None:

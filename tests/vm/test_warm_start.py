@@ -37,7 +37,7 @@ head -c 32 /dev/random | od -An -tx1 | tr -d ' \\n'; echo
 cat /proc/sys/kernel/random/uuid
 mktemp -u XXXXXXXXXXXXXXXX
 python3 -c 'import random, uuid; print(random.getrandbits(128)); print(uuid.uuid1())'
-ls /run/log/journal
+until ls /run/log/journal | grep .; do sleep 0.2; done
 """
 
 

@@ -94,7 +94,7 @@ sub apply_warm {
     forget_journals($message->{machine_id});
     Understudy::Kernel::set_cards($message->{cards}, !is_template($message)) if $KERNEL;
     keep($message);
-    end_later(2, @journald);    # later: whoever waits for SSH goes first
+    end_later(4, @journald);    # later: whoever waits for SSH goes first, also beside other clones
 }
 
 sub apply_kept {
