@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,8 +78,18 @@ def _wait(machine: BareMachine, private: str, public: str) -> None:
     send(machine.identity_socket, json.dumps(message).encode() + b"\n")
     host_key = " ".join(public.split()[:2])
     reached = Connection(name="bare", address="127.0.0.1", port=machine.ssh_port, host_key=host_key)
+    _wait_for_sshd(machine.ssh_port)
     with connect(reached, private, lambda _: None, 600) as shell:
         shell.run(["true"])
+
+
+def _wait_for_sshd(port: int) -> None:
+    """Wait until sshd answers: qemu takes connections before, and an attempt to log in then fails slowly."""
+    while True:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port)) as line:
+            if line.recv(1):
+                return
+        time.sleep(0.02)
 
 
 def send(path: Path, line: bytes) -> None:

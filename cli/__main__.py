@@ -6,11 +6,11 @@ A folder is a subcommand with verbs of its own, its modules: `understudy change 
 from __future__ import annotations
 
 import argparse
-import ast
 import importlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 from model.errors import UnderstudyError
 
@@ -20,6 +20,8 @@ HERE = Path(__file__).parent
 def _summary(source: Path) -> str | None:
     """Return the first line of a subcommand's text, None for another module; nothing is imported."""
     group = source / "__init__.py"
+    import ast  # for an overview alone: a command that is called is imported instead
+
     tree = ast.parse((group if group.is_file() else source).read_text(encoding="utf-8"))
     functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
     is_command = group.is_file() or {"add_arguments", "run"} <= functions
@@ -45,7 +47,7 @@ def _overview(folder: Path, program: str) -> argparse.ArgumentParser:
 
 
 def _source(folder: Path, arguments: Sequence[str]) -> Path | None:
-    """Return the subcommand's module or folder. Only that one is looked at: the usual call must not wait."""
+    """Return the module or folder of that name. Only that one is looked at: the usual call must not wait."""
     name = arguments[0].replace("-", "_") if arguments else ""
     if not name.isidentifier() or name.startswith("_"):
         return None
@@ -53,23 +55,22 @@ def _source(folder: Path, arguments: Sequence[str]) -> Path | None:
     if (found / "__init__.py").is_file():
         return found
     found = folder / f"{name}.py"
-    return found if found.is_file() and _summary(found) is not None else None
+    return found if found.is_file() else None
 
 
 def main(arguments: Sequence[str], folder: Path = HERE, module: str = "cli", program: str = "understudy") -> int:
     """Run one subcommand and return its exit code: 0 well, 1 a fault that is explained, 2 a wrong call."""
     source = _source(folder, arguments)
-    if source is None:
+    if source is not None and source.is_dir():
+        return main(arguments[1:], source, f"{module}.{source.stem}", f"{program} {arguments[0]}")
+    found = importlib.import_module(f"{module}.{source.stem}") if source else None
+    if found is None or not hasattr(found, "add_arguments"):
         _overview(folder, program).parse_args(arguments[:1])
         return 2
-    module, program = f"{module}.{source.stem}", f"{program} {arguments[0]}"
-    if source.is_dir():
-        return main(arguments[1:], source, module, program)
-    return _run(module, program, arguments[1:])
+    return _run(found, f"{program} {arguments[0]}", arguments[1:])
 
 
-def _run(name: str, program: str, arguments: Sequence[str]) -> int:
-    module = importlib.import_module(name)
+def _run(module: ModuleType, program: str, arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog=program, description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

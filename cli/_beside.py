@@ -75,7 +75,10 @@ class Beside:
         Raises:
             UnderstudyError: it could not be started.
         """
-        return self._heard(_SERVES if serves else PROVIDER_NAME)[0]
+        port = self._heard(PROVIDER_NAME)[0]
+        if serves:
+            self._heard(_SERVES)
+        return port
 
     def stop(self) -> None:
         """Have the provider stop all that it does: the user wants to."""
@@ -152,7 +155,7 @@ def _become_provider(lifeline: int, port: int, told: socket.socket) -> NoReturn:
 
     def serving() -> None:
         told.send(b".")
-        _say(_SERVES, port)
+        _say(_SERVES)
         _let_go_of_output()
 
     try:

@@ -45,8 +45,17 @@ class _After(grpc.ServerInterceptor):
         self._wait = wait
 
     def intercept_service(self, continuation: Callable[[Any], Any], details: Any) -> Any:
-        """Return what serves a call."""
-        return continuation(details) if self._wait() else None
+        """Return what serves a call: it waits in the call's own thread."""
+        handler = continuation(details)
+        if handler is None or handler.unary_unary is None:
+            return handler
+
+        def serve(request: Any, context: grpc.ServicerContext) -> Any:
+            if not self._wait():
+                context.abort(grpc.StatusCode.UNAVAILABLE, "the provider ended before it served, for the reason above")
+            return handler.unary_unary(request, context)
+
+        return grpc.unary_unary_rpc_method_handler(serve, handler.request_deserializer, handler.response_serializer)
 
 
 def serve(wait: Callable[[], bool]) -> tuple[grpc.Server, int]:

@@ -16,7 +16,6 @@ from pathlib import Path
 from images import cache
 from images.build import IMAGES, Say, alone, run_as_root
 from images.disk_format import HEAD_BYTES, SECTOR, DiskFormat, boot_fault, disk_format
-from images.download import download, forget
 from images.root import run
 from model.errors import UnderstudyError
 
@@ -77,6 +76,8 @@ def bring(source: str, directory: Path, most_mib: int, say: Say, *, images: Path
 
 
 def _take(source: str, directory: Path, most_mib: int, say: Say, work: Path) -> OwnImagePaths:
+    from images.download import download, forget  # with what speaks HTTP, which takes a moment to import
+
     images, remote = work.parent, "://" in source
     # The format's own tables take less than an eighth of what they describe.
     most = most_mib * _MIB * 9 // 8
@@ -188,6 +189,8 @@ def _clear_old(images: Path) -> None:
         shutil.rmtree(work, ignore_errors=True)
     for part in images.glob(".download-*.part"):
         if time.time() - part.stat().st_mtime > _OLD_SECONDS:
+            from images.download import forget
+
             forget(part)
 
 

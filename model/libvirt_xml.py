@@ -343,7 +343,7 @@ def _add_devices(devices: ET.Element, spec: DomainSpec) -> None:
     _at(random, slot=8)
     _add(_add(devices, "serial", type="pty"), "target", type="isa-serial", port="0")
     _add(devices, "controller", type="usb", index="0", model="none")
-    _add(devices, "memballoon", model="none")
+    _add(devices, "memballoon", model="none")  # it would punch holes into the template's memory that others have mapped
 
 
 def _add_ports(devices: ET.Element) -> None:

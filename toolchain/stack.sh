@@ -134,6 +134,8 @@ run_pulumi() {
     case $verb in '' | help | login | logout | version) exec "$@" ;; esac
     case " $* " in *' --help '* | *' -h '*) exec "$@" ;; esac
     choose_backend
+    # Pulumi and its plugins tidy their memory a quarter as often, but for more than this: it is most of what they do first.
+    export GOGC=${GOGC:-400} GOMEMLIMIT=${GOMEMLIMIT:-1GiB}
     case " $* " in *' -C'* | *' --cwd'*) exec "$@" ;; esac # another project, perhaps another passphrase
     case $verb in
     up | preview | refresh | destroy | import) ;;

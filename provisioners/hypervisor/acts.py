@@ -88,5 +88,5 @@ _ACTS: Mapping[str, Act] = {
     "state": lambda domain, say: Virsh(say=say).state(domain),
     "sweep": _sweep,
     "unplug cloud-init": cloud_init_disk.unplug,
-    "version": lambda say: Virsh(say=say).run("version"),
+    "version": lambda say: Virsh(say=say).version(),
 }

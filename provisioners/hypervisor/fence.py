@@ -9,6 +9,7 @@ and they hold for machines, while this holds for bridges, whoever plugs into the
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib.resources import files
@@ -167,8 +168,9 @@ def _put(inputs: Values, say: Say) -> Values:
         tool("nft", "-f", str(FENCES / f"{table}.nft"))
         crossing.put(FENCES, table, carrying)
         hook = files(__package__ or "").joinpath("fence-hook.sh").read_text(encoding="utf-8")
-        for name in _HOOK_FILES:
-            write_whole(HOOKS / name, hook, mode=0o755)
+        for path in (HOOKS / name for name in _HOOK_FILES):
+            if not (os.access(path, os.X_OK) and path.read_text(encoding="utf-8") == hook):
+                write_whole(path, hook, mode=0o755)
     return {"ruleset": rules, "listing": listing(table)}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -160,20 +159,19 @@ def _process_start(domain: str) -> float:
 
 
 def _introduce(virsh: Virsh, inputs: Values, say: Say, *, unborn: bool = False) -> None:
-    """Tell a machine of our image who it is, then plug its cables in, once its fences stand."""
+    """Tell a machine of our image who it is, then plug its cables in."""
     domain, identity = inputs["domain"], inputs["identity"]
-    with ThreadPoolExecutor(1) as pool:
-        fenced = pool.map(fence.assure, fences_of(inputs["domain_xml"]))
-        if inputs["image"]:
-            tell(
-                virsh,
-                domain,
-                identity,
-                say,
-                private_key=inputs["host_private_key"],
-                public_key=inputs["host_public_key"],
-                domain_uuid=inputs["uuid"],
-                unborn=unborn,
-            )
-        list(fenced)  # or what was wrong with them
+    for table in fences_of(inputs["domain_xml"]):
+        fence.assure(table)
+    if inputs["image"]:
+        tell(
+            virsh,
+            domain,
+            identity,
+            say,
+            private_key=inputs["host_private_key"],
+            public_key=inputs["host_public_key"],
+            domain_uuid=inputs["uuid"],
+            unborn=unborn,
+        )
     plug_in(virsh, domain, identity)

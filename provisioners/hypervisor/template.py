@@ -41,7 +41,7 @@ DATA_DISK_MIB = 64
 """A template's data disk; a clone looks at the size of its own when it wakes."""
 _BOOT_SECONDS = 600.0
 _WAKE_SECONDS = 90.0
-_CLOCK_SECONDS = 3.0
+_CLOCK_SECONDS, _CLOCK_ERROR_SECONDS = 3.0, 0.5
 _NAME = "understudy-template-"
 
 
@@ -223,13 +223,15 @@ def _prove_mapped(spec: TemplateSpec, domain: str, work: Path, owner: int, virsh
     """Take the RAM out of its memory, and wake a clone of it; return whether it may stay so."""
     try:
         take_ram_out(work, owner)
-    except BadSaveFile as error:
-        say(f"template: its memory is copied for each clone: {error.where}: {error.found}")
+    except (BadSaveFile, OSError) as error:
+        say(f"template: its memory is copied for each clone: {' '.join(str(error).split())}")
         return False
     try:
         _prove(spec, domain, work, virsh, say)
     except VirshFailed as error:
         say(f"template: its memory is copied for each clone; it cannot be mapped: {error.found}")
+        with suppress(VirshFailed):
+            virsh.run("destroy", domain)  # where it did wake
         make_whole_again(work)
         return False
     forget_whole(work)
@@ -257,20 +259,25 @@ def _prove(spec: TemplateSpec, domain: str, work: Path, virsh: Virsh, say: Say) 
 def _compare_clocks(domain: str, virsh: Virsh, say: Say) -> None:
     """See that the clone's clock runs as the host's: a clock that was measured wrongly at boot wakes in every clone."""
 
-    def look() -> tuple[float, float]:
+    def look() -> tuple[float, float, float]:
+        before = time.time()
         reply = ask(
             virsh, domain, {"version": 1, "ping": True}, seconds=_WAKE_SECONDS, say=say, doing="template: waking"
         )
         if not reply.get("template"):
             raise UnderstudyError(where=domain, found="its clone did not wake but boot")
-        return float(reply.get("now") or 0), time.time()
+        return float(reply.get("now") or 0), before, time.time()
 
-    theirs, ours = look()
+    theirs, before, after = look()
+    if not theirs:  # an older image
+        return
     pause(_CLOCK_SECONDS, domain)
-    theirs_later, ours_later = look()
-    error = (theirs_later - theirs) - (ours_later - ours)
-    if theirs and abs(error) > 0.5:
-        raise UnderstudyError(where=domain, found=f"its clock goes wrong by {error:+.1f} s in {_CLOCK_SECONDS:.0f} s")
+    theirs_later, before_later, after_later = look()
+    passed, least, most = theirs_later - theirs, before_later - after, after_later - before
+    if not least - _CLOCK_ERROR_SECONDS <= passed <= most + _CLOCK_ERROR_SECONDS:
+        raise UnderstudyError(
+            where=domain, found=f"its clock went {passed:.1f} s where {least:.1f} to {most:.1f} passed"
+        )
 
 
 def _start(spec: TemplateSpec, domain: str, work: Path, virsh: Virsh) -> None:

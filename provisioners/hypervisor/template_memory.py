@@ -16,7 +16,7 @@ from typing import BinaryIO
 from model.libvirt_xml import MEMORY_BLOCK, with_memory_of
 from provisioners.hypervisor.savefile import BadSaveFile, head_bytes, read_head, rewrite
 
-SAVED, _RAM = "memory.save", "memory.ram"
+SAVED, RAM = "memory.save", "memory.ram"
 _WHOLE = "whole.save"
 _BLOCK, _NEW_BLOCK = b"pc.ram", MEMORY_BLOCK.encode()
 _PAGE = 4096
@@ -46,7 +46,7 @@ def is_whole(template: Path, noted: object) -> bool:
 
 def lay_down(template: Path, target: Path, xml: str, obstacle: Callable[[], str] = lambda: "") -> str:
     """Write a template's memory as that of another machine, where libvirt starts it from; as `rewrite`."""
-    ram = template / _RAM
+    ram = template / RAM
     if ram.exists():
         xml = with_memory_of(xml, str(ram), ram.stat().st_size)
     return rewrite(template / SAVED, target, xml, obstacle)
@@ -60,18 +60,16 @@ def take_ram_out(template: Path, owner: int) -> None:
         owner: number of the user that qemu runs as. It opens the file for writing, although it maps it privately.
 
     Raises:
-        BadSaveFile: it is not as qemu 7.2 writes it; then it stays as it was.
+        BadSaveFile, OSError: it is not as qemu 7.2 writes it, or there is no room; then it stays as it was.
     """
-    saved, rest, ram = template / SAVED, template / "rest.save", template / _RAM
+    saved, rest, ram = template / SAVED, template / "rest.save", template / RAM
     try:
-        with saved.open("rb") as whole, rest.open("wb") as out, ram.open("wb") as pages:
-            for file in (out, pages):
-                os.fchmod(file.fileno(), 0o600)
+        with saved.open("rb") as whole, _new(rest) as out, _new(ram) as pages:
             head = read_head(whole, str(saved))
             out.write(head_bytes(head))
             _Splitter(whole, out, pages, str(saved)).split()
             os.fchown(pages.fileno(), owner, -1)
-    except BadSaveFile:
+    except BaseException:
         for path in (rest, ram):
             path.unlink(missing_ok=True)
         raise
@@ -81,7 +79,7 @@ def take_ram_out(template: Path, owner: int) -> None:
 
 def make_whole_again(template: Path) -> None:
     """Undo `take_ram_out`."""
-    (template / _RAM).unlink()
+    (template / RAM).unlink()
     (template / _WHOLE).replace(template / SAVED)
 
 
@@ -91,8 +89,12 @@ def forget_whole(template: Path) -> None:
 
 
 def _files(template: Path) -> tuple[Path, ...]:
-    ram = template / _RAM
+    ram = template / RAM
     return (template / SAVED, *((ram,) if ram.exists() else ()))
+
+
+def _new(path: Path) -> BinaryIO:
+    return open(path, "wb", opener=lambda name, flags: os.open(name, flags, 0o600))
 
 
 def _mark(status: os.stat_result) -> str:

@@ -121,7 +121,7 @@ def _obstacle(inputs: Values) -> str:
     key, disk = inputs["template_key"], Path(inputs["system_disk_path"])
     try:
         if not is_present(key, Virsh()):
-            return f"template {key} is gone, or was made with another qemu or processor"
+            return f"template {key} is gone, was written to since, or was made with another qemu or processor"
         if Virsh().state(inputs["domain"]):
             return "the machine ran before, and no memory but its own fits its disk"
         if _backing_file(disk) != TEMPLATES / key / "disk.qcow2":

@@ -16,7 +16,7 @@ from provisioners.shell.link import HANDSHAKE_SECONDS, Link, host_under
 
 _DEAD_PEER_MILLISECONDS = 30_000
 _SOON_SECONDS, _LATER_SECONDS, _BOOT_SECONDS = 0.05, 0.2, 10.0
-"""Between two attempts, while a machine that boots may let us in at any moment, and after that."""
+"""Between two attempts, where nothing listens yet on a machine that boots; and otherwise, where each is work for it."""
 
 
 class _NoWay(OSError):
@@ -151,7 +151,8 @@ def dial_patiently(connection: Connection, private_key: str, say: Say, patience:
             if patience.left <= 0:
                 raise _unreachable(connection, error, patience.elapsed) from error
             say(f"waiting for {connection.name}'s SSH ({patience.elapsed:.0f} s)")
-            pause(_SOON_SECONDS if patience.elapsed < _BOOT_SECONDS else _LATER_SECONDS, connection.name)
+            boots = isinstance(error, ConnectionRefusedError) and patience.elapsed < _BOOT_SECONDS
+            pause(_SOON_SECONDS if boots else _LATER_SECONDS, connection.name)
 
 
 def _unreachable(connection: Connection, error: Exception, seconds: float) -> Unreachable:

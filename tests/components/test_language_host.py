@@ -39,5 +39,6 @@ def test_it_refuses_where_that_never_will_be() -> None:
     server, port = serve(lambda: False)
     with pytest.raises(grpc.RpcError) as refused:
         asked(port)(30)
-    assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert "the provider ended" in str(refused.value.details())
     server.stop(None)

@@ -20,7 +20,7 @@ from provisioners.hypervisor.sweep import disks_of
 from provisioners.hypervisor.template_memory import is_whole
 from provisioners.hypervisor.virsh import Virsh
 from provisioners.hypervisor.warm_start import save_path
-from provisioners.shell import ConnectionLost, Unreachable
+from provisioners.shell import ConnectionLost, Unreachable, close_all
 from tests.vm.lab import Lab, lab, left_overs, machine
 
 pytestmark = pytest.mark.vm
@@ -37,7 +37,7 @@ head -c 32 /dev/random | od -An -tx1 | tr -d ' \\n'; echo
 cat /proc/sys/kernel/random/uuid
 mktemp -u XXXXXXXXXXXXXXXX
 python3 -c 'import random, uuid; print(random.getrandbits(128)); print(uuid.uuid1())'
-until ls /run/log/journal | grep .; do sleep 0.2; done
+timeout 30 bash -c 'until ls /run/log/journal | grep .; do sleep 0.2; done'
 """
 
 
@@ -101,6 +101,23 @@ def test_the_daemon_came_with_the_memory_and_has_each_machines_own_key(pair: Lab
         assert "maxstartups 256:30:256" in found
         assert "listenaddress 0.0.0.0:22" in found
         assert "listenaddress [::]:22" not in found
+
+
+BROKEN = "/etc/ssh/sshd_config.d/00-test.conf"
+
+
+def test_its_settings_are_read_again_and_it_listens_on_the_control_card_alone_whatever_happens(pair: Lab) -> None:
+    listening = "ss --no-header --listening --tcp --numeric 'sport = 22' | awk '{print $4}'"
+    assert run(pair, "a", listening) == "0.0.0.0%eth0:22"
+    run(pair, "a", f"echo SetEnv READ=again > {BROKEN}; systemctl reload ssh; sleep 2")
+    close_all()
+    assert run(pair, "a", f"echo $READ; {listening}").split() == ["again", "0.0.0.0%eth0:22"]
+    run(
+        pair, "a", f"echo Nonsense yes > {BROKEN}; ! systemctl reload ssh; systemd-run --quiet sh -c 'pkill -o -x sshd'"
+    )
+    run(pair, "a", f"sleep 5; systemctl is-active ssh.socket; rm {BROKEN}")  # it cannot start, this session goes on
+    close_all()
+    assert run(pair, "a", listening) == "0.0.0.0%eth0:22"
 
 
 def test_nothing_writes_by_itself_into_what_a_disk_has_grown_by(pair: Lab) -> None:

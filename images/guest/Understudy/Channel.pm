@@ -59,7 +59,7 @@ sub answer_ping {
     my $state = <$systemd> // '';
     my $ready = $state =~ /\A(?:running|degraded)$/ ? \1 : \0;
     my $template = $IS_TEMPLATE ? \1 : \0;
-    return { ok => \1, ready => $ready, template => $template, hostname => kernel_text('hostname'), boot_id => kernel_text('random/boot_id') };
+    return { ok => \1, ready => $ready, template => $template, hostname => kernel_text('hostname'), boot_id => kernel_text('random/boot_id'), now => Understudy::Kernel::clock() };
 }
 
 # Before a template's memory is saved: what can be read again from the disk need not be in it, but for what each clone is
@@ -71,7 +71,7 @@ sub answer_prepare {
     Understudy::Kernel::write_setting('/proc/sys/vm/compact_memory', 1);
     Understudy::Identity::set_boot_id(kernel_text('random/uuid'));    # mounted now, a clone only writes its own
     run_program('/usr/bin/systemctl', 'start', 'ssh.service');
-    log_in();
+    die "prepare: nobody can log in\n" if log_in();
     Understudy::Kernel::sync_disks();
     my ($free) = (Understudy::Identity::read_file('/proc/meminfo') // '') =~ /^MemFree:\s+([0-9]+)/m;
     return { ok => \1, free_kib => $free // 0 };
@@ -82,16 +82,18 @@ sub log_in {
     my $key = '/etc/ssh/ssh_host_ed25519_key';
     my %options = (
         BatchMode => 'yes', StrictHostKeyChecking => 'no', UserKnownHostsFile => '/dev/null', IdentityFile => $key,
+        LogLevel => 'ERROR', ConnectTimeout => 60,
         ProxyCommand => "/usr/sbin/sshd -i -o AuthorizedKeysFile=$key.pub",
     );
-    run_program('/usr/bin/ssh', (map { ('-o', "$_=$options{$_}") } sort keys %options), 'root@template', 'timeout 9 true');
+    return run_program('/usr/bin/ssh', (map { ('-o', "$_=$options{$_}") } sort keys %options), 'root@template', 'timeout 60 true');
 }
 
-# Run a program to its end, with nothing to read.
+# Run a program to its end, with nothing to read, and return how it ended; 0 is well.
 sub run_program {
     my (@command) = @_;
-    my $pid = fork // return;
-    if ($pid) { waitpid $pid, 0; return }
+    local $SIG{CHLD} = 'DEFAULT';
+    my $pid = fork // return -1;
+    if ($pid) { waitpid $pid, 0; return $? }
     open STDIN, '<', '/dev/null';
     exec { $command[0] } @command or Understudy::Kernel::call(231, 1);    # exit_group
 }

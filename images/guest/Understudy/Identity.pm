@@ -86,7 +86,7 @@ sub apply_warm {
         Understudy::Kernel::set_clock($message->{now});
         Understudy::Kernel::set_hostname($message->{hostname});
         set_boot_id($message->{boot_id}) if defined $message->{boot_id};
-        attach_data_disk_again() if -e '/sys/block/vdb';
+        Understudy::Kernel::attach_disk_again('vdb') if -e '/sys/block/vdb' && !is_mounted('/dev/vdb');
     }
     my @journald = $KERNEL ? Understudy::Kernel::processes('systemd-journal') : ();
     kill STOP => @journald;
@@ -121,14 +121,13 @@ sub directory_entries {
     return grep { !/\A\.\.?\z/ } readdir $directory;
 }
 
-sub attach_data_disk_again {
-    Understudy::Kernel::attach_disk_again('vdb') unless (read_file('/proc/mounts') // '') =~ m{^/dev/vdb }m;
-}
+sub is_mounted { my ($device) = @_; return (read_file('/proc/mounts') // '') =~ /^\Q$device\E /m }
 
 sub set_boot_id {
     my ($boot_id) = @_;
     my $file = '/run/understudy-boot-id';
-    if (sysopen my $there, $file, 1) { syswrite $there, "$boot_id\n" }    # O_WRONLY; in place: it may be mounted
+    # In place where it is there, since it may be mounted.
+    if (open my $there, '+<', $file) { syswrite $there, "$boot_id\n" }
     else { write_file($file, 0444, "$boot_id\n") }
     Understudy::Kernel::set_boot_id($boot_id, $file);
 }
