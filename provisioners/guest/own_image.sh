@@ -20,5 +20,5 @@ done
 if [ -d /etc/cloud ]; then touch /etc/cloud/cloud-init.disabled; fi
 rm -rf -- /var/lib/cloud/instances /run/cloud-init/instance-data-sensitive.json
 for unit in ssh.service sshd.service; do
-    if systemctl is-active --quiet -- "$unit"; then systemctl reload -- "$unit"; fi
+    if systemctl is-active --quiet -- "$unit"; then systemctl reload-or-restart -- "$unit"; fi
 done

@@ -70,7 +70,7 @@ reload() {
 
 verb=$1 now=0
 for word in "$@"; do [ "$word" != --now ] || now=1; done
-if [ "$*" = "reload -- ssh.service" ]; then
+if [ "$*" = "reload-or-restart -- ssh.service" ]; then
     kill -HUP 1
     exit 0
 fi
