@@ -21,7 +21,7 @@ sub mount_run {    # as systemd does it: MS_NOSUID, MS_NODEV, MS_STRICTATIME
 
 sub mount_disk {
     my ($device, $target) = @_;
-    # MS_NOATIME. The kernel's own way is to write 100 MB of zeros into what the disk has grown by, while the machine runs.
+    # MS_NOATIME. The kernel's own way is to write zeros into what the disk has grown by, while the machine runs.
     return call(165, $device, $target, 'ext4', 1024, 'noinit_itable');
 }
 
