@@ -19,9 +19,9 @@ HERE = Path(__file__).parent
 
 def _summary(source: Path) -> str | None:
     """Return the first line of a subcommand's text, None for another module; nothing is imported."""
-    group = source / "__init__.py"
     import ast  # for an overview alone: a command that is called is imported instead
 
+    group = source / "__init__.py"
     tree = ast.parse((group if group.is_file() else source).read_text(encoding="utf-8"))
     functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
     is_command = group.is_file() or {"add_arguments", "run"} <= functions

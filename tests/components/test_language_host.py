@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from contextlib import closing
 
 import grpc
@@ -14,31 +13,27 @@ from pulumi.runtime.proto import language_pb2_grpc
 from components.language_host import serve
 
 
-def asked(port: int) -> Callable[[float], object]:
-    """Return what asks the host something, and waits so many seconds for the answer."""
-
-    def ask(seconds: float) -> object:
-        with closing(grpc.insecure_channel(f"127.0.0.1:{port}")) as channel:
-            return language_pb2_grpc.LanguageRuntimeStub(channel).GetPluginInfo(empty_pb2.Empty(), timeout=seconds)
-
-    return ask
+def ask(port: int, seconds: float) -> object:
+    """Ask the host something, wait so many seconds for the answer, and return it."""
+    with closing(grpc.insecure_channel(f"127.0.0.1:{port}")) as channel:
+        return language_pb2_grpc.LanguageRuntimeStub(channel).GetPluginInfo(empty_pb2.Empty(), timeout=seconds)
 
 
 def test_it_answers_nothing_before() -> None:
     there = threading.Event()
     server, port = serve(there.wait)
     with pytest.raises(grpc.RpcError) as refused:
-        asked(port)(0.5)
+        ask(port, 0.5)
     assert refused.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     there.set()
-    assert asked(port)(30)
+    assert ask(port, 30)
     server.stop(None)
 
 
 def test_it_refuses_where_that_never_will_be() -> None:
     server, port = serve(lambda: False)
     with pytest.raises(grpc.RpcError) as refused:
-        asked(port)(30)
+        ask(port, 30)
     assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
     assert "the provider ended" in str(refused.value.details())
     server.stop(None)

@@ -99,12 +99,12 @@ def loaded(memory: bytes, ram: dict[str, bytearray]) -> bytes:
     raise AssertionError(kind)
 
 
-def pages(names: Sequence[str] = tuple(SIZES)) -> st.SearchStrategy[Page]:
+def pages() -> st.SearchStrategy[Page]:
     def of(name: str) -> st.SearchStrategy[Page]:
         content = st.just(b"\0") | st.binary(min_size=1, max_size=8).map(lambda some: (some * PAGE)[:PAGE])
         return st.tuples(st.just(name), st.integers(0, SIZES[name] // PAGE - 1), content)
 
-    return st.one_of([of(name) for name in names])
+    return st.one_of([of(name) for name in SIZES])
 
 
 @pytest.fixture
