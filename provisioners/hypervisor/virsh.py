@@ -34,6 +34,12 @@ _AWAY = (
     "connection reset by peer",
     "disconnected from",
 )
+_INTERRUPTED = "failed to load cgroup bpf prog: resource temporarily unavailable"
+"""A signal came while the kernel looked through the filter of a new machine's devices, as happens once in some hundred
+starts, where many machines start at a time. Whoever loads such a program asks again; libvirt 9.0 does not.
+
+Source: Linux, kernel/bpf/verifier.c, do_check; libvirt, src/util/vircgroupv2devices.c.
+"""
 _PATIENCE_SECONDS = 60.0
 _VERSIONS: dict[str, str] = {}
 _BETWEEN = "/"
@@ -55,6 +61,15 @@ def is_away(said: str) -> bool:
     (True, False)
     """
     return any(sign in said.lower() for sign in _AWAY)
+
+
+def is_interrupted(said: str) -> bool:
+    """Return whether these words mean that a machine's start was cut off by chance, and nothing is left of it.
+
+    >>> is_interrupted("error: failed to load cgroup BPF prog: Resource temporarily unavailable")
+    True
+    """
+    return _INTERRUPTED in said.lower()
 
 
 def is_absent(said: str) -> bool:
@@ -97,9 +112,10 @@ class Virsh:
             code, printed, said = self._once(argv, timeout_seconds, stdin)
             if code == 0 and not (several and said.strip()):
                 return printed
-            if not is_away(said) or deadline.left <= 0:
+            if deadline.left <= 0 or not (is_away(said) or is_interrupted(said)):
                 raise self._failure(argv, said)
-            self.say("libvirt's daemon is away; waiting for it")
+            if is_away(said):
+                self.say("libvirt's daemon is away; waiting for it")
             pause(1.0, self.uri)
 
     def run_all(self, *commands: Sequence[str]) -> None:

@@ -17,6 +17,15 @@ def test_a_daemon_that_restarts_is_waited_for(virsh: FakeVirsh) -> None:
     assert said == ["libvirt's daemon is away; waiting for it"] * 2
 
 
+def test_a_start_that_the_kernel_was_interrupted_in_is_tried_again(virsh: FakeVirsh) -> None:
+    refused = "error: Failed to start domain 'a'\nerror: failed to load cgroup BPF prog: "
+    virsh.answer({"start a": [f"{refused}Resource temporarily unavailable", "done"]})
+    assert Virsh().run("start", "a") == "done\n"
+    virsh.answer({"start a": [f"{refused}Operation not permitted", "done"]})
+    with pytest.raises(VirshFailed, match="not permitted"):
+        Virsh().run("start", "a")
+
+
 def test_a_daemon_that_stays_away_is_an_error_that_says_what_to_do(
     virsh: FakeVirsh, monkeypatch: pytest.MonkeyPatch
 ) -> None:

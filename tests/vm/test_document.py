@@ -148,6 +148,8 @@ class Known:
 def known(twins: Lab) -> Known:
     paths = sorted({path for make in CHANGES.values() for path in make()["files"]})
     with twins.shell("a") as a, twins.shell("b") as b:
+        for shell in (a, b):  # its journal starts anew some seconds after it woke
+            shell.run(("bash", "-c", "until ls /run/log/journal | grep .; do sleep 0.2; done"), timeout_seconds=60)
         begun = looked(b, paths)
         return Known(differences(looked(a, paths), begun), begun)
 

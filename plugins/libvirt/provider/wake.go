@@ -20,6 +20,13 @@ const (
 	cableOut      = "<link state='down'/>"
 )
 
+// interrupted is said where a signal came while the kernel looked through the filter of a new machine's devices, as
+// provisioners/hypervisor/virsh.py tells; the start is then tried again, some times.
+const (
+	interrupted = "failed to load cgroup BPF prog: Resource temporarily unavailable"
+	tries       = 10
+)
+
 // upstream returns the Terraform provider, with two things done otherwise. A new domain that cannot be woken from the
 // memory that was laid down for it starts cold, within the same create; upstream leaves it defined and stopped, unknown
 // to the state. And a daemon that goes away is told soon.
@@ -47,6 +54,9 @@ func upstream() *schema.Provider {
 	create := domain.CreateContext
 	domain.CreateContext = func(ctx context.Context, d *schema.ResourceData, client any) diag.Diagnostics {
 		said := create(ctx, d, client)
+		for tried := 1; tried < tries && strings.Contains(words(said), interrupted); tried++ {
+			said = create(ctx, d, client)
+		}
 		host, known := uris.Load(client)
 		if !said.HasError() || !known {
 			return said
@@ -101,15 +111,20 @@ func withoutMemory(host, name string) (*golibvirt.Libvirt, golibvirt.Domain, err
 
 // note writes down beside the domain why it did not wake. It runs: that this could not be written is no fault of it.
 func note(virt *golibvirt.Libvirt, machine golibvirt.Domain, said diag.Diagnostics) {
-	var words []string
-	for _, each := range said {
-		words = append(words, each.Summary)
-	}
 	var text strings.Builder
-	if xml.EscapeText(&text, []byte(strings.Join(strings.Fields(strings.Join(words, "; ")), " "))) != nil {
+	if xml.EscapeText(&text, []byte(words(said))) != nil {
 		return
 	}
 	element := golibvirt.OptString{"<cold>" + text.String() + "</cold>"}
 	_ = virt.DomainSetMetadata(machine, int32(golibvirt.DomainMetadataElement), element, golibvirt.OptString{"cold"},
 		golibvirt.OptString{coldNamespace}, golibvirt.DomainAffectConfig)
+}
+
+// words returns all that went wrong, in one line.
+func words(said diag.Diagnostics) string {
+	var each []string
+	for _, one := range said {
+		each = append(each, one.Summary)
+	}
+	return strings.Join(strings.Fields(strings.Join(each, "; ")), " ")
 }
