@@ -80,7 +80,7 @@ def _wait(machine: BareMachine, private: str, public: str) -> None:
     reached = Connection(name="bare", address="127.0.0.1", port=machine.ssh_port, host_key=host_key)
     _wait_for_sshd(machine.ssh_port)
     with connect(reached, private, lambda _: None, 600) as shell:
-        shell.run(["true"])
+        shell.greet()
 
 
 def _wait_for_sshd(port: int) -> None:

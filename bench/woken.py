@@ -47,7 +47,7 @@ class _Machine:
         tell(virsh, domain, self.boot["identity"], _quietly, domain_uuid=self.boot["uuid"], **keys)
         plug_in(virsh, domain, self.boot["identity"])
         with connect(connection_of(self.boot["connection"]), self.boot["private_key"], _quietly, 60) as shell:
-            shell.run(("true",))
+            shell.greet()
 
 
 def seconds_to_wake(site: Site) -> float:

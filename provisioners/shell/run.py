@@ -82,6 +82,15 @@ class Shell:
         result = Result(argv=tuple(argv), stdout=bytes(output), stderr=ended.stderr, code=ended.code)
         return self._checked(result, check, limit)
 
+    def greet(self) -> None:
+        """See that it runs commands: the least of all, which a shell has within itself.
+
+        Raises:
+            CommandFailed, ConnectionLost, Stopped: as `run`.
+        """
+        ended = self._run(("true",), lambda _: None, None, Deadline(300.0), _GRACE_SECONDS)
+        self._checked(ended, check=True, limit=None)
+
     def stream(
         self,
         argv: Sequence[str],
