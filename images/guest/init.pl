@@ -93,12 +93,15 @@ sub prepare_machine {
     grow_system_disk();
     my $port = Understudy::Channel::open_port(5);
     my $button = Understudy::Channel::open_button();
-    if (-e $Understudy::Identity::KEPT) { Understudy::Identity::apply_kept() }
+    my $kept = Understudy::Identity::kept();
+    if ($kept) { Understudy::Identity::apply_kept($kept) }
     elsif ($port) { Understudy::Channel::first_identity($port, $button) }
     else { Understudy::Kernel::log_line('there is no port to the host: the machine stays without a name and keys') }
     announce_control_card();
     my $child = fork;
-    Understudy::Channel::listen_forever($port, $button) if defined $child && !$child;
+    return if !defined $child || $child;
+    Understudy::Channel::listen_forever($port, $button);
+    Understudy::Kernel::call(231, 0);    # exit_group
 }
 
 # Whatever fails, systemd is started: the first process must not end, and somebody may want to look.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from model.connection import connection_of
@@ -69,7 +69,7 @@ class Boot:
         waiting = Deadline(0)
         if not inputs["image"]:
             own_image.introduce(inputs, say)
-        _wait_for_ssh(inputs, say)
+        _wait_for_ssh(inputs, say, lambda: self._tell_again(identifier, inputs, say))
         return identifier, {**outputs, "boot_seconds": round(outputs["boot_seconds"] + waiting.elapsed, 1)}
 
     def read(self, identifier: str, inputs: Values, outputs: Values, say: Say) -> Real | None:
@@ -81,7 +81,7 @@ class Boot:
         new = self._there.update(identifier, old, inputs, outputs, say)
         if not inputs["image"] and is_told(old, inputs):
             own_image.tell(old, inputs, say)
-        _wait_for_ssh(inputs, say)
+        _wait_for_ssh(inputs, say, lambda: self._tell_again(identifier, inputs, say))
         return new
 
     def delete(self, identifier: str, inputs: Values, outputs: Values, say: Say) -> None:
@@ -103,15 +103,20 @@ class Boot:
         identity = old.get("identity")
         return restart_words(identity["hostname"] if isinstance(identity, Mapping) else old["domain"], before, after)
 
+    def _tell_again(self, identifier: str, inputs: Values, say: Say) -> None:
+        """Tell it who it is if it lost that with its power, or as it was reset."""
+        self._there.update(identifier, {**inputs, "running": False}, inputs, {}, say)
 
-def _wait_for_ssh(inputs: Values, say: Say) -> None:
+
+def _wait_for_ssh(inputs: Values, say: Say, tell_again: Callable[[], object]) -> None:
     connection, deadline, resets = connection_of(inputs["connection"]), Deadline(PATIENCE_SECONDS), True
     while True:
         try:
             with connect(connection, inputs["private_key"], say, min(_LOOK_SECONDS, deadline.left)) as shell:
-                shell.run(("true",))
+                shell.greet()
         except Unreachable:
             resets &= not door(inputs["host_uri"]).call("look at silent", inputs["domain"], resets, say=say)
+            tell_again()
             if deadline.left <= 0:
                 raise
         else:

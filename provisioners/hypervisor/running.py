@@ -13,14 +13,17 @@ from provisioners.hypervisor import fence
 from provisioners.hypervisor.cold import why_cold
 from provisioners.hypervisor.fence_rules import fences_of
 from provisioners.hypervisor.host import ToolFailed, tool
-from provisioners.hypervisor.identity import plug_in, tell
+from provisioners.hypervisor.identity import PATIENCE_SECONDS, ask, plug_in, tell
 from provisioners.hypervisor.virsh import Absent, Virsh, VirshFailed, wait_for_state
 from provisioners.hypervisor.warm_start import forget_memory, save_path
-from provisioners.outcome import Deadline, Say
+from provisioners.outcome import Deadline, Say, Stopped
 from provisioners.provider.kinds import Failure, Real, Values
 
 _SHUTDOWN_SECONDS = 90.0
 _ASK_AGAIN_SECONDS = 15.0
+_ANSWER_SECONDS = 5.0
+_NO_NAME = "(none)"
+"""Linux has this name until it is given one."""
 _TOLD = ("identity", "host_private_key", "host_public_key")
 """Inputs that the machine is told over its channel."""
 
@@ -40,7 +43,8 @@ class Running:
     def create(self, inputs: Values, say: Say) -> tuple[str, Values]:
         """Tell the machine who it is, and plug its cables in."""
         virsh, began = Virsh(say=say), time.time()
-        started = "warm" if "restored" in _start(virsh, inputs, say) else "cold"
+        state, _ = _start(virsh, inputs, say)
+        started = "warm" if "restored" in state else "cold"
         _introduce(virsh, inputs, say, unborn=True)
         reason = inputs.get("warm_reason") or "cold"
         if started == "cold" and inputs.get("warm_placed"):
@@ -55,20 +59,23 @@ class Running:
 
     def read(self, identifier: str, inputs: Values, outputs: Values, say: Say) -> Real | None:
         """Return whether it runs, and the generation that its disks really have; None where it is gone."""
-        state = Virsh(say=say).state(inputs["domain"])
+        virsh = Virsh(say=say)
+        state = virsh.state(inputs["domain"])
         if not state:
             return None
         try:
             real = generation(inputs["volume_ids"])
         except ToolFailed:  # a disk is gone, and with it the machine, even if it still runs
             return None
-        return Real(inputs={**inputs, "running": state == "running"}, outputs={**outputs, "generation": real})
+        runs = state == "running" and not _waits(virsh, inputs, say)
+        return Real(inputs={**inputs, "running": runs}, outputs={**outputs, "generation": real})
 
     def update(self, identifier: str, old: Values, inputs: Values, outputs: Values, say: Say) -> Values:
-        """Start it where somebody stopped it, and tell it what is new."""
+        """Start it where somebody stopped it, and tell it what is new, or what it has lost."""
         virsh = Virsh(say=say)
-        _start(virsh, inputs, say)
-        if is_told(old, inputs):
+        _, was_off = _start(virsh, inputs, say)
+        was_off |= not old.get("running", True)  # the update of libvirt's domain has started it
+        if is_told(old, inputs) or (was_off and _waits_to_be_told(virsh, inputs, say, PATIENCE_SECONDS)):
             _introduce(virsh, inputs, say)
         return {**outputs, "generation": generation(inputs["volume_ids"])}
 
@@ -113,8 +120,8 @@ def _ignoring_a_stopped(virsh: Virsh, verb: str, domain: str) -> None:
             raise
 
 
-def _start(virsh: Virsh, inputs: Values, say: Say) -> str:
-    """Make it run, on the disks that it has now, and return its state with the reason, in libvirt's words."""
+def _start(virsh: Virsh, inputs: Values, say: Say) -> tuple[str, bool]:
+    """Make it run, on the disks that it has now; return its state, with libvirt's reason, and if it was off."""
     domain = inputs["domain"]
     state = _state_and_reason(virsh, domain)
     if not state:
@@ -127,13 +134,14 @@ def _start(virsh: Virsh, inputs: Values, say: Say) -> str:
         say("it runs on a disk that is gone: starting it on its new one")
         virsh.run("destroy", domain)
         state = "shut off"
+    is_off = not state.startswith(("running", "paused"))
     if not state.startswith("running"):
         say("starting")
-        virsh.run("resume" if state.startswith("paused") else "start", domain)
+        virsh.run("start" if is_off else "resume", domain)
         state = _state_and_reason(virsh, domain)
     if save_path(domain).exists():  # it runs: from now on no saved memory fits its disk
         forget_memory(virsh, domain)
-    return state
+    return state, is_off
 
 
 def _state_and_reason(virsh: Virsh, domain: str) -> str:
@@ -156,6 +164,26 @@ def _process_start(domain: str) -> float:
         return Path(f"/run/libvirt/qemu/{domain}.pid").stat().st_mtime
     except OSError:
         return 0.0
+
+
+def _waits(virsh: Virsh, inputs: Values, say: Say) -> bool:
+    """Return whether a machine waits to be told who it is; not where it does not answer soon."""
+    try:
+        return _waits_to_be_told(virsh, inputs, say, _ANSWER_SECONDS)
+    except Stopped:
+        raise
+    except UnderstudyError:
+        return False
+
+
+def _waits_to_be_told(virsh: Virsh, inputs: Values, say: Say, seconds: float) -> bool:
+    """Return whether a machine of our image waits to be told who it is, as after a power cut in its first seconds."""
+    if not inputs["image"]:
+        return False
+    resets, doing = seconds >= PATIENCE_SECONDS, "asking it who it is"
+    ping = {"version": 1, "ping": True}
+    reply = ask(virsh, inputs["domain"], ping, seconds=seconds, say=say, doing=doing, resets=resets)
+    return reply.get("hostname") == _NO_NAME
 
 
 def _introduce(virsh: Virsh, inputs: Values, say: Say, *, unborn: bool = False) -> None:

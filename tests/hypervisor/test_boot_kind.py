@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 from xml.sax.saxutils import escape
 
 import pytest
@@ -20,8 +23,10 @@ from provisioners.hypervisor.running import generation, shut_down
 from provisioners.hypervisor.template_memory import marks
 from provisioners.hypervisor.virsh import Virsh
 from provisioners.provider.kinds import UNKNOWN
+from provisioners.shell import Unreachable
 from tests.hypervisor.conftest import FakeVirsh
 
+WAIT_FOR_SSH = boot._wait_for_ssh
 UUID = "6b1f3b3e-52c5-5cf3-9d11-0a5d2a8ac6a1"
 OUTPUTS = {"generation": "old", "started": "warm", "reason": "wakes", "boot_seconds": 3.5}
 
@@ -70,9 +75,10 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def ask(*_: object, **more: object) -> dict[str, object]:
         told.append(str(more["doing"]))
-        return {"ok": True}
+        return {"ok": True, "hostname": "(none)"}
 
     monkeypatch.setattr("provisioners.hypervisor.identity.ask", ask)
+    monkeypatch.setattr(running, "ask", ask)
     monkeypatch.setattr(boot, "_wait_for_ssh", lambda *_: told.append("ssh"))
     return told
 
@@ -194,14 +200,53 @@ def test_a_machine_whose_disk_is_gone_is_gone(inputs: dict[str, Any], virsh: Fak
     assert Boot().read(UUID, inputs, OUTPUTS, quiet) is None
 
 
-def test_starting_again_tells_nothing_and_another_identity_does(
-    inputs: dict[str, Any], virsh: FakeVirsh, told: list[str]
+def test_another_identity_is_told_and_a_machine_that_lost_its_own_is_told_again(
+    inputs: dict[str, Any], virsh: FakeVirsh, told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     virsh.answer({"domstate stage-db1 --reason": ["shut off", "running (booted)"], "start stage-db1": "", **UP})
+    again = ["asking it who it is", "telling it who it is", "ssh"]
     Boot().update(UUID, {**inputs, "running": False}, inputs, OUTPUTS, quiet)
-    assert told == ["ssh"]
+    assert told == again, "a power cut in its first seconds took what it was told"
+    Boot().update(UUID, {**inputs, "running": False}, inputs, OUTPUTS, quiet)
+    assert told[3:] == again, "it was the update of libvirt's domain that started it"
+    Boot().update(UUID, {**inputs, "private_key": "old"}, inputs, OUTPUTS, quiet)
+    assert told[6:] == ["ssh"]
     Boot().update(UUID, {**inputs, "host_public_key": "old"}, inputs, OUTPUTS, quiet)
-    assert told == ["ssh", "telling it who it is", "ssh"]
+    assert told[7:] == ["telling it who it is", "ssh"]
+    monkeypatch.setattr(running, "ask", lambda *_, **__: {"ok": True, "hostname": "db1"})
+    Boot().update(UUID, {**inputs, "running": False}, inputs, OUTPUTS, quiet)
+    assert told[9:] == ["ssh"], "it knows who it is"
+
+
+@pytest.mark.parametrize(("name", "runs"), [("(none)", False), ("db1", True)])
+def test_a_machine_that_waits_to_be_told_who_it_is_does_not_run(
+    name: str, runs: bool, inputs: dict[str, Any], virsh: FakeVirsh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    virsh.answer({"domstate stage-db1": "running"})
+    monkeypatch.setattr(running, "ask", lambda *_, **__: {"ok": True, "hostname": name})
+    real = Boot().read(UUID, inputs, OUTPUTS, quiet)
+    assert real is not None
+    assert real.inputs["running"] is runs
+
+
+def test_a_machine_that_is_reset_as_it_is_silent_is_told_again(
+    inputs: dict[str, Any], virsh: FakeVirsh, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(boot, "_wait_for_ssh", WAIT_FOR_SSH)
+    looks = iter([False, True, False])
+    monkeypatch.setattr("provisioners.hypervisor.acts.look_at", lambda *_, resets, **__: resets and next(looks))
+    answers = iter([Unreachable(where="db1", found="no answer")] * 3)
+
+    @contextmanager
+    def connect(*_: object) -> Iterator[Mock]:
+        if failed := next(answers, None):
+            raise failed
+        yield Mock()
+
+    monkeypatch.setattr(boot, "connect", connect)
+    virsh.answer({"domstate stage-db1 --reason": "running (booted)", **UP})
+    Boot().update(UUID, inputs, inputs, OUTPUTS, quiet)
+    assert told == ["asking it who it is", "telling it who it is"] * 3
 
 
 def test_the_generation_is_new_when_a_disk_is_and_only_then(inputs: dict[str, Any]) -> None:

@@ -10,8 +10,9 @@ my ($root, $started) = @ARGV;
 $Understudy::Identity::ROOT = $root;
 $Understudy::Identity::KERNEL = 0;
 $| = 1;
-my %apply = (cold => \&Understudy::Identity::apply_cold, warm => \&Understudy::Identity::apply_warm);
+my %apply = (cold => \&Understudy::Identity::apply, warm => \&Understudy::Identity::apply_woken);
 while (my $line = <STDIN>) {
     chomp $line;
     print Understudy::Channel::answer($line, $apply{$started}, $started), "\n";
+    Understudy::Identity::do_due(1);
 }

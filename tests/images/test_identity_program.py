@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import ipaddress
 import json
+import os
 import signal
 import stat
 import subprocess
+import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -85,19 +87,54 @@ def test_a_clone_forgets_the_templates_journal_and_keeps_its_own(root: Path) -> 
     assert (root / "run/log/journal" / own / "system.journal").exists()
 
 
-def test_a_standing_journald_is_found_by_its_name_and_killed_later() -> None:
-    named = "$0 = 'us-standing'; print qq(x\\n); $| = 1; sleep 60"
-    with subprocess.Popen(("perl", "-e", f"$| = 1; {named}"), stdout=subprocess.PIPE) as process:
+def test_what_nobody_waits_for_is_done_later_and_before_the_end_in_any_case() -> None:
+    put_off = (
+        "$| = 1; Understudy::Identity::later(sub { print 'one ' }); Understudy::Identity::do_due(0); print 'now ';"
+    )
+    assert perl(put_off, modules="Identity") == "now "
+    assert perl(f"{put_off} Understudy::Identity::do_due(1)", modules="Identity") == "now one "
+    assert perl(f"{put_off} sleep 5; Understudy::Identity::do_due(0)", modules="Identity") == "now one "
+    failing = "Understudy::Identity::later(sub { die 'no' }); Understudy::Identity::later(sub { print 'two' });"
+    assert perl(f"{failing} Understudy::Identity::do_due(1)", modules="Identity") == "two"
+    twice = "my $tries; Understudy::Identity::later(sub { die 'no' unless $tries++; print 'at last' });"
+    waiting = "sleep 5; Understudy::Identity::do_due(0); " * 2
+    assert perl(f"{twice} {waiting}", modules="Identity") == "at last"
+
+
+@pytest.mark.parametrize("cut_off", ["", "kill TERM => $$; select undef, undef, undef, 0.3;"])
+def test_an_end_in_order_does_first_what_was_put_off(cut_off: str, tmp_path: Path) -> None:
+    program = f"Understudy::Identity::later(sub {{ {cut_off} print 'kept' }}); $| = 1; print 'now ';"
+    program += "open my $button, '<', $ARGV[0]; Understudy::Channel::listen_forever(undef, $button)"
+    os.mkfifo(tmp_path / "button")
+    argv = ("perl", f"-I{GUEST}", "-MUnderstudy::Channel", "-e", program, str(tmp_path / "button"))
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as process, (tmp_path / "button").open("wb"):
         assert process.stdout is not None
-        process.stdout.readline()
-        try:
-            program = "my @found = Understudy::Kernel::processes('us-standing'); print @found; kill STOP => @found;"
-            program += " Understudy::Identity::end_later(0, @found)"
-            assert perl(program, modules="Identity") == str(process.pid)
-            assert process.wait(timeout=30) == -signal.SIGKILL
-        finally:
-            process.kill()
-    assert perl("print Understudy::Kernel::processes('us-standing')") == ""
+        assert process.stdout.read(4) == b"now "
+        status = Path(f"/proc/{process.pid}/status")
+        while (
+            process.poll() is None
+            and not int(status.read_text().split("SigCgt:")[1].split()[0], 16) >> (signal.SIGTERM - 1) & 1
+        ):
+            time.sleep(0.02)
+        process.terminate()
+        assert process.stdout.read() == b"kept"
+        assert process.wait(timeout=30) == 0
+
+
+def test_a_reader_that_waits_for_the_host_key_gets_it_and_later_ones_find_it(root: Path) -> None:
+    key = root / "etc/ssh/ssh_host_ed25519_key"
+    os.mkfifo(key, 0o600)
+    with subprocess.Popen(("cat", str(key)), stdout=subprocess.PIPE, text=True) as reader:
+        assert answer(root, identity(), "warm")["ok"]
+        assert reader.communicate(timeout=30)[0] == PRIVATE
+    assert key.read_text() == PRIVATE
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+
+
+def test_where_nobody_waits_for_the_host_key_it_is_written(root: Path) -> None:
+    os.mkfifo(root / "etc/ssh/ssh_host_ed25519_key", 0o600)
+    assert answer(root, identity(), "warm")["ok"]
+    assert (root / "etc/ssh/ssh_host_ed25519_key").read_text() == PRIVATE
 
 
 def test_the_same_message_again_changes_nothing(root: Path) -> None:

@@ -6,19 +6,25 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+import paramiko
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from paramiko.kex_ecdh_nist import KexNistp256
 
 from model.libvirt_xml import parsed
 from provisioners.hypervisor.host import IMAGES, TEMPLATES, read_json
+from provisioners.hypervisor.identity import ask
 from provisioners.hypervisor.sweep import disks_of
 from provisioners.hypervisor.template_memory import is_whole
-from provisioners.hypervisor.virsh import Virsh
+from provisioners.hypervisor.virsh import Virsh, wait_for_state
 from provisioners.hypervisor.warm_start import save_path
 from provisioners.shell import ConnectionLost, Unreachable, close_all
 from tests.vm.lab import Lab, lab, left_overs, machine
@@ -101,6 +107,41 @@ def test_the_daemon_came_with_the_memory_and_has_each_machines_own_key(pair: Lab
         assert "maxstartups 256:30:256" in found
         assert "listenaddress 0.0.0.0:22" in found
         assert "listenaddress [::]:22" not in found
+
+
+def test_what_their_daemons_draw_at_random_is_each_ones_own(pair: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection is a copy of a daemon that is itself a copy of the template's: its random state must not be."""
+    drawn = list[bytes]()
+    read_offer: Any = paramiko.Transport._parse_kex_init  # type: ignore[attr-defined]
+    read_reply: Any = KexNistp256._parse_kexecdh_reply  # type: ignore[attr-defined]
+
+    def note_offer(self: paramiko.Transport, offer: paramiko.Message) -> None:
+        drawn.append(offer.asbytes()[:16])
+        read_offer(self, offer)
+
+    def note_reply(self: KexNistp256, reply: paramiko.Message) -> None:
+        read_reply(self, reply)
+        assert self.Q_S is not None
+        drawn.append(self.Q_S.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint))
+
+    monkeypatch.setattr(paramiko.Transport, "_parse_kex_init", note_offer)
+    monkeypatch.setattr(KexNistp256, "_parse_kexecdh_reply", note_reply)
+    for name in "abab":
+        address = pair.outputs()[name]["connection"]["address"]
+        with paramiko.Transport(socket.create_connection((address, 22))) as transport:
+            transport.get_security_options().kex = ("ecdh-sha2-nistp256",)
+            transport.start_client(timeout=60)
+    assert len(drawn) == len(set(drawn)) == 8  # a cookie of OpenSSH's own and a key of OpenSSL's, each time
+
+
+def test_some_seconds_later_its_daemons_are_as_any_machines(pair: Lab) -> None:
+    for name in "ab":
+        found = run(
+            pair, name, "systemctl show ssh.service --property ExecMainStatus,MainPID; pgrep -fa 'sshd.*listener'"
+        )
+        assert "-D" in found
+        assert "-D -r" not in found
+        assert run(pair, name, "ls /run/log/journal") == run(pair, name, "cat /etc/machine-id")
 
 
 BROKEN = "/etc/ssh/sshd_config.d/00-test.conf"
@@ -196,12 +237,7 @@ def test_more_memory_keeps_the_disks_and_shuts_the_machine_down_first(pair: Lab)
 
 def test_another_disk_is_another_generation(pair: Lab) -> None:
     before = pair.outputs()["b"]["generation"]
-    urn = next(
-        line.split()[-1]
-        for line in pair.pulumi("stack", "--show-urns", "--stack", pair.stack).stdout.splitlines()
-        if "volume:Volume::b-system" in line
-    )
-    pair.up("--replace", urn)
+    pair.up("--replace", urn_of_disk(pair, "b"))
     after = pair.outputs()["b"]
     assert after["generation"] != before
     assert after["started"] == "warm", after
@@ -238,6 +274,40 @@ def test_another_image_is_another_system_disk_and_the_data_stays(pair: Lab, anot
     assert pair.outputs()["c"]["generation"] != before
     assert run(pair, "c", "hostname; ls /root; mount /dev/vdb /mnt; ls /mnt/data").split() == ["c", "/mnt/data"]
     assert pair.changes_nothing()
+
+
+def test_whatever_ends_a_machine_in_its_first_seconds_it_comes_back_as_itself(tmp_path: Path) -> None:
+    """What it was told goes to its disk a few seconds later, or when it is shut down in order."""
+    with lab(tmp_path, 16, [machine("a", 11, data_disk_mib=256)]) as made:
+        domain, virsh = made.domain("a"), Virsh()
+        made.up()
+        virsh.run("shutdown", domain)
+        assert wait_for_state(virsh, domain, ("shut off",), 60)
+        virsh.run("start", domain)
+        assert run(made, "a", "hostname; cat /etc/hostname; ls /etc/understudy").split() == ["a", "a", "identity.json"]
+        for by_hand in (False, True):
+            made.up("--replace", urn_of_disk(made, "a"))
+            virsh.run("destroy", domain)  # a power cut
+            assert made.outputs()["a"]["started"] == "warm"
+            if by_hand:
+                virsh.run("start", domain)
+                ping = {"version": 1, "ping": True}
+                assert ask(virsh, domain, ping, seconds=60, say=print, doing="test")["hostname"] == "(none)"
+            made.up("--refresh")
+            known = run(
+                made, "a", "hostname; cat /etc/hostname; date +%s; ls /etc/understudy; lsblk -no SIZE /dev/vdb"
+            ).split()
+            assert known[:2] == ["a", "a"]
+            assert abs(int(known[2]) - time.time()) < 5
+            assert known[3:] == ["identity.json", "256M"]
+            assert made.changes_nothing()
+    assert left_overs(made) == []
+
+
+def urn_of_disk(of: Lab, name: str) -> str:
+    """Return the engine's name of a machine's system disk."""
+    lines = of.pulumi("stack", "--show-urns", "--stack", of.stack).stdout.splitlines()
+    return next(line.split()[-1] for line in lines if f"volume:Volume::{name}-system" in line)
 
 
 def chain(disk: str) -> list[str]:

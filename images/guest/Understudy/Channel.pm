@@ -63,29 +63,56 @@ sub answer_ping {
 }
 
 # Before a template's memory is saved: what can be read again from the disk need not be in it, but for what each clone is
-# waited for to do: to let somebody in, and to run a command. So sshd runs, and somebody was in.
+# waited for to do: to let somebody in, and to run a command. So somebody was in, and sshd stands where it reads its key.
 sub answer_prepare {
     die "prepare: this machine is no template\n" unless $IS_TEMPLATE;
-    Understudy::Kernel::sync_disks();
+    return finish_prepare() if -p $Understudy::Identity::HOST_KEY;    # it was done, and the answer lost
+    Understudy::Kernel::sync_disk();
     Understudy::Kernel::write_setting('/proc/sys/vm/drop_caches', 3);
     Understudy::Kernel::write_setting('/proc/sys/vm/compact_memory', 1);
     Understudy::Identity::set_boot_id(kernel_text('random/uuid'));    # mounted now, a clone only writes its own
-    run_program('/usr/bin/systemctl', 'start', 'ssh.service');
     die "prepare: nobody can log in\n" if log_in();
-    Understudy::Kernel::sync_disks();
+    Understudy::Identity::forget_files();
+    start_waiting_sshd();
+    return finish_prepare();
+}
+
+sub finish_prepare {
+    Understudy::Identity::stop_journald();
+    Understudy::Kernel::sync_disk();
     my ($free) = (Understudy::Identity::read_file('/proc/meminfo') // '') =~ /^MemFree:\s+([0-9]+)/m;
     return { ok => \1, free_kib => $free // 0 };
 }
 
 # Log in, with the host key for a key: it is as new as the template, and no clone keeps it.
 sub log_in {
-    my $key = '/etc/ssh/ssh_host_ed25519_key';
+    my $key = $Understudy::Identity::HOST_KEY;
+    mkdir '/run/sshd', 0755;    # as its unit has it
     my %options = (
         BatchMode => 'yes', StrictHostKeyChecking => 'no', UserKnownHostsFile => '/dev/null', IdentityFile => $key,
         LogLevel => 'ERROR', ConnectTimeout => 60,
         ProxyCommand => "/usr/sbin/sshd -i -o AuthorizedKeysFile=$key.pub",
     );
     return run_program('/usr/bin/ssh', (map { ('-o', "$_=$options{$_}") } sort keys %options), 'root@template', 'timeout 60 true');
+}
+
+# Start sshd, and have it wait for the key of the machine that it will be: by then its settings are read, its libraries are
+# ready, and each connection is a copy of it (-r). One that is started later is as ever: each connection starts anew.
+sub start_waiting_sshd {
+    my $otherwise = '/run/systemd/system/ssh.service.d';
+    Understudy::Kernel::make_pipe($Understudy::Identity::HOST_KEY) or die "prepare: $!\n";
+    mkdir $otherwise, 0755;
+    Understudy::Identity::write_file("$otherwise/waiting.conf", 0644, "[Service]\nType=simple\nExecStart=\nExecStart=/usr/sbin/sshd -D -r\n");
+    run_program('/usr/bin/systemctl', @$_) for ['daemon-reload'], ['start', 'ssh.service'];
+    unlink "$otherwise/waiting.conf";
+    rmdir $otherwise;
+    run_program('/usr/bin/systemctl', 'daemon-reload');
+    for (1 .. 600) {
+        my ($sshd) = Understudy::Kernel::processes('system.slice/ssh.service');
+        return if defined $sshd && (Understudy::Identity::read_file("/proc/$sshd/wchan") // '') =~ /fifo|partner/;
+        select undef, undef, undef, 0.1;
+    }
+    die "prepare: sshd does not wait for its key\n";
 }
 
 # Run a program to its end, with nothing to read, and return how it ended; 0 is well.
@@ -183,7 +210,7 @@ sub first_identity {
         my $line = read_line($port, 1, $button);
         Understudy::Kernel::power_off() if power_pressed($button);
         next unless defined $line;
-        my $reply = answer($line, sub { Understudy::Identity::apply_cold(@_); $done = 1 }, 'cold');
+        my $reply = answer($line, sub { Understudy::Identity::apply(@_); $done = 1 }, 'cold');
         send_line($port, $reply);
     }
 }
@@ -193,11 +220,16 @@ sub listen_forever {
     my ($port, $button) = @_;
     $0 = 'understudy-identity';
     $SIG{CHLD} = 'IGNORE';
+    my $ends = 0;
+    $SIG{TERM} = sub { $ends = 1 };    # at a shutdown
     own_port($port) if $port;    # the signal is this process's from now on
     while (1) {
         my $line = read_line($port, 1, $button);
-        Understudy::Identity::start_program(0, '/usr/bin/systemctl', '--no-block', 'poweroff') if power_pressed($button);
-        send_line($port, answer($line, \&Understudy::Identity::apply_warm, 'warm')) if defined $line;
+        Understudy::Identity::do_due($ends);
+        return if $ends;
+        Understudy::Identity::start_program('/usr/bin/systemctl', '--no-block', 'poweroff') if power_pressed($button);
+        my $apply = $IS_TEMPLATE ? \&Understudy::Identity::apply_woken : \&Understudy::Identity::apply;
+        send_line($port, answer($line, $apply, 'warm')) if defined $line;
     }
 }
 

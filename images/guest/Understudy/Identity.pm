@@ -8,8 +8,16 @@ use Understudy::Kernel;
 our $ROOT = '';      # prefix of all files; tests give a scratch directory
 our $KERNEL = 1;     # whether the running kernel is changed too; not in tests
 our $KEPT = '/etc/understudy/identity.json';
+our $HOST_KEY = '/etc/ssh/ssh_host_ed25519_key';
+my $LATER = 4;    # seconds until what nobody waits for is done
+my @LATER;        # it, each with its time
 
 sub write_file {
+    my ($path, $mode, $content) = @_;
+    put_in_place(write_aside($path, $mode, $content), $path);
+}
+
+sub write_aside {
     my ($path, $mode, $content) = @_;
     my $new = "$ROOT$path.understudy-new";
     unlink $new;
@@ -19,6 +27,11 @@ sub write_file {
     $opened or die "$path: cannot be written: $!\n";
     my $written = syswrite $file, $content;
     die "$path: cannot be written: $!\n" unless defined $written && $written == length $content && close $file;
+    return $new;
+}
+
+sub put_in_place {
+    my ($new, $path) = @_;
     rename $new, "$ROOT$path" or die "$path: cannot be put in place: $!\n";
 }
 
@@ -47,25 +60,40 @@ sub write_files {
     write_file('/etc/hostname', 0644, "$message->{hostname}\n");
     write_file('/etc/hosts', 0644, hosts_text($message));
     write_file('/etc/machine-id', 0444, "$message->{machine_id}\n");
-    write_file('/etc/ssh/ssh_host_ed25519_key', 0600, $private);
-    write_file('/etc/ssh/ssh_host_ed25519_key.pub', 0644, $public);
+    write_file("$HOST_KEY.pub", 0644, $public);
+    write_host_key($private);
     mkdir "$ROOT/root/.ssh", 0700;
     write_file('/root/.ssh/authorized_keys', 0600, join '', map { "$_\n" } @{ $message->{authorized_keys} });
 }
 
-# What the next boot needs. Written last: where it stands, everything before it is on the disk. Of a template, nothing.
+# A clone's sshd waits to read its key. The pipe goes before the file comes: what takes the place of something is written to
+# the disk at once.
+sub write_host_key {
+    my ($private) = @_;
+    my $new = write_aside($HOST_KEY, 0600, $private);
+    my $is_awaited = -p "$ROOT$HOST_KEY" && sysopen my $pipe, "$ROOT$HOST_KEY", 04001;    # O_WRONLY, O_NONBLOCK
+    unlink "$ROOT$HOST_KEY" if $is_awaited;
+    put_in_place($new, $HOST_KEY);
+    local $SIG{PIPE} = 'IGNORE';
+    syswrite $pipe, $private if $is_awaited;
+}
+
+# What the next boot needs. Written last: where it stands, everything before it is on the disk; where it does not, the machine
+# waits to be told again. Of a template, nothing.
 sub keep {
     my ($message) = @_;
     mkdir "$ROOT/etc/understudy", 0700;
     if (is_template($message)) { unlink "$ROOT$KEPT"; return }
-    Understudy::Kernel::sync_disks() if $KERNEL;
     my %kept = map { $_ => $message->{$_} } qw(hostname cards);
-    write_file($KEPT, 0600, Understudy::Json::json_encode(\%kept) . "\n");
-    Understudy::Kernel::sync_disks() if $KERNEL;
+    my $new = write_aside($KEPT, 0600, Understudy::Json::json_encode(\%kept) . "\n");
+    Understudy::Kernel::sync_disk() if $KERNEL;
+    put_in_place($new, $KEPT);
+    Understudy::Kernel::sync_disk() if $KERNEL;
 }
 
-# First boot, before systemd. The clock came from the machine's RTC, which is nearer than a message that waited.
-sub apply_cold {
+# A machine before systemd, or one that runs and is told what is new. Its clock came from the machine's RTC, which is nearer
+# than a message that waited.
+sub apply {
     my ($message) = @_;
     if ($KERNEL) {
         Understudy::Kernel::reseed(Understudy::Kernel::decode_base64($message->{seed}));
@@ -77,35 +105,53 @@ sub apply_cold {
     keep($message);
 }
 
-# A running machine, usually the just woken clone of a template. The random state is first, so that nothing is drawn from
-# the template's; the network is last.
-sub apply_warm {
+# The just woken clone of a template. The random state is first, so that nothing is drawn from the template's; the network is
+# last. What nobody waits for is put off: whoever comes by SSH goes first, also beside other clones.
+sub apply_woken {
     my ($message) = @_;
     if ($KERNEL) {
+        my @journald = stop_journald();
+        later(sub { kill KILL => @journald });
         Understudy::Kernel::reseed(Understudy::Kernel::decode_base64($message->{seed}));
         Understudy::Kernel::set_clock($message->{now});
         Understudy::Kernel::set_hostname($message->{hostname});
         set_boot_id($message->{boot_id}) if defined $message->{boot_id};
         Understudy::Kernel::attach_disk_again('vdb') if -e '/sys/block/vdb' && !is_mounted('/dev/vdb');
     }
-    my @journald = $KERNEL ? Understudy::Kernel::processes('systemd-journal') : ();
-    kill STOP => @journald;
     write_files($message);
     forget_journals($message->{machine_id});
     Understudy::Kernel::set_cards($message->{cards}, !is_template($message)) if $KERNEL;
-    keep($message);
-    end_later(4, @journald);    # later: whoever waits for SSH goes first, also beside other clones
+    later(sub { keep($message) });
+    later(sub { start_program('/usr/bin/systemctl', '--no-block', 'try-restart', 'ssh.service') }) if $KERNEL;
+}
+
+# What a later boot finds; nothing where it was never told, or lost its power before all was on the disk.
+sub kept {
+    my $text = read_file($KEPT) // return;
+    return eval { Understudy::Json::json_decode($text) };
 }
 
 sub apply_kept {
-    my $kept = Understudy::Json::json_decode(read_file($KEPT));
+    my ($kept) = @_;
     Understudy::Kernel::set_hostname($kept->{hostname});
     Understudy::Kernel::set_cards($kept->{cards}, 1);
 }
 
-# What another machine, the template, has written. Its journald knows the template's machine id and would make its directory
-# anew: so it stands still from before this on, and is then killed, which makes systemd start one that reads the new id. What
-# is logged meanwhile waits in its socket, and the connections of those who log are kept by systemd.
+# What a template has of these, nobody needs; and a clone's are sooner made where there are none.
+sub forget_files {
+    unlink map { "$ROOT$_" } qw(/etc/hostname /etc/hosts /etc/machine-id /root/.ssh/authorized_keys), $HOST_KEY, "$HOST_KEY.pub";
+}
+
+# Its journald knows the template's machine id and would make its directory anew: so it stands still, in a clone from the
+# first moment on, and is killed later, which makes systemd start one that reads the new id. What is logged meanwhile waits
+# in its socket, and the connections of those who log are kept by systemd.
+sub stop_journald {
+    my @journald = Understudy::Kernel::processes('system.slice/systemd-journald.service');
+    kill STOP => @journald;
+    return @journald;
+}
+
+# What another machine, the template, has logged.
 sub forget_journals {
     my ($machine_id) = @_;
     my $all = "$ROOT/run/log/journal";
@@ -132,22 +178,26 @@ sub set_boot_id {
     Understudy::Kernel::set_boot_id($boot_id, $file);
 }
 
-# Kill processes after some seconds. A child does it, so that the answer does not wait.
-sub end_later {
-    my ($seconds, @processes) = @_;
-    my $pid = @processes ? fork : undef;
-    return if !defined $pid || $pid;
-    select undef, undef, undef, $seconds;
-    kill KILL => @processes;
-    Understudy::Kernel::call(231, 0);    # exit_group
+# Do something some seconds from now, or when the machine is shut down before that.
+sub later { my ($what) = @_; push @LATER, [Understudy::Kernel::uptime() + $LATER, $what] }
+
+# Do what is due; of all that was put off, if so told, since the machine ends. What fails is tried again.
+sub do_due {
+    my ($all) = @_;
+    for my $each (splice @LATER) {
+        my ($at, $what) = @$each;
+        if (!$all && $at > Understudy::Kernel::uptime()) { push @LATER, $each; next }
+        next if eval { $what->(); 1 };
+        Understudy::Kernel::log_line("$@");
+        later($what) unless $all;
+    }
 }
 
-# Start a program after some seconds; the answer is its number, and its end is nobody's concern.
+# Start a program; its end is nobody's concern.
 sub start_program {
-    my ($seconds, @command) = @_;
+    my (@command) = @_;
     my $pid = fork // return;
-    return $pid if $pid;
-    select undef, undef, undef, $seconds;
+    return if $pid;
     exec { $command[0] } @command or Understudy::Kernel::call(231, 1);    # exit_group
 }
 

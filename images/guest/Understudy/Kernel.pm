@@ -31,7 +31,10 @@ sub mount_bind { my ($from, $to) = @_; return call(165, $from, $to, '', 4096, ''
 
 sub change_root { my ($directory) = @_; return call(161, $directory) }
 
-sub sync_disks { syscall 162; return }
+sub sync_disk {    # the system disk's file system
+    open my $root, '<', '/' or return;
+    return call(306, fileno $root);    # syncfs
+}
 
 sub power_off { return call(169, 0xfee1dead, 672274793, 0x4321fedc, 0) }    # reboot(LINUX_REBOOT_CMD_POWER_OFF)
 
@@ -55,6 +58,15 @@ sub clock {
     my ($seconds, $nanoseconds) = unpack 'q q', $time;
     return sprintf '%d.%03d', $seconds, $nanoseconds / 1e6;
 }
+
+sub uptime {
+    my $time = "\0" x 16;
+    syscall 228, 1, $time;    # clock_gettime, CLOCK_MONOTONIC
+    my ($seconds, $nanoseconds) = unpack 'q q', $time;
+    return $seconds + $nanoseconds / 1e9;
+}
+
+sub make_pipe { my ($path) = @_; return call(133, $path, 010600, 0) }    # mknod, S_IFIFO
 
 sub decode_base64 {
     my ($text) = @_;
@@ -156,17 +168,10 @@ sub attach_disk_again {
     }
 }
 
-# The processes that run under this name, of which the kernel keeps 15 bytes.
+# The processes of a control group, such as a unit of systemd's.
 sub processes {
-    my ($name) = @_;
-    opendir my $all, '/proc' or return;
-    return grep { process_name($_) eq "$name\n" } grep { /\A[0-9]+\z/ } readdir $all;
-}
-
-sub process_name {
-    my ($process) = @_;
-    open my $file, '<', "/proc/$process/comm" or return '';
-    return <$file> // '';
+    my ($group) = @_;
+    return split ' ', Understudy::Identity::read_file("/sys/fs/cgroup/$group/cgroup.procs") // '';
 }
 
 sub write_setting {
