@@ -116,8 +116,8 @@ def _wait_for_ssh(inputs: Values, say: Say, tell_again: Callable[[], object]) ->
                 shell.greet()
         except Unreachable:
             resets &= not door(inputs["host_uri"]).call("look at silent", inputs["domain"], resets, say=say)
-            tell_again()
             if deadline.left <= 0:
                 raise
+            tell_again()
         else:
             return
