@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -109,8 +110,11 @@ def test_the_daemon_came_with_the_memory_and_has_each_machines_own_key(pair: Lab
         assert "listenaddress [::]:22" not in found
 
 
-def test_what_their_daemons_draw_at_random_is_each_ones_own(pair: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection is a copy of a daemon that is itself a copy of the template's: its random state must not be."""
+def test_what_their_daemons_draw_at_random_is_each_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection is a copy of a daemon that is itself a copy of the template's: its random state must not be.
+
+    It is so for seconds alone, and so whoever looks is there while they wake.
+    """
     drawn = list[bytes]()
     read_offer: Any = paramiko.Transport._parse_kex_init  # type: ignore[attr-defined]
     read_reply: Any = KexNistp256._parse_kexecdh_reply  # type: ignore[attr-defined]
@@ -126,12 +130,37 @@ def test_what_their_daemons_draw_at_random_is_each_ones_own(pair: Lab, monkeypat
 
     monkeypatch.setattr(paramiko.Transport, "_parse_kex_init", note_offer)
     monkeypatch.setattr(KexNistp256, "_parse_kexecdh_reply", note_reply)
-    for name in "abab":
-        address = pair.outputs()[name]["connection"]["address"]
-        with paramiko.Transport(socket.create_connection((address, 22))) as transport:
-            transport.get_security_options().kex = ("ecdh-sha2-nistp256",)
-            transport.start_client(timeout=60)
-    assert len(drawn) == len(set(drawn)) == 8  # a cookie of OpenSSH's own and a key of OpenSSL's, each time
+    with lab(tmp_path, 17, [machine("a", 11), machine("b", 12)]) as made:
+        up = made.start("up", "--yes", "--skip-preview", "--stack", made.stack)
+        for at in (0, 1, 0, 1):
+            with paramiko.Transport(first_line(made, up, at)) as transport:
+                transport.get_security_options().kex = ("ecdh-sha2-nistp256",)
+                transport.start_client(timeout=60)
+        drawn_at = time.time()
+        printed, said = up.communicate(timeout=300)
+        assert up.returncode == 0, f"{printed}{said}"
+        assert len(drawn) == len(set(drawn)) == 8  # a cookie of OpenSSH's own and a key of OpenSSL's, each time
+        for name in "ab":
+            assert float(run(made, name, STARTED_ANEW)) >= int(drawn_at), "they were copies of the template's"
+    assert left_overs(made) == []
+
+
+STARTED_ANEW = """
+daemon() { systemctl show --value --property "$1" ssh.service; }
+for try in {1..300}; do grep -qz -- ' -r ' "/proc/$(daemon MainPID)/cmdline" || break; sleep 0.2; done
+date --date="$(daemon ExecMainStartTimestamp)" +%s
+"""
+
+
+def first_line(made: Lab, up: subprocess.Popen[str], at: int) -> socket.socket:
+    """Return a connection to a machine's sshd, as soon as it takes one."""
+    address = str(IPv4Network(made.control_network)[10 + at])
+    while up.poll() is None:
+        if Virsh().state(made.domain(made.machine_names[at])) == "running":
+            with suppress(OSError):
+                return socket.create_connection((address, 22), timeout=1)
+        time.sleep(0.02)
+    raise AssertionError(up.communicate())
 
 
 def test_some_seconds_later_its_daemons_are_as_any_machines(pair: Lab) -> None:
