@@ -75,7 +75,7 @@ class Running:
         virsh = Virsh(say=say)
         _, was_off = _start(virsh, inputs, say)
         was_off |= not old.get("running", True)  # the update of libvirt's domain has started it
-        if is_told(old, inputs) or (was_off and _waits_to_be_told(virsh, inputs, say, PATIENCE_SECONDS)):
+        if is_told(old, inputs) or (was_off and _waits_to_be_told(virsh, inputs, say)):
             _introduce(virsh, inputs, say)
         return {**outputs, "generation": generation(inputs["volume_ids"])}
 
@@ -169,19 +169,20 @@ def _process_start(domain: str) -> float:
 def _waits(virsh: Virsh, inputs: Values, say: Say) -> bool:
     """Return whether a machine waits to be told who it is; not where it does not answer soon."""
     try:
-        return _waits_to_be_told(virsh, inputs, say, _ANSWER_SECONDS)
+        return _waits_to_be_told(virsh, inputs, say, _ANSWER_SECONDS, resets=False)
     except Stopped:
         raise
     except UnderstudyError:
         return False
 
 
-def _waits_to_be_told(virsh: Virsh, inputs: Values, say: Say, seconds: float) -> bool:
+def _waits_to_be_told(
+    virsh: Virsh, inputs: Values, say: Say, seconds: float = PATIENCE_SECONDS, *, resets: bool = True
+) -> bool:
     """Return whether a machine of our image waits to be told who it is, as after a power cut in its first seconds."""
     if not inputs["image"]:
         return False
-    resets, doing = seconds >= PATIENCE_SECONDS, "asking it who it is"
-    ping = {"version": 1, "ping": True}
+    ping, doing = {"version": 1, "ping": True}, "asking it who it is"
     reply = ask(virsh, inputs["domain"], ping, seconds=seconds, say=say, doing=doing, resets=resets)
     return reply.get("hostname") == _NO_NAME
 
