@@ -18,6 +18,7 @@ from model import names
 from model.placing import decide_control_network
 from provisioners.hypervisor.fence_rules import table_name
 from provisioners.hypervisor.host import FENCES, MANAGED_SAVES, STACKS
+from provisioners.hypervisor.seeds import SEEDS
 from provisioners.hypervisor.virsh import Virsh
 
 _OTHERS = (IPv4Network("198.18.224.0/19"), IPv4Network("198.19.0.0/16"))
@@ -165,6 +166,7 @@ def on_host(stack: str) -> dict[str, set[str]]:
         "fences": {path.name for path in FENCES.glob("*.*") if path.stem in (stack, table)},
         "tables": {line.removeprefix("table ") for line in tables.splitlines() if line.split()[2] == table},
         "links": {path.name for path in Path("/sys/class/net").iterdir() if path.name.startswith(table)},
+        "seeds": {path.name for path in SEEDS.glob(f"{stack}-*")},
         "saved memories": {path.name for path in MANAGED_SAVES.glob(f"*{stack}-*")},
         # Of every network that there ever was, libvirt keeps an empty directory below /run.
         "files": {str(path) for place in places for path in place.rglob(f"*{stack}*") if not path.is_dir()} - disks,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from model.errors import UnderstudyError
-from provisioners.hypervisor.host import ROOT, tool
+from provisioners.hypervisor.host import tool
+from provisioners.hypervisor.seeds import seed_directory
 from provisioners.hypervisor.virsh import Virsh, VirshFailed
 from provisioners.outcome import Deadline, Say, pause
 
@@ -21,8 +21,8 @@ _UNPLUG_SECONDS = 60.0
 def start_with(domain: str, files: Mapping[str, str], say: Say) -> None:
     """Start it anew with the NoCloud disk in it: nothing that its first seconds without one have done is of use."""
     virsh = Virsh(say=say)
-    with tempfile.TemporaryDirectory(dir=_seeds()) as directory:
-        disk = _disk(Path(directory), files)
+    with seed_directory(domain) as directory:
+        disk = _disk(directory, files)
         if virsh.state(domain) != "shut off":
             virsh.run("destroy", domain)
         virsh.run("start", domain, "--paused")
@@ -31,16 +31,9 @@ def start_with(domain: str, files: Mapping[str, str], say: Say) -> None:
     virsh.run("resume", domain)
 
 
-def _seeds() -> Path:
-    seeds = ROOT / "seeds"
-    seeds.mkdir(mode=0o711, parents=True, exist_ok=True)
-    return seeds
-
-
 def _disk(directory: Path, files: Mapping[str, str]) -> Path:
-    directory.chmod(0o711)  # qemu is another user, and is given the disk alone
     contents, disk = directory / "contents", directory / "cidata.iso"
-    contents.mkdir(mode=0o700)
+    contents.mkdir(mode=0o700)  # qemu, which is another user, is given the disk alone
     for name, text in files.items():
         (contents / name).write_text(text, encoding="utf-8")
     disk.touch(mode=0o600)

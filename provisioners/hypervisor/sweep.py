@@ -21,6 +21,7 @@ from model.state import Recorded
 from provisioners.hypervisor import fence, template
 from provisioners.hypervisor.host import FENCES, MANAGED_SAVES, STACKS
 from provisioners.hypervisor.savefile import BadSaveFile, read_head
+from provisioners.hypervisor.seeds import clear_seeds
 from provisioners.hypervisor.virsh import Virsh
 from provisioners.hypervisor.warm_start import forget_memory
 from provisioners.outcome import Say
@@ -65,6 +66,7 @@ def sweep(stack: str, owner: str, known: Recorded, say: Say, *, act: bool) -> tu
     virsh = Virsh(say=say)
     fence.check_claim(stack, owner)
     template.clear_abandoned(virsh)
+    clear_seeds()
     _clear_unfinished()
     domains, running, networks, pools = virsh.all_names(
         ("list", "--all"), ("list",), ("net-list", "--all"), ("pool-list", "--all")

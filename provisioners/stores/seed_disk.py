@@ -5,21 +5,19 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path, PurePosixPath
 
 from model.errors import UnderstudyError
 from provisioners.commands import scripted
 from provisioners.hypervisor.host import ROOT
+from provisioners.hypervisor.seeds import SEEDS, clear_seeds, seed_directory
 from provisioners.hypervisor.virsh import Virsh, VirshFailed
 from provisioners.outcome import Say, last_lines, pause
 from provisioners.shell import Shell
 from provisioners.stores.storage import Tree
 
-SEEDS = ROOT / "seeds"
 _TARGET, _SERIAL = "vdz", "understudy-seed"
 _BLOCK, _INODE = 4096, 256
 _SPARE_BYTES = 8 << 20
@@ -43,7 +41,7 @@ def attach(shell: Shell, domain: str, uri: str, tree: Tree, directory: str, say:
         CommandFailed: the machine does not mount it.
     """
     detach(domain, uri)
-    with image_of(tree, say) as image:  # qemu holds it open: with the disk goes the last of it, whatever is killed
+    with image_of(tree, domain, say) as image:
         say("attaching the backup as a disk")
         options = ("--targetbus", "virtio", "--mode", "readonly", "--serial", _SERIAL, "--live")
         Virsh(uri=uri, say=say).run("attach-disk", domain, str(image), _TARGET, *options)
@@ -52,7 +50,7 @@ def attach(shell: Shell, domain: str, uri: str, tree: Tree, directory: str, say:
 
 def detach(domain: str, uri: str) -> None:
     """Take the disk away, where the machine has one, and what killed runs left of theirs."""
-    _remove_left()
+    clear_seeds()
     virsh = Virsh(uri=uri)
     with suppress(VirshFailed):
         listed = virsh.run("domblklist", domain)
@@ -61,45 +59,18 @@ def detach(domain: str, uri: str) -> None:
 
 
 @contextmanager
-def image_of(tree: Tree, say: Say) -> Iterator[Path]:
-    """Give a file with an ext4 file system that holds the files.
+def image_of(tree: Tree, domain: str, say: Say) -> Iterator[Path]:
+    """Give a file with an ext4 file system that holds the files, for a machine.
 
     Raises:
         NoDisk: it cannot be made.
     """
     with ExitStack() as stack:
         try:
-            image = _made(tree, _staging(stack), say)
+            image = _made(tree, stack.enter_context(seed_directory(domain)), say)
         except OSError as error:
             raise NoDisk(where=str(SEEDS), found=str(error)) from error
         yield image
-
-
-def _staging(stack: ExitStack) -> Path:
-    SEEDS.mkdir(mode=0o711, exist_ok=True)
-    with _locked(SEEDS):
-        staging = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=SEEDS)))
-        stack.enter_context(_locked(staging))
-    staging.chmod(0o711)  # qemu, which is not root, opens the image
-    return staging
-
-
-@contextmanager
-def _locked(directory: Path, *, wait: bool = True) -> Iterator[None]:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        flock(descriptor, LOCK_EX if wait else LOCK_EX | LOCK_NB)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _remove_left() -> None:
-    """Remove what belongs to nobody who still runs: whoever makes an image holds its directory's lock."""
-    with suppress(FileNotFoundError), _locked(SEEDS):
-        for left in SEEDS.iterdir():
-            with suppress(OSError), _locked(left, wait=False):
-                shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 def _made(tree: Tree, staging: Path, say: Say) -> Path:

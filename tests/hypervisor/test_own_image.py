@@ -14,7 +14,7 @@ import pytest
 
 from model.connection import Connection, connection_of
 from model.errors import UnderstudyError
-from provisioners.hypervisor import cloud_init_disk, own_image
+from provisioners.hypervisor import cloud_init_disk, own_image, seeds
 from provisioners.hypervisor.own_image import introduce, tell
 from provisioners.hypervisor.virsh import VirshFailed
 from provisioners.shell import Unreachable, WrongHostKey
@@ -56,6 +56,7 @@ class Host:
     def run(self, verb: str, domain: str, *more: str) -> str:
         assert domain == "stage-db1"
         self.asked.append(verb)
+        seeds.clear_seeds()  # as another process may at any time
         if verb == "attach-disk":
             assert "--live" in more
             assert "--config" not in more
@@ -80,7 +81,7 @@ class Host:
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     made = Host()
-    monkeypatch.setattr(cloud_init_disk, "ROOT", tmp_path)
+    monkeypatch.setattr(seeds, "SEEDS", tmp_path / "seeds")
     monkeypatch.setattr(cloud_init_disk, "_UNPLUG_SECONDS", 0.2)
     monkeypatch.setattr(cloud_init_disk, "Virsh", lambda **_: made)
     return made

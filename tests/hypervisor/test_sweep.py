@@ -12,6 +12,7 @@ from model.errors import UnderstudyError
 from model.libvirt_xml import CardSpec, DomainSpec, domain_xml
 from model.state import Recorded
 from provisioners.hypervisor.host import write_whole
+from provisioners.hypervisor.seeds import seed_directory
 from provisioners.hypervisor.sweep import Thing, decide_left_over, sweep
 from tests.hypervisor.conftest import FakeVirsh
 from tests.hypervisor.test_savefile import libvirts_own
@@ -50,6 +51,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, virsh: FakeVirsh) -> P
         monkeypatch.setattr(f"provisioners.hypervisor.{module}.{name}", tmp_path / name.lower())
     for module in ("sweep", "warm_start"):
         monkeypatch.setattr(f"provisioners.hypervisor.{module}.MANAGED_SAVES", tmp_path / "saves")
+    monkeypatch.setattr("provisioners.hypervisor.seeds.SEEDS", tmp_path / "seeds")
     monkeypatch.setattr("provisioners.hypervisor.fence.HOOKS", tmp_path / "hooks")
     return tmp_path
 
@@ -153,3 +155,13 @@ def test_a_disk_that_was_plugged_in_for_a_while_is_unplugged(host: Path, virsh: 
     )
     assert sweep("stage", OWNER, Recorded(domains=frozenset({"stage-a"})), print, act=True) == ()
     assert "detach-disk stage-a vdz --live" in virsh.asked()
+
+
+def test_what_a_killed_run_made_of_a_backup_goes(host: Path, virsh: FakeVirsh) -> None:
+    """It has the backup's size; after `destroy` nothing else would look for it."""
+    virsh.answer(EMPTY)
+    (host / "seeds" / "stage-db1-killed").mkdir(parents=True)
+    (host / "seeds" / "stage-db1-killed" / "seed.img").write_bytes(b"image")
+    with seed_directory("stage-db1") as used:
+        sweep("stage", OWNER, Recorded(), print, act=True)
+        assert list((host / "seeds").iterdir()) == [used]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from provisioners.hypervisor import seeds as seeds_room
 from provisioners.shell import close_all, connect
 from provisioners.stores import seed_disk, transfer
 from provisioners.stores.seed_disk import NoDisk, image_of
@@ -26,7 +27,7 @@ def quiet(_: str) -> None:
 
 @pytest.fixture(autouse=True)
 def seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(seed_disk, "SEEDS", tmp_path / "seeds")
+    monkeypatch.setattr(seeds_room, "SEEDS", tmp_path / "seeds")
     return tmp_path / "seeds"
 
 
@@ -47,7 +48,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Tree:
 
 
 def test_everything_is_on_it_as_it_was(tree: Tree, tmp_path: Path, seeds: Path) -> None:
-    with image_of(tree, quiet) as image:
+    with image_of(tree, "stage-app1", quiet) as image:
         (tmp_path / "out").mkdir()
         asked = f"rdump / {tmp_path}/out"
         subprocess.run(["debugfs", "-R", asked, str(image)], check=True, capture_output=True)
@@ -63,7 +64,7 @@ def test_everything_is_on_it_as_it_was(tree: Tree, tmp_path: Path, seeds: Path) 
 
 def test_files_on_another_file_system_keep_modes_and_times(tree: Tree, tmp_path: Path) -> None:
     """There is no second name for them in the staging directory: they are copied."""
-    with image_of(Tree(root=Path("/proc/self"), names=("limits",), size_bytes=0), quiet) as image:
+    with image_of(Tree(root=Path("/proc/self"), names=("limits",), size_bytes=0), "stage-app1", quiet) as image:
         found = subprocess.run(
             ["debugfs", "-R", "stat /limits", str(image)], check=True, capture_output=True, text=True
         )
@@ -75,7 +76,7 @@ def test_what_killed_runs_left_goes_and_what_is_in_use_stays(tree: Tree, seeds: 
     (seeds / "killed" / "seed.img").write_bytes(b"image")
     (seeds / "older.img").write_bytes(b"image")
     small = Tree(root=tree.root, names=tree.names[:1], size_bytes=1)
-    with image_of(small, quiet) as one, image_of(small, quiet) as other:
+    with image_of(small, "stage-app1", quiet) as one, image_of(small, "stage-db1", quiet) as other:
         seed_disk.detach("stage-app1", "qemu:///system")
         assert one.exists()
         assert set(seeds.iterdir()) == {one.parent, other.parent}
@@ -91,7 +92,7 @@ def full(seeds: Path) -> Iterator[None]:
 
 
 def test_no_room_for_a_disk(full: None, tree: Tree, seeds: Path) -> None:
-    with pytest.raises(NoDisk, match=r"[01] MiB are free; wanted"), image_of(tree, quiet):
+    with pytest.raises(NoDisk, match=r"[01] MiB are free; wanted"), image_of(tree, "stage-app1", quiet):
         raise AssertionError
     assert list(seeds.iterdir()) == []
 

@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
+from bench.site import on_host
 from model.topology import Backup
 from provisioners.hypervisor.virsh import Virsh
 from provisioners.shell import Shell, close_all
-from provisioners.stores import files, postgresql, seed_disk, transfer
+from provisioners.stores import files, postgresql, transfer
 from provisioners.stores.kind import SeededStore
 from provisioners.stores.repository import open_repository
 from provisioners.stores.storage import file_digest
@@ -83,12 +84,7 @@ def disks(made: Lab) -> list[str]:
 def nothing_is_left(made: Lab, shell: Shell) -> None:
     assert disks(made) == ["vda", "vdb"]
     assert shell.run(("findmnt", "--noheadings", "--list", "--source", "LABEL=seed"), check=False).text == ""
-    assert not [left for left in seed_disk.SEEDS.iterdir() if is_over(left)]
-
-
-def is_over(left: Path) -> bool:
-    """Return whether it is of a run that is over; other runs on this computer may be making theirs."""
-    return not subprocess.run(["flock", "--nonblock", str(left), "true"], check=False).returncode
+    assert on_host(made.stack)["seeds"] == set()
 
 
 def killed(inputs: dict[str, Any], at: str) -> None:
