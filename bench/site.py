@@ -157,7 +157,7 @@ def on_host(stack: str) -> dict[str, set[str]]:
     virsh, table = Virsh(), table_name(names.bridge(stack, "mirror"))
     tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
     places = [Path("/var/lib/libvirt"), Path("/run/libvirt"), Path("/etc/libvirt"), STACKS, FENCES]
-    disks = {str(path) for path in (STACKS / stack).rglob("*")}
+    disks = files_below(STACKS / stack)
     return {
         "machines": {name for name in virsh.names("list", "--all") if name.startswith(f"{stack}-")},
         "networks": {name for name in virsh.names("net-list", "--all") if name.startswith(f"{stack}-")},
@@ -169,8 +169,13 @@ def on_host(stack: str) -> dict[str, set[str]]:
         "seeds": {path.name for path in SEEDS.glob(f"{stack}-*")},
         "saved memories": {path.name for path in MANAGED_SAVES.glob(f"*{stack}-*")},
         # Of every network that there ever was, libvirt keeps an empty directory below /run.
-        "files": {str(path) for place in places for path in place.rglob(f"*{stack}*") if not path.is_dir()} - disks,
+        "files": {path for place in places for path in files_below(place) if stack in Path(path).name} - disks,
     }
+
+
+def files_below(place: Path) -> set[str]:
+    """Return the paths of all files below a directory, in which others come and go meanwhile."""
+    return {str(Path(directory, name)) for directory, _, names in os.walk(place) for name in names}
 
 
 def is_gone(stack: str) -> bool:

@@ -195,11 +195,14 @@ def _exchange(
 ) -> dict[str, Any] | None:
     """Return the reply to this request; None where the line went dead."""
     identifier = str(uuid.uuid4())
+    message = {**request, "id": identifier}
+    if "now" in message:  # a clone's clock is set to it
+        message["now"] = round(time.time(), 3)
     silence = Deadline(min(_SILENCE_SECONDS, max(deadline.left, 1.0)))
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
         line.settimeout(min(2.0, silence.left))
         line.connect(path)
-        line.sendall(json.dumps({**request, "id": identifier}).encode() + b"\n")
+        line.sendall(json.dumps(message).encode() + b"\n")
         received = b""
         while silence.left > 0:
             pause(0, where)

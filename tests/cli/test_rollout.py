@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -329,7 +330,11 @@ def test_the_gate_knows_what_was_taken_back_and_asks_again(site: Site) -> None:
 def pulumis(parent: int) -> list[str]:
     """Return the children of a process that are Pulumi."""
     children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    return [each for each in children if Path(f"/proc/{each}/comm").read_text().strip() == "pulumi"]
+    names = {}
+    for each in children:
+        with suppress(OSError):  # it ended meanwhile
+            names[each] = Path(f"/proc/{each}/comm").read_text().strip()
+    return [each for each, name in names.items() if name == "pulumi"]
 
 
 def test_pulumi_dies_with_it(site: Site) -> None:

@@ -31,11 +31,11 @@ from tests.clouds.conftest import client_of, environment_of, serve_ec2
 from tests.clouds.test_aws import left_over
 from tests.doubles.pulumi import ROOT, Project, wait_until
 from tests.doubles.s3 import BUCKET, REGION, OffsiteService, offsite_service
-from tests.doubles.sshd import keypair
+from tests.doubles.sshd import WORKER, keypair
 
 HERE = Path(__file__).parent
-NETWORK = f"198.19.{230 + os.getpid() % 26}"
-"""As each run has one of its own: others may run on this computer, too."""
+NETWORK = f"198.19.{230 + (os.getppid() + WORKER) % 26}"
+"""As each run, and each of its workers, has one of its own: others may run on this computer, too."""
 NAME = "s3.offsite.example"
 _LEFT_OUT = ("cron:", "sshd:", "sysctl:")
 """Services of the sample that would change this computer's kernel, or need packages of their own."""
@@ -60,7 +60,7 @@ class Dr(Project):
         left_out: how lines of the sample's description begin that are not taken.
     """
 
-    patience_seconds = 230.0
+    patience_seconds = 900.0
 
     def __init__(
         self,

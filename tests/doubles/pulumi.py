@@ -103,7 +103,7 @@ class Project:
     def run(self, *arguments: str, succeeds: bool = True) -> str:
         """Run the CLI to its end and return all that it printed."""
         process = self.start(*arguments)
-        printed, _ = process.communicate(timeout=120)
+        printed, _ = process.communicate(timeout=600)
         assert (process.returncode == 0) == succeeds, printed
         return printed
 
@@ -140,7 +140,7 @@ class Project:
         process.wait()
 
 
-def wait_until(true: Callable[[], Any], seconds: float = 20.0) -> float:
+def wait_until(true: Callable[[], Any], seconds: float = 60.0) -> float:
     """Wait until something is so, and return how many seconds that took."""
     began = time.monotonic()
     while not true():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
@@ -35,6 +36,10 @@ LogLevel VERBOSE
 """
 
 
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+_PORTS = itertools.cycle(range(20000 + 1000 * (WORKER % 12), 21000 + 1000 * (WORKER % 12)))
+
+
 def keypair() -> tuple[str, str]:
     """Return a new private key and its public key, in OpenSSH's formats."""
     key = Ed25519PrivateKey.generate()
@@ -43,10 +48,11 @@ def keypair() -> tuple[str, str]:
 
 
 def free_port() -> int:
-    """Return a TCP port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a TCP port of loopback that nobody listens on, and that the kernel gives to nobody who asks for any."""
+    for port in _PORTS:
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("all are taken")
 
 
 class Machine:
@@ -126,7 +132,7 @@ class Machine:
         namespaces = ("unshare", *self._namespaces, "--fork", "--kill-child=KILL")
         self._process = subprocess.Popen((*namespaces, *script), stdin=subprocess.DEVNULL, start_new_session=True)
         self._plug_in(self._process)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while True:
             with suppress(OSError), socket.create_connection((self._address, self.port), timeout=1):
                 return

@@ -187,8 +187,15 @@ def test_two_runs_do_not_write_one_copy(rack: Machine, image: Path) -> None:
     """The other one holds the file, and ends; then this one goes on from what is there."""
     begun = str(part(image.name, "disk.qcow2"))
     rack.inside("mkdir", "-p", str(Path(begun).parent))
-    rack.inside("bash", "-c", 'exec 9>>"$0"; flock 9; sleep 3 >/dev/null 2>&1 &', begun)
+    holding = 'exec 9>>"$0"; flock 9; until [ -e /tmp/go ]; do sleep 0.1; done >/dev/null 2>&1 &'
+    rack.inside("bash", "-c", holding, begun)
     said: list[str] = []
-    copy_image(There(way(rack)), image, said.append)
+
+    def say(line: str) -> None:
+        said.append(line)
+        if line.startswith("waiting: another run copies"):
+            (rack.root / "tmp/go").touch()
+
+    copy_image(There(way(rack)), image, say)
     assert f"waiting: another run copies image {image.name} to rack1" in said
     assert (kept(rack, image) / "disk.qcow2").read_bytes() == FILES["disk.qcow2"]

@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provisioners.hypervisor.fence_rules import fences_of, is_bridge, ruleset
+from tests.doubles.sshd import WORKER
 
 HOST_MAC, GUEST_MAC, OTHER_MAC = b"\x02\x00\x00\x00\x00\x01", b"\x02\x00\x00\x00\x00\x02", b"\x02\x00\x00\x00\x00\x03"
 BROADCAST = b"\xff" * 6
@@ -64,8 +65,7 @@ def ipv6(source: str, target: str, kind: int, to: bytes = BROADCAST) -> bytes:
     return ether(0x86DD, struct.pack("!IHBB", 6 << 28, len(payload), 58, 255) + ip(source) + ip(target) + payload, to)
 
 
-WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
-"""Tests that run side by side are on one host: each has a network of its own."""
+# Tests that run side by side are on one host: each has a network of its own.
 NET, HOST, GUEST, PEER = (f"198.18.{255 - WORKER % 16}.{last}" for last in ("0/24", "1", "10", "11"))
 TO_HOST: dict[str, tuple[bytes, bool]] = {
     "an answer of sshd": (ipv4(GUEST, HOST, 6, tcp(22, 40000, SYN | ACK)), True),

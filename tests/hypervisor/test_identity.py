@@ -7,6 +7,7 @@ import io
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,17 @@ def test_a_message_holds_what_must_be_fresh_and_what_must_stay() -> None:
     assert one["boot_id"] != two["boot_id"]
     assert one["cards"] == {"control": {"mac": "52:54:00:aa:00:01", "address": "198.18.7.10", "prefix": 24}}
     assert json.dumps(one).count("\n") == 0
+
+
+def test_the_time_is_that_of_the_sending_also_of_the_second(machine: Callable[..., Machine]) -> None:
+    """A clone's clock is set to it, and in an isolated stage nobody sets it right later."""
+
+    other: Machine = machine(lambda request: None if len(other.got) == 1 else [ok(request)])
+    began = time.time()
+    message = {"version": 1, "now": began - 60}
+    ask(Virsh(), "db1", message, seconds=30, say=print, doing="telling")
+    first, second = (float(each["now"]) for each in other.got)
+    assert began - 0.001 <= first < second <= time.time()
 
 
 def test_a_domain_without_the_channel_has_no_socket() -> None:

@@ -109,6 +109,11 @@ def test_never_from_a_template_of_another_qemu(inputs: dict[str, Any], virsh: Fa
     assert "another qemu" in create(inputs)["reason"]
 
 
+def test_never_from_a_template_of_another_processor(inputs: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("provisioners.hypervisor.template.processor", lambda: "another")
+    assert "another qemu or processor" in create(inputs)["reason"]
+
+
 def test_never_over_a_memory_that_the_user_saved(inputs: dict[str, Any]) -> None:
     save_path("stage-db1").write_bytes(b"the user's")
     outputs = create(inputs)

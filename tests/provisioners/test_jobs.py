@@ -8,7 +8,7 @@ from provisioners.jobs import end_job, find_job, run_job
 from provisioners.shell import CommandFailed, ConnectionLost, Shell
 from tests.doubles.sshd import Machine
 
-SLOW = ("bash", "-c", "echo start >>/srv/starts; for i in 1 2 3 4 5 6 7 8; do echo line $i; sleep 0.25; done")
+SLOW = ("bash", "-c", "echo start >>/srv/starts; for i in {1..20}; do echo line $i; sleep 0.25; done")
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +46,7 @@ def test_a_job_survives_a_dropped_connection_and_is_followed_again(shell: Shell,
     assert find_job(shell, "long").state == "running"
     lines: list[str] = []
     run_job(shell, "long", "k", SLOW, on_line=lines.append)
-    assert lines == [f"line {number}" for number in range(1, 9)]
+    assert lines == [f"line {number}" for number in range(1, 21)]
     assert shell.get("/srv/starts") == b"start\n", "it was started once"
     run_job(shell, "long", "k", SLOW)
     assert shell.get("/srv/starts") == b"start\n", "what ended well is not done again"

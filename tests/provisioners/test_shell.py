@@ -67,17 +67,16 @@ def test_the_machine_itself_ends_a_command_that_takes_too_long(shell: Shell, mac
     assert "4321" not in shell.run(("ps", "-e", "-o", "args")).text
 
 
-def test_output_comes_while_the_command_runs(shell: Shell) -> None:
-    moments: list[float] = []
+def test_output_comes_while_the_command_runs(shell: Shell, machine: Machine) -> None:
     lines: list[str] = []
 
     def heard(line: str) -> None:
-        moments.append(time.monotonic())
         lines.append(line)
+        (machine.root / "tmp" / "heard").touch()
 
-    shell.stream_lines(("bash", "-c", "echo one; sleep 0.3; printf 'two\\nthree'"), heard)
+    waiting = "echo one; until [ -e /tmp/heard ]; do sleep 0.1; done; printf 'two\\nthree'"
+    shell.stream_lines(("bash", "-c", waiting), heard, timeout_seconds=60)
     assert lines == ["one", "two", "three"]
-    assert moments[1] - moments[0] > 0.2
 
 
 def test_an_error_in_what_is_sent_is_raised_and_ends_the_command(shell: Shell) -> None:
@@ -342,9 +341,9 @@ def test_the_resources_of_a_dead_machine_do_not_wait_one_after_the_other() -> No
     key = keypair()[0]
     began = time.monotonic()
     for _ in range(5):
-        with pytest.raises(Unreachable, match="db8"), connect(nowhere, key, quiet, 1.0):
+        with pytest.raises(Unreachable, match="db8"), connect(nowhere, key, quiet, 3.0):
             pass
-    assert time.monotonic() - began < 2.5
+    assert time.monotonic() - began < 12, "one waits, for 3 s"
 
 
 def test_a_request_to_stop_ends_waiting_and_long_commands(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -356,7 +355,7 @@ def test_a_request_to_stop_ends_waiting_and_long_commands(shell: Shell, monkeypa
         shell.stream(("sleep", "30"), lambda _: None)
     with pytest.raises(Stopped):
         outcome.pause(30, "m1")
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 20
     assert shell.run(("echo", "short ones still end")).code == 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 
 from bench.site import Site
 from model.evidence.signers import key_of
+from provisioners.hypervisor.virsh import Virsh
 from tests.doubles.evidence import allow
 from tests.doubles.sshd import Machine
 
@@ -47,8 +47,7 @@ def live_in(site: Site, home: Path) -> None:
 
 
 def listed() -> str:
-    argv = ("virsh", "-q", "list", "--all", "--name")
-    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+    return "\n".join(Virsh().names("list", "--all"))
 
 
 def test_it_is_never_reached_changed_or_built_a_second_time(site: Site, machine: Machine) -> None:

@@ -191,7 +191,7 @@ def test_lock_of_another_computer_stays(ready: Clone) -> None:
 
 
 def test_second_up_on_one_stack_is_refused_and_a_preview_is_not(ready: Clone) -> None:
-    first = ready.start("pulumi", "up", "-s", "stage", FAKE_UP_SECONDS="3")
+    first = ready.start("pulumi", "up", "-s", "stage", FAKE_UP_SECONDS="15")
     wait_for_lock(ready)
     second = ready.run("pulumi", "up", "-s", "stage")
     preview = ready.run("pulumi", "preview", "-s", "stage")

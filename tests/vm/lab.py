@@ -15,7 +15,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
-from bench.site import on_host
+from bench.site import files_below, on_host
 from model import names
 from model.connection import connection_of
 from model.placed_hosts import PlacedHost, hosts_as_values
@@ -205,5 +205,6 @@ def _clear(made: Lab) -> None:
 def left_overs(of: Lab | str) -> list[str]:
     """Return what is left of a destroyed stack, a line each; with the last fence of all, libvirt's hooks go too."""
     left = on_host(of if isinstance(of, str) else of.stack)
-    left["hooks"] = {str(path) for path in fence.HOOKS.rglob("understudy-fence") if not list(FENCES.glob("*.nft"))}
+    hooks = {path for path in files_below(fence.HOOKS) if Path(path).name == "understudy-fence"}
+    left["hooks"] = set() if list(FENCES.glob("*.nft")) else hooks
     return [f"{what}: {name}" for what, found in left.items() for name in sorted(found)]

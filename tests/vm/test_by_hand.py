@@ -86,7 +86,7 @@ def test_a_new_machine_with_a_disk_of_its_own_and_its_way_back(tmp_path: Path) -
     home = tmp_path / "project"
     home.mkdir()
     (home / "run").symlink_to(ROOT / "run")
-    with lab(tmp_path / "lab", 14, [described("a", 11)], warm=False) as made:
+    with lab(tmp_path / "lab", 18, [described("a", 11)], warm=False) as made:
         made.up()
         a, there, of_a = made.outputs()["a"], virsh("domid", made.domain("a")), left_overs(made)
         made.machines = [*made.machines, described("b", 12, data_disk_mib=256)]
