@@ -90,6 +90,14 @@ def _up(site: Site, *, by_hand: bool = False) -> Up:
 
     The template is there before.
     """
+    answered, whole = timed_up(site)
+    woken = seconds_to_wake(site) if by_hand else None
+    site.pulumi("destroy", site.stage)
+    return Up(answered=answered, whole=whole, by_hand=woken)
+
+
+def timed_up(site: Site) -> tuple[float, float]:
+    """Run `up`; return how many seconds it took until all machines had run their first command, and altogether."""
     began, times = time.monotonic(), list[tuple[float, str]]()
     process = site.start(
         "pulumi", "up", "-s", site.stage, "--non-interactive", "--color=never", "--yes", "--skip-preview"
@@ -99,10 +107,7 @@ def _up(site: Site, *, by_hand: bool = False) -> Up:
         times.append((time.monotonic() - began, line))
     if process.wait():
         raise RuntimeError("".join(line for _, line in times))
-    whole = time.monotonic() - began
-    woken = seconds_to_wake(site) if by_hand else None
-    site.pulumi("destroy", site.stage)
-    return Up(answered=last_created(times, "Boot"), whole=whole, by_hand=woken)
+    return last_created(times, "Boot"), time.monotonic() - began
 
 
 def last_created(times: Sequence[tuple[float, str]], kind: str) -> float:

@@ -20,7 +20,7 @@ from provisioners.stores.repository import open_repository
 from provisioners.stores.sample import Here, grow, short_lived_server
 from provisioners.stores.transfer import Way
 
-MEBIBYTES = 2400
+MEBIBYTES = 4000
 """So much that a restore by hand takes about a minute on a machine without hardware virtualisation."""
 _BACKUP = {"kind": "pgbackrest", "path": "samples/large", "stanza": "shop"}
 
