@@ -181,7 +181,10 @@ def test_a_host_that_vanished_is_forgotten_and_its_machines_alone_are_placed_ane
     assert names(project) == kept
 
 
-def test_a_stack_whose_only_host_vanished_can_be_destroyed(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_stack_whose_only_host_vanished_can_be_destroyed(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("cli.hosts.swept", lambda *_, **__: [])  # this computer may have a stage of that name
     build(project, dict.fromkeys(PLACES, "rack"))
     destroy = ("destroy", "--stack", "stage", "--yes", "--skip-preview")
     assert host(project, "lost", "rack", "--yes") == 0

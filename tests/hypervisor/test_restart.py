@@ -36,10 +36,10 @@ def test_a_preview_says_what_a_replaced_machine_goes_through(virsh: FakeVirsh, t
     (tmp_path / "disk").touch()
     virsh.answer(
         {
-            "domstate stage-db1 --reason": "running (booted)",
-            "domstate stage-db1": "running",
-            "domif-setlink stage-db1 52:54:00:00:00:01 up": "",
-            "domblklist stage-db1": "vda /a/disk",
+            "domstate restart-test-db1 --reason": "running (booted)",
+            "domstate restart-test-db1": "running",
+            "domif-setlink restart-test-db1 52:54:00:00:00:01 up": "",
+            "domblklist restart-test-db1": "vda /a/disk",
         }
     )
     with Machine("db1") as machine:
@@ -57,9 +57,11 @@ def test_a_preview_says_what_a_replaced_machine_goes_through(virsh: FakeVirsh, t
 def want(project: Project, machine: Machine, disk: Path, memory_mib: int, length: int) -> None:
     """Ask for the machine with so much memory; another length replaces what it stands on."""
     card = CardSpec(network="n", mac="52:54:00:00:00:01")
-    spec = DomainSpec(name="stage-db1", uuid=UUID, vcpus=1, memory_mib=memory_mib, system_disk=str(disk), control=card)
+    spec = DomainSpec(
+        name="restart-test-db1", uuid=UUID, vcpus=1, memory_mib=memory_mib, system_disk=str(disk), control=card
+    )
     boot: dict[str, Any] = {
-        "domain": "stage-db1",
+        "domain": "restart-test-db1",
         "uuid": UUID,
         "domain_xml": domain_xml(spec),
         "host_uri": "qemu:///system",
