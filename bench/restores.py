@@ -60,7 +60,7 @@ def make_repository(target: Path, mebibytes: int) -> None:
             grow(door, server, mebibytes)
             door.run(server.pgbackrest("stanza-create"))
             door.run(server.pgbackrest("--type=full", "--start-fast", "--repo1-bundle", "--process-max=2", "backup"))
-            shutil.copytree(place / "repository", target, symlinks=True)
+        shutil.copytree(place / "repository", target, symlinks=True)  # nothing is archived any more
     finally:
         shutil.rmtree(place)
 
