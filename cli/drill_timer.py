@@ -95,6 +95,11 @@ def remove(stack: str) -> int:
     return 0
 
 
+def is_installed(stack: str) -> bool:
+    """Return whether a timer of root's, or of this user's, drills a stack."""
+    return any((folder / f"{unit_name(stack)}.timer").exists() for folder in (UNITS, _users_units()))
+
+
 def _place() -> tuple[Path, tuple[str, ...]]:
     """Return the folder of units, and the command that controls them: the system's for root, else this user's."""
     if not SYSTEMD.is_dir():
@@ -105,8 +110,11 @@ def _place() -> tuple[Path, tuple[str, ...]]:
         )
     if os.geteuid() == 0:
         return UNITS, ("systemctl",)
-    home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    return home / "systemd" / "user", ("systemctl", "--user")
+    return _users_units(), ("systemctl", "--user")
+
+
+def _users_units() -> Path:
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "systemd" / "user"
 
 
 def _checked(calendar: str) -> None:

@@ -55,10 +55,10 @@ def _inventory(directory: Path, stack: str) -> dict[str, Any]:
     known = {name: way for name, way in found.items() if isinstance(way, Way)}
     for reason in dict.fromkeys(way for way in found.values() if isinstance(way, str)):
         print(f"understudy inventory: left out: {reason}", file=sys.stderr)
-    if not known:
-        raise UnderstudyError(where=f"stack {stack}", found="no machine that can be reached")
     place = _place(names.owner(stack, state_place(os.environ)))
     reached = _written(place, known)
+    if not known:
+        raise UnderstudyError(where=f"stack {stack}", found="no machine that can be reached")
     variables = {}
     for machine in environment.topology.machines:
         if machine.name in known:

@@ -14,6 +14,7 @@ from typing import Any
 
 from cli.arguments import add_stack, project_directory, short_stack
 from cli.change._note import failed_of, read_note, take_note
+from cli.drill_timer import is_installed
 from cli.files import is_mirror, load_environment, read_lock, write_lock
 from cli.pins import refuse_gone
 from cli.place import lines, place
@@ -96,6 +97,9 @@ def prepare(directory: Path, stack: str, verb: str) -> bool:
             from cli.host._returned import sweep_returned
 
             sweep_returned(directory, state, lock, say, act=mirrored)
+        if verb == "destroy" and is_installed(stack):
+            ends = f"./run understudy drill --remove -s {stack}"
+            say(f"{stack} is drilled each night, which builds it again; to end that: {ends}")
         if verb == "up":
             if not mirrored:
                 from cli.held import hold

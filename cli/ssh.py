@@ -7,9 +7,13 @@ key than the machine's own is accepted.
 from __future__ import annotations
 
 import argparse
+import signal
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from cli.arguments import add_stack, project_directory, short_stack
 from cli.pulumi_state import PulumiState
@@ -32,13 +36,28 @@ def run(arguments: argparse.Namespace) -> int:
     words = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
     with PulumiState(directory, stack, secrets=True) as state:
         connection, key = way_in(state.exported, stack, arguments.machine)
-    with tempfile.TemporaryDirectory(prefix="understudy-ssh-") as place:
+    with _ending_in_order(), tempfile.TemporaryDirectory(prefix="understudy-ssh-") as place:
         files = (_write(place, "key", key) if key else None, _known_hosts(place, connection))
         try:
             return subprocess.run(ssh_command(connection, *files, words), check=False).returncode
         except FileNotFoundError:
             todo = "Install the package openssh-client."
             raise UnderstudyError(where="ssh", found="no such command", todo=todo) from None
+
+
+@contextmanager
+def _ending_in_order() -> Iterator[None]:
+    """Let what would end this process at once raise SystemExit: a terminal that is closed leaves no key behind."""
+
+    def leave(number: int, _: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = {each: signal.signal(each, leave) for each in (signal.SIGHUP, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def ssh_command(connection: Connection, key: Path | None, known_hosts: Path | None, command: list[str]) -> list[str]:

@@ -37,10 +37,11 @@ clean() {
 start() {
     as "$BIN/pg_ctl" --pgdata="$private" --log="$PLACE/private/log" --wait --silent --timeout=604800 start || not_started
     # While it replays its log without hot standby, pg_ctl already calls it started.
-    until psql --command='SELECT 1' >/dev/null 2>&1; do
+    until "$BIN/pg_isready" --quiet; do
         as "$BIN/pg_ctl" --pgdata="$private" status >/dev/null || not_started
         sleep 0.3
     done
+    psql --command='SELECT 1' >/dev/null || die "PostgreSQL lets nobody in with this data"
 }
 not_started() {
     grep -E 'FATAL|PANIC|ERROR|LOG:  (invalid|incorrect|unexpected|could not)' "$PLACE/private/log" | tail -n 6 >&2 || true

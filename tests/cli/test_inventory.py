@@ -176,8 +176,12 @@ def test_another_host_key_is_refused_whatever_the_users_settings_are(desk: Desk,
 
 
 def test_a_stack_without_machines_is_told(desk: Desk) -> None:
+    desk.run(str(desk.script), "--list")
+    keys = desk.place
+    assert list(keys.rglob("*.key"))
     desk.know({})
     said = desk.run(str(desk.script), "--list", code=1)
+    assert not list(keys.rglob("*.key"))
     assert "no machine web-1 that it has built" in said
     assert "no machine that can be reached" in said
 

@@ -259,6 +259,22 @@ def test_the_owners_mark_tells_backends_apart(
     assert len({owner for _, owner, *_ in calls}) == 3, "the same path on another computer"
 
 
+def test_a_timer_that_would_build_it_again_is_named(
+    nothing_to_build: Path,
+    backend: Path,
+    swept: Callable[..., Swept],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    swept()
+    monkeypatch.setattr("cli.drill_timer.UNITS", nothing_to_build)
+    run(nothing_to_build, "stage", "destroy")
+    assert "drill" not in capsys.readouterr().err
+    (nothing_to_build / "understudy-drill-stage.timer").touch()
+    run(nothing_to_build, "stage", "destroy")
+    assert "./run understudy drill --remove -s stage" in capsys.readouterr().err
+
+
 def test_pulumis_refusal_is_told(nothing_to_build: Path, backend: Path) -> None:
     with PulumiState(nothing_to_build, "nowhere") as state, pytest.raises(UnderstudyError, match="no stack named"):
         _ = state.exported

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from cli.pulumi_state import PulumiState
 from model.connection import Connection
 from model.errors import UnderstudyError
 from model.way_in import machine_names, way_in
+from tests.doubles.pulumi import wait_until
 from tests.doubles.sshd import Machine, keypair
 
 ROOT = Path(__file__).parents[2]
@@ -72,6 +75,26 @@ def test_no_key_is_left_behind(exports: None, project: Path, tmp_path: Path, mon
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     before = set(tmp_path.iterdir())
     assert main(["ssh", "-C", str(project), "db1", "true"]) == 0
+    assert set(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_no_key_is_left_behind_where_the_terminal_is_closed(
+    number: signal.Signals, exports: None, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    before = set(tmp_path.iterdir())
+
+    def close() -> None:
+        wait_until(lambda: set(tmp_path.iterdir()) != before)
+        os.kill(os.getpid(), number)
+
+    closing = threading.Thread(target=close)
+    closing.start()
+    with pytest.raises(SystemExit) as left:
+        main(["ssh", "-C", str(project), "db1", "sleep", "60"])
+    closing.join()
+    assert left.value.code == 128 + number
     assert set(tmp_path.iterdir()) == before
 
 

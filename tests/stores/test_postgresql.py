@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from provisioners.shell import close_all
 from provisioners.stores import postgresql
 from provisioners.stores.kind import SeededStore
 from provisioners.stores.repository import open_repository
+from provisioners.stores.sample import Here, short_lived_server
 from tests.stores.machines import PROJECT, SAMPLE, Said, StoreMachine, postgres_inputs
 
 KIND = SeededStore(postgresql)
@@ -45,6 +47,26 @@ def machine() -> Iterator[StoreMachine]:
     with StoreMachine("db1") as running:
         yield running
     close_all()
+
+
+def test_a_cluster_of_a_locale_that_is_not_installed_here(machine: StoreMachine, tmp_path: Path) -> None:
+    """The server starts, and refuses each connection: that is said, and not waited for."""
+    with tempfile.TemporaryDirectory(prefix="us-") as name:
+        place, door = Path(name), Here()
+        shutil.chown(place, "postgres", "postgres")
+        with short_lived_server(door, PurePosixPath(place), "15", "shop", "shop", "shop") as server:
+            door.run(server.pgbackrest("stanza-create"))
+            elsewhere = "UPDATE pg_database SET datcollate = 'xx_YY.UTF-8' WHERE datname = 'postgres'"
+            door.run(server.psql(), elsewhere.encode())
+            door.run(server.pgbackrest("--type=full", "--start-fast", "--pg1-database=shop", "backup"))
+        shutil.copytree(place / "repository", tmp_path / "repository", symlinks=True)
+    seed = {"kind": "pgbackrest", "location": "repository", "stanza": "shop"}
+    repository = open_repository(Backup(**seed), tmp_path)
+    label = repository.newest().label
+    pin = {"snapshot": label, "snapshot_digest": repository.digest(label)}
+    with pytest.raises(UnderstudyError, match=r"(?s)initialized with LC_COLLATE \"xx_YY.UTF-8\".*lets nobody in"):
+        KIND.create(postgres_inputs(machine, seed, tmp_path, **pin), Said())
+    assert places(machine) == []
 
 
 @pytest.fixture(scope="module")
