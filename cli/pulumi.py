@@ -30,6 +30,8 @@ CONTINUE, BACK_OUT_ALL = "--continue", "--back-out-all"
 _ELSEWHERE = ("--remote", "--attach-debugger", "--client")
 """Options with which Pulumi's own host, or somebody's, runs the program."""
 _LOOK_SECONDS = 1.0
+_TOLD = 3
+"""How many errors the report's first lines name."""
 _HEARD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
 
 
@@ -41,11 +43,13 @@ class Ended:
         code: Pulumi's exit code.
         stopped: somebody asked it to stop.
         failed: services on machines whose change failed.
+        errors: what went wrong, with the resource's name before it.
     """
 
     code: int
     stopped: bool
     failed: tuple[Failed, ...]
+    errors: tuple[str, ...] = ()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -86,6 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
         left_out, ended = runner.roll_out(command, goes_on=CONTINUE in words)
     if ended.stopped:
         return ended.code or 1
+    tell_report(directory, stack, ended, left_out)
     from cli.change import _note, _rollout
 
     if ended.failed:
@@ -95,6 +100,24 @@ def run(arguments: argparse.Namespace) -> int:
     elif not left_out:
         _note.forget_note(stack)
     return ended.code or (1 if left_out else 0)
+
+
+def tell_report(directory: Path, stack: str, ended: Ended, left_out: Sequence[Failed]) -> None:
+    """Say in the stack's report, which is else of the update before, that this one failed; or that no longer."""
+    from cli.drill_history import history_path
+    from provisioners.report.kind import refresh
+
+    history = history_path(directory, stack)
+    page = history.with_name("report.html")
+    if not page.exists():
+        return
+    errors = ended.errors or (("what Pulumi printed says why",) if ended.code else ())
+    errors = (*(f"{each.machine}:{each.service} was left out" for each in left_out), *errors)
+    more = f"; and {len(errors) - _TOLD} more" if len(errors) > _TOLD else ""
+    try:
+        refresh(str(page), str(history), "; ".join(errors[:_TOLD]) + more)
+    except UnderstudyError as error:
+        say(f"the report does not have how this update ended: {error}")
 
 
 def _held(words: Sequence[str]) -> tuple[str, ...]:
@@ -178,9 +201,9 @@ class _Runner:
             lines = events.read().decode(errors="replace").splitlines()
         if not code:
             return Ended(code=0, stopped=stopped, failed=())
-        from model.change.stopped import failed_in
+        from model.change.stopped import errors_in, failed_in
 
-        return Ended(code=code, stopped=stopped, failed=failed_in(lines))
+        return Ended(code=code, stopped=stopped, failed=failed_in(lines), errors=errors_in(lines))
 
     def run(self, command: Sequence[str], *passed: int) -> tuple[int, bool]:
         """Run it: what is sent to this process reaches it, and it dies with it.

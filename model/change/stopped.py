@@ -7,6 +7,7 @@ tells which of them were changed; with the note, what was changed is taken back 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from model.change.planned import SERVICE
 from model.change.rehearsing import with_again
 
+_COLOUR = re.compile(r"<\{%[a-z ]*%\}>")
 _CHANGING = ("create", "update", "replace", "create-replacement", "import", "delete")
 
 
@@ -117,6 +119,25 @@ def _machine(resource: Mapping[str, Any]) -> tuple[str, str] | None:
     if isinstance(connection, Mapping) and isinstance(generation, str):
         return str(connection.get("name")), generation
     return None
+
+
+def errors_in(lines: Iterable[str]) -> tuple[str, ...]:
+    """Return what went wrong with resources, out of an event log of the engine's: each once, after its name.
+
+    Source: pulumi, sdk/go/common/apitype/events.go: diagnosticEvent; pkg/backend/display, `<{%reset%}>` is a colour.
+
+    >>> event = {"urn": "a::front", "severity": "error", "message": "<{%reset%}>no page"}
+    >>> errors_in([json.dumps({"diagnosticEvent": event})])
+    ('front: no page',)
+    """
+    found: dict[str, None] = {}
+    for line in lines:
+        diagnostic = _parsed(line).get("diagnosticEvent") or {}
+        urn = str(diagnostic.get("urn") or "")
+        if diagnostic.get("severity") == "error" and urn and "::pulumi:pulumi:Stack::" not in urn:
+            words = _COLOUR.sub("", str(diagnostic.get("message", ""))).split()
+            found[f"{urn.rpartition('::')[2]}: {' '.join(words)[:400]}"] = None
+    return tuple(found)
 
 
 def failed_in(lines: Iterable[str]) -> tuple[Failed, ...]:

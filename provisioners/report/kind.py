@@ -89,8 +89,13 @@ def digest(document: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
-def refresh(path: str, drills_path: str) -> None:
+def refresh(path: str, drills_path: str, failure: str | None = None) -> None:
     """Write the page anew with the document that it holds and the present history.
+
+    Args:
+        path: the page.
+        drills_path: the history.
+        failure: why the last update failed, empty where it did not; None where that is as it was.
 
     Raises:
         UnderstudyError: there is no such page, or it cannot be written.
@@ -102,7 +107,8 @@ def refresh(path: str, drills_path: str) -> None:
         raise UnderstudyError(
             where=path, found="nothing" if page is None else "another file", wanted="a report", todo=todo
         )
-    _write(path, data[0], drills_path)
+    if failure is None or failure != data[3]:
+        _write(path, data[0], drills_path, data[3] if failure is None else failure)
 
 
 def read_drills(path: str) -> tuple[tuple[Drill, ...], int]:
@@ -123,8 +129,8 @@ def read_drills(path: str) -> tuple[tuple[Drill, ...], int]:
     return tuple(drills), unreadable
 
 
-def _write(path: str, document: Mapping[str, Any], drills_path: str) -> None:
-    page = report_html(document, *read_drills(drills_path))
+def _write(path: str, document: Mapping[str, Any], drills_path: str, failure: str = "") -> None:
+    page = report_html(document, *read_drills(drills_path), failure)
     try:
         write_whole(Path(path), page, mode=0o644)
     except OSError as error:
@@ -145,9 +151,9 @@ def _untouched(page: str) -> dict[str, Any] | None:
     data = page_data(page)
     if data is None:
         return None
-    values, drills, unreadable = data
+    values, drills, unreadable, failure = data
     try:
-        again = report_html(values, [drill_from_values(drill) for drill in drills], unreadable)
+        again = report_html(values, [drill_from_values(drill) for drill in drills], unreadable, failure)
     except UnderstudyError:
         return None
     return values if again == page else None

@@ -26,19 +26,21 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-ur
 _DATA = re.compile(r'<script type="application/json" id="data">(.*?)</script>', re.DOTALL)
 
 
-def report_html(values: Mapping[str, Any], drills: Sequence[Drill] = (), unreadable: int = 0) -> str:
+def report_html(values: Mapping[str, Any], drills: Sequence[Drill] = (), unreadable: int = 0, failure: str = "") -> str:
     """Return the page.
 
     Args:
         values: the document as plain values, such as `model.evidence.document_values` makes.
         drills: the history, in any order.
         unreadable: how many lines of the history could not be read.
+        failure: why the update after which the document was not written again failed; empty for none.
 
     Raises:
         UnderstudyError: the values describe no document.
     """
     document = document_from(values)
-    parts = _header(document, drills), _main(document, drills, unreadable), _data(values, drills, unreadable)
+    data = _data(values, drills, unreadable, failure)
+    parts = _header(document, drills, failure), _main(document, drills, unreadable), data
     return framed(f"{document.stack}: report", joined(*parts))
 
 
@@ -57,22 +59,24 @@ def framed(title: str, body: Markup, more_style: str = "") -> str:
     return f"<!doctype html>\n{element('html', head, element('body', body), lang='en')}\n"
 
 
-def page_data(page: str) -> tuple[dict[str, Any], list[Any], int] | None:
-    """Return what a page was made of: the document's values, the drills' values, and the count of unreadable lines.
+def page_data(page: str) -> tuple[dict[str, Any], list[Any], int, str] | None:
+    """Return what a page was made of: the document's and the drills' values, unreadable lines, and the failure.
 
     None where the text is no such page.
     """
     match = _DATA.search(page)
     try:
         data = json.loads(match[1] if match else "")
-        return data["document"], data["drills"], int(data["unreadable"])
+        return data["document"], data["drills"], int(data["unreadable"]), str(data.get("failure", ""))
     except (ValueError, KeyError, TypeError):
         return None
 
 
-def _data(values: Mapping[str, Any], drills: Sequence[Drill], unreadable: int) -> Markup:
+def _data(values: Mapping[str, Any], drills: Sequence[Drill], unreadable: int, failure: str) -> Markup:
     """Return the values themselves for programs; nothing in them can end the element that holds them."""
     data = {"document": values, "drills": [to_values(drill) for drill in drills], "unreadable": unreadable}
+    if failure:
+        data["failure"] = failure
     text = json.dumps(data, separators=(",", ":"))
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -84,7 +88,7 @@ def all_checks(document: Document) -> tuple[Check, ...]:
     return (*document.checks, *(check for restore in document.restores for check in restore.checks))
 
 
-def _verdict(document: Document, drills: Sequence[Drill]) -> Markup:
+def _verdict(document: Document, drills: Sequence[Drill], failure: str) -> Markup:
     newest = max(drills, key=lambda drill: drill.at, default=None)
     checks = all_checks(document)
     red = [check for check in checks if not check.green]
@@ -97,6 +101,8 @@ def _verdict(document: Document, drills: Sequence[Drill]) -> Markup:
         return _banner("bad", "A restore does not count", f"{stores}: not checked, not ended, or of unknown age")
     if newest is not None and not newest.ok:
         return _banner("bad", "The newest drill is red", newest.fault or "Drills, below, has what was wrong.")
+    if failure:
+        return _banner("bad", "The last update failed, and this page is of before it", failure)
     if not checks:
         return _banner("unknown", "Nothing was checked", "So nothing is shown to work.")
     return _banner("good", "All that was checked works", count(len(checks), "check"))
@@ -112,7 +118,7 @@ def _two(alarm: str) -> tuple[str, str]:
     return what, more
 
 
-def _header(document: Document, drills: Sequence[Drill]) -> Markup:
+def _header(document: Document, drills: Sequence[Drill], failure: str) -> Markup:
     mirror = f"Mirror of {document.mirror_of}" if document.mirror_of else ""
     about = [text for text in (mirror, document.domain, document.network) if text]
     return element(
@@ -121,7 +127,7 @@ def _header(document: Document, drills: Sequence[Drill]) -> Markup:
         element("h1", document.stack),
         element("p", " · ".join(about), class_="muted") if about else "",
         *(_banner("bad", *_two(alarm)) for alarm in document.alarms),
-        _verdict(document, drills),
+        _verdict(document, drills, failure),
         _figures(document, drills),
     )
 

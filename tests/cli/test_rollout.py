@@ -23,11 +23,13 @@ from model.change.digest import change_digest
 from model.change.gate import let_through
 from model.errors import UnderstudyError
 from provisioners import evidence_log
+from provisioners.report.kind import Report
 from provisioners.shell import close_all
 from provisioners.signing import Signer, find_signer
 from tests.doubles.evidence import allow, make_key, put
 from tests.doubles.pulumi import ROOT, Project, wait_until
 from tests.doubles.sshd import Machine
+from tests.report.values import document
 
 FILE = "/etc/web.conf"
 EDITS = itertools.count(2)
@@ -110,6 +112,12 @@ class Site:
     def names(self) -> tuple[str, ...]:
         return tuple(machine.name for machine in self.machines)
 
+    def report(self) -> Path:
+        """Have a report of an update that did well."""
+        page = self.project.directory / "reports/s/report.html"
+        Report().create({"path": str(page), "document": document(stack="s")}, print)
+        return page
+
     def note(self) -> None:
         """Do what the preflight does."""
         with PulumiState(self.project.directory, "s") as state:
@@ -182,8 +190,11 @@ def site(stack: Site) -> Iterator[Site]:
 
 
 def test_by_default_all_that_were_changed_are_taken_back_the_last_one_first(site: Site) -> None:
+    page = site.report()
     site.edit(bad="c")
     printed = site.up(code=1)
+    assert "The last update failed" in page.read_text()
+    assert "web: the step `validate /etc/web.conf` failed" in page.read_text()
     assert site.contents() == site.digests() == [site.old] * 3, printed
     assert printed.index("b: web: taking") < printed.index("a: web: taking")
     for told in ("web failed on c", "a:web: has the old again", "b:web: has the old again", "c:web: has the old\n"):
@@ -194,6 +205,7 @@ def test_by_default_all_that_were_changed_are_taken_back_the_last_one_first(site
     site.want(site.new)
     site.up()
     assert site.contents() == site.digests() == [site.new] * 3
+    assert "All that was checked works" in page.read_text()
 
 
 def test_what_was_not_begun_is_said(site: Site) -> None:
@@ -206,8 +218,10 @@ def test_what_was_not_begun_is_said(site: Site) -> None:
 def test_it_goes_on_without_where_it_is_told_to_and_says_so_loudly(site: Site) -> None:
     site.signer()
     (site.project.directory / "evidence/s.jsonl").touch()
+    page = site.report()
     site.edit(bad="b")
     printed = site.up("--continue", code=1)
+    assert "b:web was left out" in page.read_text()
     assert site.contents() == site.digests() == [site.new, site.old, site.new], printed
     assert "b STILL HAS THE OLD web" in printed
     assert "~ 1 to update" in site.project.run("preview")

@@ -84,6 +84,24 @@ def test_a_drill_shows_in_the_page_and_is_no_difference(inputs: Values) -> None:
     assert (real.inputs, real.outputs) == (inputs, outputs)
 
 
+def test_a_failed_update_shows_in_the_page_until_one_ends_well(inputs: Values) -> None:
+    identifier, outputs = Report().create(inputs, say)
+    path, drills = Path(identifier), inputs["drills_path"]
+    good = path.read_text()
+    refresh(identifier, drills, "front: no page <b>")
+    page = path.read_text()
+    assert "All that was checked works" not in page
+    assert "The last update failed, and this page is of before it" in page
+    assert "front: no page &lt;b&gt;" in page
+    real = Report().read(identifier, inputs, outputs, say)
+    assert real is not None
+    assert (real.inputs, real.outputs) == (inputs, outputs), "it is no difference"
+    refresh(identifier, drills)
+    assert path.read_text() == page, "a drill does not change it"
+    refresh(identifier, drills, "")
+    assert path.read_text() == good
+
+
 def test_there_is_nothing_to_refresh_without_a_page(inputs: Values, tmp_path: Path) -> None:
     with pytest.raises(UnderstudyError, match="pulumi up"):
         refresh(inputs["path"], "")
