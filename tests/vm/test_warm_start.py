@@ -89,6 +89,11 @@ def test_their_clocks_are_the_hosts(pair: Lab) -> None:
             assert before - 2 < theirs < time.time() + 2
 
 
+def test_they_have_the_locales_that_prods_databases_may_have(pair: Lab) -> None:
+    locales = run(pair, "a", "locale -a").split()
+    assert {"en_US.utf8", "de_DE.utf8", "ja_JP.utf8", "fr_FR"} <= set(locales)
+
+
 def test_the_memory_is_used_up(pair: Lab) -> None:
     assert [save_path(pair.domain(name)).exists() for name in "abc"] == [False] * 3
 
