@@ -7,7 +7,6 @@ it anew.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -161,7 +160,7 @@ def place(
     chosen = before.accelerator if before and before.image else None
     return replace(
         found,
-        accelerator=chosen or (accelerator.choose(_kernel, say) if found.needs_image else _NOTHING_BUILT),
+        accelerator=chosen or (accelerator.choose(kernel, say) if found.needs_image else _NOTHING_BUILT),
         image=image,
         own_image=own_image,
     )
@@ -249,10 +248,11 @@ def _refuse_small_disks(environment: Environment, own_image: OwnImage | None) ->
         )
 
 
-def _kernel() -> Path:
-    """A kernel to time the processors with; an image of the user's own keeps its kernel to itself."""
-    running = Path("/boot", f"vmlinuz-{os.uname().release}")
-    return running if os.access(running, os.R_OK) else build.ensure(say).kernel
+def kernel() -> Path:
+    """Return a kernel to time the processors with; an image of the user's own keeps its kernel to itself."""
+    from cli.capacity import kernel_here  # with what it needs to reach others, which takes a moment to import
+
+    return kernel_here() or build.ensure(say).kernel
 
 
 def lines(placement: Placement, before: Placement | None) -> Iterable[str]:

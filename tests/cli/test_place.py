@@ -184,6 +184,15 @@ def test_again_chooses_all_anew(
     assert "store shop: 20261120-020000F of 2026-11-20 02:00:00 UTC -> 20261125-020000F" in told
 
 
+def test_again_times_the_processors_of_this_computer(project: Path, computer: object) -> None:
+    main(["place", "-s", "stage", "-C", str(project)])
+    before = lock(project)
+    elsewhere = Accelerator(kind="kvm", reason="another computer has it")
+    write_lock(project, "stage", replace(before, accelerator=elsewhere))
+    assert placed(project).accelerator == elsewhere
+    assert placed(project, "--again") == before
+
+
 def test_again_replaces_what_cannot_be_read(
     project: Path, computer: object, capsys: pytest.CaptureFixture[str]
 ) -> None:
