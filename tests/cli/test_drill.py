@@ -24,7 +24,9 @@ from cli.files import load_environment, read_lock, write_lock
 from cli.pins import labelled_pin
 from model.drilling import in_utc
 from model.placement import Accelerator, PinnedSeed, PlacedMachine, Placement
+from provisioners import this_computer
 from provisioners.report.page import report_html
+from tests.cli.test_place import ROOMY
 from tests.damage.ways import WAYS, Way, cut_short, flip, largest_bundle
 from tests.report.values import document
 
@@ -142,7 +144,17 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
         "urn": "urn:pulumi:stage::understudy::understudy:index:HttpCheck::front",
         "outputs": {"ok": True, "detail": "200", "seconds": 0.2},
     }
-    (tmp_path / "state.json").write_text(json.dumps({"version": 3, "deployment": {"resources": [holder, page]}}))
+    domains = [
+        {"type": "libvirt:index/domain:Domain", "inputs": {"name": f"stage-{name}", "memory": 65536}}
+        for name in machines
+    ]
+    boots = [
+        {"type": "understudy:index:Boot", "inputs": {"domain": f"stage-{name}", "data_disk_mib": 65536}}
+        for name in machines
+    ]
+    resources = [holder, page, *domains, *boots]
+    (tmp_path / "state.json").write_text(json.dumps({"version": 3, "deployment": {"resources": resources}}))
+    monkeypatch.setattr(this_computer, "room", lambda: ROOMY)  # a drill that is a process of its own asks the state
     report = tmp_path / "reports/stage/report.html"
     report.parent.mkdir(parents=True)
     report.write_text(report_html(document()))
