@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from cli import drill, drill_history
+from cli import drill, drill_history, working
 from cli.__main__ import main
 from cli.drill_history import history_path, read_history
 from cli.files import load_environment, read_lock, write_lock
@@ -117,6 +117,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
         path.write_text(text.format(python=sys.executable))
         path.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "xdg"))
     made = Stage(directory=tmp_path)
     environment = load_environment(tmp_path, "stage")
     (store,) = environment.topology.stores
@@ -361,6 +362,57 @@ def test_one_that_is_stopped_is_red_and_lets_pulumi_end_in_order(stage: Stage) -
     assert (stage.directory / "ended").exists()
     assert [line["fault"] for line in stage.lines()] == ["it was stopped by SIGTERM"]
     assert stage.pin() == before
+
+
+def work_on(stage: Stage, when: str) -> None:
+    """Let this very process be noted as one that changes the stage: `now`, or when the drill calls `up`."""
+    start = Path("/proc/self/stat").read_text().rpartition(") ")[2].split()[19]
+    note = working._file("stage", "pid")
+    note.parent.mkdir(parents=True, exist_ok=True)
+    if when == "now":
+        note.write_text(f"{os.getpid()} {start}\n")
+        return
+    run, called = stage.directory / "run", 'print(wanted["printed"], flush=True)'
+    assert called in run.read_text()
+    noting = f'pathlib.Path("{note}").write_text("{os.getpid()} {start}")'
+    run.write_text(run.read_text().replace(called, f"{noting}; {called}"))
+
+
+def test_while_somebody_changes_the_stage_nothing_is_moved(stage: Stage) -> None:
+    before = (stage.directory / "Placement.stage.lock.yaml").read_bytes()
+    (stage.directory / "run").unlink()  # it is not even tried
+    work_on(stage, "now")
+    assert stage.drill() == 1
+    assert stage.lines()[0]["fault"].startswith(
+        f"stack stage: it is being changed by process {os.getpid()} (./run pulumi); wanted one at a time"
+    )
+    assert (stage.directory / "Placement.stage.lock.yaml").read_bytes() == before
+    working._file("stage", "pid").write_text(f"{os.getpid()} 1")  # another process had the number
+    (stage.directory / "run").write_text(UP.format(python=sys.executable))
+    (stage.directory / "run").chmod(0o755)
+    assert stage.drill() == 0
+
+
+def test_a_drill_that_somebody_forestalls_leaves_the_pin_that_it_found(stage: Stage) -> None:
+    """The other's `up` fills the store from that pin, which the state does not say before it has ended."""
+    lock = read_lock(stage.directory, "stage")
+    assert lock is not None
+    (store,) = load_environment(stage.directory, "stage").topology.stores
+    moved = labelled_pin(stage.directory, store, stage.labels[1])
+    write_lock(stage.directory, "stage", replace(lock, seeds=(moved,)))
+    stage.up("run: stack stage is being changed by somebody", 1)
+    work_on(stage, "at `up`")
+    assert stage.drill() == 1
+    assert stage.pin() == moved
+
+
+def test_two_drills_at_once_are_one(stage: Stage) -> None:
+    before = (stage.directory / "Placement.stage.lock.yaml").read_bytes()
+    with working.only_drill("stage"):
+        assert stage.drill() == 1
+    assert stage.lines()[0]["fault"].startswith("stack stage: another drill of it runs")
+    assert (stage.directory / "Placement.stage.lock.yaml").read_bytes() == before
+    assert stage.drill() == 0
 
 
 def full(*_: object) -> None:
