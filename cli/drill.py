@@ -29,6 +29,7 @@ from cli.files import load_environment, read_lock, write_lock
 from cli.pins import in_words, labelled_pin, open_backups, pin_lines
 from cli.preflight import ensure_placed
 from cli.pulumi_state import PulumiState
+from cli.working import only_drill, refuse_busy, who_works_on
 from model.drilling import attempted, environment_checks, fault_in, held_pin, holds, in_utc, refuse_changed, restore_of
 from model.environment import Environment
 from model.errors import UnderstudyError
@@ -85,7 +86,8 @@ def proof(directory: Path, stack: str) -> Drill:
     try:
         environment = load_environment(directory, stack)
         refuse_live(environment)
-        return rehearse(directory, environment, began)
+        with only_drill(stack):
+            return rehearse(directory, environment, began)
     except KeyboardInterrupt as error:
         return _red(began, stack, str(error) or "it was interrupted")
     except UnderstudyError as error:
@@ -140,6 +142,7 @@ def _fill(
 ) -> tuple[str, tuple[Restore, ...]]:
     """Move the pins and run `up`; return why it failed, and the restores that it refused. Then the pins go back."""
     stack, restores = environment.stack, tuple[Restore, ...]()
+    refuse_busy(stack)
     write_lock(directory, stack, replace(before, seeds=tuple(sorted(pins, key=lambda pin: pin.store))))
     done = False
     try:
@@ -223,10 +226,12 @@ def _attempts(stores: tuple[Store, ...], text: str) -> Iterator[Restore]:
 def _put_back(directory: Path, stack: str, before: tuple[PinnedSeed, ...]) -> None:
     """Let the pins say what the stores hold: those that were not filled anew keep their old data.
 
+    While somebody else changes the stack, its state does not know yet what they will hold: the pins are what they were.
     What hinders that is only told: the drill is red for another reason, which must not be lost.
     """
     try:
-        lock, deployment = read_lock(directory, stack), _deployment(directory, stack)
+        lock = read_lock(directory, stack)
+        deployment = {} if who_works_on(stack) else _deployment(directory, stack)
         if lock is None:
             return
         old = {pin.store: pin for pin in before}

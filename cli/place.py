@@ -7,7 +7,6 @@ it anew.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -17,6 +16,7 @@ from pathlib import Path
 from cli.arguments import add_stack, project_directory, short_stack
 from cli.files import is_mirror, load_environment, read_lock, write_lock
 from cli.pins import newest_pins, pin_lines
+from cli.pulumi_state import PulumiState
 from images import build, own
 from model import names
 from model.capacity import HERE
@@ -31,6 +31,8 @@ from model.placing import (
     decide_shortages,
     decide_small_disks,
 )
+from model.state import sizes_here
+from model.topology import Machine
 from model.tunnels import own_address
 from provisioners import this_computer
 from provisioners.hypervisor import accelerator
@@ -81,7 +83,6 @@ def run(arguments: argparse.Namespace) -> int:
 def _swept(directory: Path, stack: str, before: Placement) -> Placement:
     """Sweep the lost hosts that are back, so that they may be chosen."""
     from cli.host._returned import sweep_returned
-    from cli.pulumi_state import PulumiState
 
     with PulumiState(directory, stack) as state:
         return sweep_returned(directory, state, before, say, act=is_mirror(directory, stack))
@@ -161,7 +162,7 @@ def place(
     chosen = before.accelerator if before and before.image else None
     return replace(
         found,
-        accelerator=chosen or (accelerator.choose(_kernel, say) if found.needs_image else _NOTHING_BUILT),
+        accelerator=chosen or (accelerator.choose(kernel, say) if found.needs_image else _NOTHING_BUILT),
         image=image,
         own_image=own_image,
     )
@@ -180,7 +181,7 @@ def _hosts(
         from cli.spread import spread  # with what it needs to reach others, which takes a moment to import
 
         return spread(directory, environment, machines, before, rebalance=rebalance, lost=lost)
-    _refuse_shortages(environment, {each.name for each in before.machines if each.host == HERE} if before else set())
+    _refuse_shortages(directory, environment)
     return tuple(replace(each, host=HERE, instance_type="") for each in machines), ()
 
 
@@ -211,10 +212,12 @@ def _other_stacks(directory: Path, stack: str) -> Iterable[IPv4Network]:
             yield lock.control_network
 
 
-def _refuse_shortages(environment: Environment, placed_before: set[str]) -> None:
-    """Machines that were placed before may run already, and are not counted again."""
-    new = [machine for machine in built_machines(environment.topology.machines) if machine.name not in placed_before]
-    shortages = decide_shortages(new, this_computer.room())
+def _refuse_shortages(directory: Path, environment: Environment) -> None:
+    """The state is read only where there is too little room for all of it: much may be there already."""
+    machines, room = built_machines(environment.topology.machines), this_computer.room()
+    shortages = decide_shortages(machines, room)
+    if shortages:
+        shortages = decide_shortages(machines, room, _there(directory, environment.stack, machines))
     if shortages:
         raise UnderstudyError(
             where="this computer",
@@ -222,6 +225,18 @@ def _refuse_shortages(environment: Environment, placed_before: set[str]) -> None
             wanted="; ".join(shortages),
             todo="Free some, or give the machines less: in their file, or with `at_most` in a mirror's.",
         )
+
+
+def _there(directory: Path, stack: str, machines: Iterable[Machine]) -> dict[str, dict[str, int]]:
+    """What those of the machines have that are on this computer, by the stack's state."""
+    try:
+        with PulumiState(directory, stack) as state:
+            sizes = sizes_here(state.exported)
+    except UnderstudyError as error:
+        say(f"counted as if none of its machines were there: {error}")
+        return {}
+    domains = {machine.name: names.domain(stack, machine.name) for machine in machines}
+    return {name: sizes[domain] for name, domain in domains.items() if domain in sizes}
 
 
 def _has_image(placement: Placement, environment: Environment) -> bool:
@@ -249,10 +264,11 @@ def _refuse_small_disks(environment: Environment, own_image: OwnImage | None) ->
         )
 
 
-def _kernel() -> Path:
-    """A kernel to time the processors with; an image of the user's own keeps its kernel to itself."""
-    running = Path("/boot", f"vmlinuz-{os.uname().release}")
-    return running if os.access(running, os.R_OK) else build.ensure(say).kernel
+def kernel() -> Path:
+    """Return a kernel to time the processors with; an image of the user's own keeps its kernel to itself."""
+    from cli.capacity import kernel_here  # with what it needs to reach others, which takes a moment to import
+
+    return kernel_here() or build.ensure(say).kernel
 
 
 def lines(placement: Placement, before: Placement | None) -> Iterable[str]:

@@ -17,7 +17,7 @@ from cli.change._note import failed_of, read_note, take_note
 from cli.drill_timer import is_installed
 from cli.files import is_mirror, load_environment, read_lock, write_lock
 from cli.pins import refuse_gone
-from cli.place import lines, place
+from cli.place import kernel, lines, place
 from cli.pulumi_state import PulumiState
 from cli.went_round import has_log, look_round
 from components.files import read_package_lock, state_place
@@ -29,7 +29,7 @@ from model.configuration import stack_file_name
 from model.drilling import holds
 from model.environment import Environment
 from model.errors import UnderstudyError
-from model.placement import OwnImage, Placement, file_name
+from model.placement import Accelerator, OwnImage, Placement, file_name
 from model.placing import built_machines
 from model.state import (
     Recorded,
@@ -40,6 +40,7 @@ from model.state import (
     without_half_made,
 )
 from provisioners import this_computer
+from provisioners.hypervisor import accelerator
 
 CHECKED = ("up", "preview")
 """The commands that run the program. The others work where a file has a fault too: a stage can always be removed."""
@@ -150,6 +151,7 @@ def _prepare(directory: Path, stack: str, verb: str, state: PulumiState | None) 
         refuse_others(directory, environment, state.exported)
     if verb == "up" and any(machine.host == HERE for machine in placement.machines):
         _refuse_foreign_network(placement, stack)
+        _refuse_foreign_processors(placement.accelerator, stack)
     if verb == "up" and placement.needs_image:
         ensure_image(directory, placement, stack)
         if placement.hosts:
@@ -203,6 +205,21 @@ def _refuse_foreign_network(placement: Placement, stack: str) -> None:
                 wanted="a network of the stack's own",
                 todo=f"Remove that one, or run `./run understudy place --again -s {stack}`.",
             )
+
+
+def _refuse_foreign_processors(locked: Accelerator, stack: str) -> None:
+    """The lock file may come from another computer, or this one lost its hardware virtualisation since."""
+    here = accelerator.choose(kernel, say)
+    again = f"`./run understudy place --again -s {stack}`"
+    if (locked.kind, here.kind) == ("tcg", "kvm"):
+        say(f"{file_name(stack)} has processors emulated, yet {here.reason}; {again} chooses all anew")
+    if (locked.kind, here.kind) == ("kvm", "tcg"):
+        raise UnderstudyError(
+            where=f"{file_name(stack)}: accelerator.kind",
+            found=f"kvm, and on this computer {here.reason}",
+            wanted="tcg, unless hardware virtualisation works here",
+            todo=f"Run {again}: it chooses all anew, the backups too, and the preview shows what becomes of it.",
+        )
 
 
 def ensure_image(directory: Path, placement: Placement, stack: str) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
+from types import MappingProxyType
 
 from model.capacity import HERE
 from model.placement import CONTROL_PREFIX, FIRST_ADDRESS, OwnImage, PlacedMachine
@@ -22,6 +23,7 @@ IMAGE_MIB = 4096
 """Disk that the machine image, its build, and the templates take."""
 HEADROOM = 0.1
 """The share of the host's memory and disk that is left to its owner."""
+NOTHING_THERE: Mapping[str, Mapping[str, int]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,24 +100,46 @@ def _addresses(network: IPv4Network) -> list[IPv4Address]:
     return list(network)[FIRST_ADDRESS:-1]
 
 
-def decide_shortages(machines: Collection[Machine], host: Host) -> tuple[str, ...]:
-    """Return what a host is short of to run these machines as well, in words; nothing where it has the room.
+def decide_shortages(
+    machines: Collection[Machine], host: Host, there: Mapping[str, Mapping[str, int]] = NOTHING_THERE
+) -> tuple[str, ...]:
+    """Return what a host is short of to run these machines, in words; nothing where it has the room.
+
+    Args:
+        machines: all that are to run there.
+        host: what it has.
+        there: what those that are there already have, by their names, as ``sizes_here`` gives it; of them only what
+            they are to have beyond it is counted.
 
     >>> decide_shortages((), Host(memory_mib=4096, free_memory_mib=512, disk_mib=65536, free_disk_mib=1024))
     ()
     """
-    if not machines:
-        return ()
-    memory = sum(machine.memory_mib + MACHINE_OVERHEAD_MIB for machine in machines)
-    disk = IMAGE_MIB + sum(
-        min(machine.system_disk_mib, SYSTEM_GROWTH_MIB) + machine.data_disk_mib for machine in machines
-    )
+    memory = [_more_memory(machine, there.get(machine.name)) for machine in machines]
+    disk = [_more_disk(machine, there.get(machine.name)) for machine in machines]
+    image = 0 if all(machine.name in there for machine in machines) else IMAGE_MIB
     rows = (
-        ("memory", memory, host.free_memory_mib, int(host.memory_mib * HEADROOM)),
-        ("disk", disk, host.free_disk_mib, int(host.disk_mib * HEADROOM)),
+        ("memory", memory, 0, host.free_memory_mib, int(host.memory_mib * HEADROOM)),
+        ("disk", disk, image, host.free_disk_mib, int(host.disk_mib * HEADROOM)),
     )
     return tuple(
-        f"{what}: {needed} MiB for {len(machines)} machines and {left} MiB left to its owner, but {free} MiB are free"
-        for what, needed, free, left in rows
-        if needed + left > free
+        f"{what}: {needed} MiB for {_counted(needs)} and {left} MiB left to its owner, but {free} MiB are free"
+        for what, needs, beside, free, left in rows
+        if any(needs) and (needed := sum(needs) + beside) + left > free
     )
+
+
+def _more_memory(machine: Machine, there: Mapping[str, int] | None) -> int:
+    if there is None:
+        return machine.memory_mib + MACHINE_OVERHEAD_MIB
+    return max(0, machine.memory_mib - there.get("memory_mib", 0))
+
+
+def _more_disk(machine: Machine, there: Mapping[str, int] | None) -> int:
+    if there is None:
+        return min(machine.system_disk_mib, SYSTEM_GROWTH_MIB) + machine.data_disk_mib
+    return max(0, machine.data_disk_mib - there.get("data_disk_mib", 0))
+
+
+def _counted(needs: Sequence[int]) -> str:
+    count = sum(need > 0 for need in needs)
+    return "1 machine" if count == 1 else f"{count} machines"

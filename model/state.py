@@ -79,6 +79,30 @@ def recorded(deployment: object, host: str = HERE) -> Recorded:
     )
 
 
+def sizes_here(deployment: Mapping[str, Any]) -> dict[str, dict[str, int]]:
+    """Return what the machines on this computer have, in MiB, by their domains' names; of what was being made, too.
+
+    >>> domain = {"type": "libvirt:index/domain:Domain", "inputs": {"name": "stage-db1", "memory": 1024}}
+    >>> boot = {"type": "understudy:index:Boot", "inputs": {"domain": "stage-db1", "data_disk_mib": 2048}}
+    >>> making = [{"type": "creating", "resource": boot}]
+    >>> sizes_here({"deployment": {"resources": [domain], "pending_operations": making}})
+    {'stage-db1': {'memory_mib': 1024, 'data_disk_mib': 2048}}
+    """
+    inner = deployment.get("deployment") or {}
+    pending = (each.get("resource") or {} for each in inner.get("pending_operations") or ())
+    resources = [*(inner.get("resources") or ()), *pending]
+    found: dict[str, dict[str, int]] = {}
+    for resource, uri in zip(resources, uris_in(resources), strict=True):
+        inputs = resource.get("inputs") or {}
+        if host_name(uri) != HERE:
+            continue
+        if _is(resource, "domain:Domain") and "memory" in inputs:
+            found.setdefault(str(inputs["name"]), {})["memory_mib"] = int(inputs["memory"])
+        elif resource.get("type") == "understudy:index:Boot" and "data_disk_mib" in inputs:
+            found.setdefault(str(inputs["domain"]), {})["data_disk_mib"] = int(inputs["data_disk_mib"])
+    return found
+
+
 def hosts_in(deployment: Mapping[str, Any]) -> dict[str, str]:
     """Return libvirt's addresses of the hosts other than this computer on which a state has something, by their names.
 

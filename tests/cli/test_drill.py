@@ -17,14 +17,16 @@ from typing import Any
 
 import pytest
 
-from cli import drill, drill_history
+from cli import drill, drill_history, working
 from cli.__main__ import main
 from cli.drill_history import history_path, read_history
 from cli.files import load_environment, read_lock, write_lock
 from cli.pins import labelled_pin
 from model.drilling import in_utc
 from model.placement import Accelerator, PinnedSeed, PlacedMachine, Placement
+from provisioners import this_computer
 from provisioners.report.page import report_html
+from tests.cli.test_place import ROOMY
 from tests.damage.ways import WAYS, Way, cut_short, flip, largest_bundle
 from tests.report.values import document
 
@@ -115,6 +117,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
         path.write_text(text.format(python=sys.executable))
         path.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "xdg"))
     made = Stage(directory=tmp_path)
     environment = load_environment(tmp_path, "stage")
     (store,) = environment.topology.stores
@@ -142,7 +145,17 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
         "urn": "urn:pulumi:stage::understudy::understudy:index:HttpCheck::front",
         "outputs": {"ok": True, "detail": "200", "seconds": 0.2},
     }
-    (tmp_path / "state.json").write_text(json.dumps({"version": 3, "deployment": {"resources": [holder, page]}}))
+    domains = [
+        {"type": "libvirt:index/domain:Domain", "inputs": {"name": f"stage-{name}", "memory": 65536}}
+        for name in machines
+    ]
+    boots = [
+        {"type": "understudy:index:Boot", "inputs": {"domain": f"stage-{name}", "data_disk_mib": 65536}}
+        for name in machines
+    ]
+    resources = [holder, page, *domains, *boots]
+    (tmp_path / "state.json").write_text(json.dumps({"version": 3, "deployment": {"resources": resources}}))
+    monkeypatch.setattr(this_computer, "room", lambda: ROOMY)  # a drill that is a process of its own asks the state
     report = tmp_path / "reports/stage/report.html"
     report.parent.mkdir(parents=True)
     report.write_text(report_html(document()))
@@ -349,6 +362,57 @@ def test_one_that_is_stopped_is_red_and_lets_pulumi_end_in_order(stage: Stage) -
     assert (stage.directory / "ended").exists()
     assert [line["fault"] for line in stage.lines()] == ["it was stopped by SIGTERM"]
     assert stage.pin() == before
+
+
+def work_on(stage: Stage, when: str) -> None:
+    """Let this very process be noted as one that changes the stage: `now`, or when the drill calls `up`."""
+    start = Path("/proc/self/stat").read_text().rpartition(") ")[2].split()[19]
+    note = working._file("stage", "pid")
+    note.parent.mkdir(parents=True, exist_ok=True)
+    if when == "now":
+        note.write_text(f"{os.getpid()} {start}\n")
+        return
+    run, called = stage.directory / "run", 'print(wanted["printed"], flush=True)'
+    assert called in run.read_text()
+    noting = f'pathlib.Path("{note}").write_text("{os.getpid()} {start}")'
+    run.write_text(run.read_text().replace(called, f"{noting}; {called}"))
+
+
+def test_while_somebody_changes_the_stage_nothing_is_moved(stage: Stage) -> None:
+    before = (stage.directory / "Placement.stage.lock.yaml").read_bytes()
+    (stage.directory / "run").unlink()  # it is not even tried
+    work_on(stage, "now")
+    assert stage.drill() == 1
+    assert stage.lines()[0]["fault"].startswith(
+        f"stack stage: it is being changed by process {os.getpid()} (./run pulumi); wanted one at a time"
+    )
+    assert (stage.directory / "Placement.stage.lock.yaml").read_bytes() == before
+    working._file("stage", "pid").write_text(f"{os.getpid()} 1")  # another process had the number
+    (stage.directory / "run").write_text(UP.format(python=sys.executable))
+    (stage.directory / "run").chmod(0o755)
+    assert stage.drill() == 0
+
+
+def test_a_drill_that_somebody_forestalls_leaves_the_pin_that_it_found(stage: Stage) -> None:
+    """The other's `up` fills the store from that pin, which the state does not say before it has ended."""
+    lock = read_lock(stage.directory, "stage")
+    assert lock is not None
+    (store,) = load_environment(stage.directory, "stage").topology.stores
+    moved = labelled_pin(stage.directory, store, stage.labels[1])
+    write_lock(stage.directory, "stage", replace(lock, seeds=(moved,)))
+    stage.up("run: stack stage is being changed by somebody", 1)
+    work_on(stage, "at `up`")
+    assert stage.drill() == 1
+    assert stage.pin() == moved
+
+
+def test_two_drills_at_once_are_one(stage: Stage) -> None:
+    before = (stage.directory / "Placement.stage.lock.yaml").read_bytes()
+    with working.only_drill("stage"):
+        assert stage.drill() == 1
+    assert stage.lines()[0]["fault"].startswith("stack stage: another drill of it runs")
+    assert (stage.directory / "Placement.stage.lock.yaml").read_bytes() == before
+    assert stage.drill() == 0
 
 
 def full(*_: object) -> None:

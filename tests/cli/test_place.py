@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -184,6 +185,15 @@ def test_again_chooses_all_anew(
     assert "store shop: 20261120-020000F of 2026-11-20 02:00:00 UTC -> 20261125-020000F" in told
 
 
+def test_again_times_the_processors_of_this_computer(project: Path, computer: object) -> None:
+    main(["place", "-s", "stage", "-C", str(project)])
+    before = lock(project)
+    elsewhere = Accelerator(kind="kvm", reason="another computer has it")
+    write_lock(project, "stage", replace(before, accelerator=elsewhere))
+    assert placed(project).accelerator == elsewhere
+    assert placed(project, "--again") == before
+
+
 def test_again_replaces_what_cannot_be_read(
     project: Path, computer: object, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -214,6 +224,50 @@ def test_too_little_room_is_said(
     assert "10000 MiB are free" in told
     assert "disk: " in told
     assert not (project / "Placement.stage.lock.yaml").exists()
+
+
+def write_state(project: Path, memory_mib: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write a state with the five machines, of which each has so much memory, and all the disk that it is to have."""
+    monkeypatch.setenv("PULUMI_BACKEND_URL", f"file://{project}")
+    domains = [f"stage-{name}" for name in ("app1", "db1", "db2", "lb", "old")]
+    made = [{"type": "libvirt:index/domain:Domain", "inputs": {"name": each, "memory": memory_mib}} for each in domains]
+    boots = [
+        {"type": "understudy:index:Boot", "inputs": {"domain": each, "data_disk_mib": 1 << 20}} for each in domains
+    ]
+    path = project / ".pulumi/stacks/understudy/stage.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"version": 3, "checkpoint": {"latest": {"resources": [*made, *boots]}}}))
+
+
+def test_a_machine_that_was_placed_before_is_counted_by_what_it_has_not(
+    project: Path, computer: Callable[..., None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["place", "-s", "stage", "-C", str(project)])
+    computer(room=replace(ROOMY, free_memory_mib=20_000, free_disk_mib=10))
+    write_state(project, 65536, monkeypatch)
+    before = placed(project)
+    assert placed(project, "--again") == before
+    write_state(project, 1024, monkeypatch)
+    assert main(["place", "-s", "stage", "-C", str(project)]) == 1
+    told = capsys.readouterr().err
+    assert (
+        "this computer: too little room for stack stage; wanted memory: 64512 MiB for 1 machine and 12800 MiB" in told
+    )
+    assert "disk: " not in told
+    assert lock(project) == before
+
+
+def test_a_lock_file_alone_gives_no_room(
+    project: Path, computer: Callable[..., None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It came with a clone, or outlived a `destroy`."""
+    main(["place", "-s", "stage", "-C", str(project)])
+    computer(room=replace(ROOMY, free_memory_mib=10_000))
+    monkeypatch.setenv("PULUMI_BACKEND_URL", f"file://{project}")
+    assert main(["place", "-s", "stage", "-C", str(project)]) == 1
+    told = capsys.readouterr().err
+    assert "counted as if none of its machines were there: " in told
+    assert "for 5 machines" in told
 
 
 def test_all_control_networks_in_use(

@@ -22,7 +22,7 @@ from cli.pins import newest_pins
 from cli.pulumi_state import PulumiState
 from images.own import OwnImagePaths
 from model.errors import UnderstudyError
-from model.placement import Accelerator, OwnImage, Placement
+from model.placement import HERE, Accelerator, OwnImage, PlacedMachine, Placement
 from model.state import Recorded
 from provisioners import this_computer
 
@@ -334,6 +334,55 @@ def test_a_network_that_came_later_is_told(nothing_to_build: Path, monkeypatch: 
     monkeypatch.setattr(this_computer, "networks", lambda: found)
     with pytest.raises(UnderstudyError, match="place --again -s prod"):
         preflight._refuse_foreign_network(placement, "prod")
+
+
+KVM = Accelerator(kind="kvm", reason="a guest started in 0.5 s under /dev/kvm, and took 4.0 s without")
+TCG = Accelerator(kind="tcg", reason="a guest did not start under /dev/kvm in 4.0 s, and did in 4.0 s without")
+
+
+def prepare(project: Path, monkeypatch: pytest.MonkeyPatch, *, locked: Accelerator, here: Accelerator) -> None:
+    """Let a stage whose lock file has the one be prepared on a computer that has the other."""
+    network = IPv4Network("198.18.7.0/24")
+    lb = PlacedMachine(name="lb", host=HERE, control_address=network[10])
+    placement = Placement(control_network=network, accelerator=locked, image="ab" * 6, machines=(lb,))
+    monkeypatch.setattr(preflight, "ensure_placed", lambda *_: placement)
+    monkeypatch.setattr(preflight, "ensure_image", lambda *_: None)
+    monkeypatch.setattr(this_computer, "networks", lambda: ())
+    monkeypatch.setattr("provisioners.hypervisor.accelerator.choose", lambda kernel, say: here)
+    preflight._prepare(project, "stage", "up", None)
+
+
+def test_hardware_virtualisation_that_this_computer_lacks_is_told_before_anything_is_made(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock file is in Git, and was written on a computer that has it."""
+    with pytest.raises(UnderstudyError) as caught:
+        prepare(project, monkeypatch, locked=KVM, here=TCG)
+    said = str(caught.value)
+    assert said.startswith(f"Placement.stage.lock.yaml: accelerator.kind: kvm, and on this computer {TCG.reason}")
+    assert "`./run understudy place --again -s stage`" in said
+
+
+def test_hardware_virtualisation_that_is_not_used_is_only_said(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for same in (KVM, TCG):
+        prepare(project, monkeypatch, locked=same, here=same)
+    assert capsys.readouterr().err == ""
+    prepare(project, monkeypatch, locked=TCG, here=KVM)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert KVM.reason in line
+    assert "`./run understudy place --again -s stage`" in line
+
+
+def test_a_preview_times_no_guest(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object) -> Accelerator:
+        raise AssertionError
+
+    with pytest.raises(UnderstudyError):
+        prepare(project, monkeypatch, locked=KVM, here=TCG)
+    monkeypatch.setattr("provisioners.hypervisor.accelerator.choose", never)
+    preflight._prepare(project, "stage", "preview", None)
 
 
 def test_a_pin_that_its_backups_no_longer_have_is_told_before_anything_is_made() -> None:

@@ -93,6 +93,21 @@ def test_the_owners_share_is_left() -> None:
     assert len(decide_shortages([machine("lb")], replace(host, free_memory_mib=2767))) == 1
 
 
+def test_of_a_machine_that_is_there_only_what_it_gets_more_is_counted() -> None:
+    full = Host(memory_mib=8192, free_memory_mib=100, disk_mib=100_000, free_disk_mib=100)
+    lb, db1 = machine("lb"), machine("db1", memory_mib=1024, data_disk_mib=2048)
+    there = {"lb": {"memory_mib": 512}, "db1": {"memory_mib": 1024, "data_disk_mib": 2048}}
+    assert decide_shortages([lb, db1], full, there) == ()
+    assert decide_shortages([lb, replace(db1, memory_mib=512)], full, there) == ()
+    (short,) = decide_shortages([lb, replace(db1, memory_mib=65536)], full, there)
+    assert short.startswith("memory: 64512 MiB for 1 machine and 819 MiB left")
+    (short,) = decide_shortages([lb, replace(db1, data_disk_mib=4096)], full, there)
+    assert short.startswith("disk: 2048 MiB for 1 machine and ")
+    new = decide_shortages([lb, db1], full, {"lb": there["lb"]})
+    assert new == decide_shortages([db1], full)
+    assert len(new) == 2
+
+
 def test_existing_machines_are_not_built() -> None:
     there = replace(machine("db1"), existing=Access(host="db1.example"))
     assert built_machines([machine("lb"), there]) == (machine("lb"),)

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cli.working import who_works_on
+
 if TYPE_CHECKING:
     from tests.run.conftest import Clone
 
@@ -190,9 +192,12 @@ def test_lock_of_another_computer_stays(ready: Clone) -> None:
     assert "pulumi cancel -s stage" in done.stderr
 
 
-def test_second_up_on_one_stack_is_refused_and_a_preview_is_not(ready: Clone) -> None:
+def test_second_up_on_one_stack_is_refused_and_a_preview_is_not(ready: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
     first = ready.start("pulumi", "up", "-s", "stage", FAKE_UP_SECONDS="15")
     wait_for_lock(ready)
+    monkeypatch.setenv("XDG_STATE_HOME", str(ready.state.parent))
+    monkeypatch.setenv("PULUMI_BACKEND_URL", f"file://{ready.state}/state")
+    assert who_works_on("stage") == f"process {first.pid} (./run pulumi)", "a drill reads the same note"
     second = ready.run("pulumi", "up", "-s", "stage")
     preview = ready.run("pulumi", "preview", "-s", "stage")
     other = ready.run("pulumi", "up", "-s", "other")
@@ -202,6 +207,7 @@ def test_second_up_on_one_stack_is_refused_and_a_preview_is_not(ready: Clone) ->
     assert other.returncode == 0
     first.communicate(timeout=30)
     assert first.returncode == 0
+    assert who_works_on("stage") == ""
     assert ready.run("pulumi", "up", "-s", "stage").returncode == 0
 
 
