@@ -42,37 +42,6 @@ backend_directory() {
     printf '%s/.pulumi\n' "${url%/}"
 }
 
-# The last part of the name after -s, --stack or --stack= in a command line; without one, PULUMI_STACK.
-wanted_stack() {
-    local stack=${PULUMI_STACK-} next=''
-    for argument; do
-        case $next$argument in
-        NEXT*) stack=$argument next='' ;;
-        -s | --stack) next=NEXT ;;
-        --stack=*) stack=${argument#*=} ;;
-        -s?*) stack=${argument#-s} stack=${stack#=} ;;
-        esac
-    done
-    printf '%s\n' "${stack##*/}"
-}
-
-# The first word of a Pulumi command line that is not an option: up, preview, config, …
-wanted_verb() {
-    shift
-    local argument next=''
-    for argument; do
-        case $next$argument in
-        NEXT*) next='' ;;
-        -s | --stack | -C | --cwd | --color | --config-file | --logtostderr | -v | --verbose) next=NEXT ;;
-        -*) ;;
-        update) echo up && return ;;
-        pre) echo preview && return ;;
-        down | dn) echo destroy && return ;;
-        *) printf '%s\n' "$argument" && return ;;
-        esac
-    done
-}
-
 stack_file() { printf '%s/Pulumi.%s.yaml\n' "$ROOT" "$1"; }
 
 # True where the stack's file, or its state in a file backend, was made with a passphrase.
@@ -128,15 +97,13 @@ explain_lost_passphrase() {
 
 # What `./run pulumi …` does before and with Pulumi.
 run_pulumi() {
-    local stack verb
-    stack=$(wanted_stack "$@")
-    verb=$(wanted_verb "$@")
+    local stack=$ASKED_STACK verb=$ASKED_VERB
     case $verb in '' | help | login | logout | version) exec "$@" ;; esac
-    case " $* " in *' --help '* | *' -h '*) exec "$@" ;; esac
+    case $ASKED_OPTIONS in *' -h '* | *' --help '*) exec "$@" ;; esac
     choose_backend
     # Pulumi and its plugins tidy their memory a quarter as often, but for more than this: it is most of what they do first.
     export GOGC=${GOGC:-400} GOMEMLIMIT=${GOMEMLIMIT:-1GiB}
-    case " $* " in *' -C'* | *' --cwd'*) exec "$@" ;; esac # another project, perhaps another passphrase
+    case $ASKED_OPTIONS in *' -C '* | *' --cwd '*) exec "$@" ;; esac # another project, perhaps another passphrase
     case $verb in
     up | preview | refresh | destroy | import) ;;
     *) choose_passphrase "$stack" && exec "$@" ;;
@@ -144,16 +111,17 @@ run_pulumi() {
     cd "$ROOT" || return
     [ -n "$stack" ] || stack=$(pulumi stack --show-name 2>/dev/null) ||
         fail "pulumi $verb: for which stack?" "Name it: ./run pulumi $verb -s stage"
-    check_first "$verb" "${stack##*/}"
-    choose_passphrase "${stack##*/}"
-    begin "$verb" "${stack##*/}"
-    case " $*" in
-    *' -c'* | *' --config'*) ;; # -c saves into the file: it has to be the real one
-    *) set -- "$@" --config-file "$(copy_of_configuration "${stack##*/}")" ;;
+    stack=${stack##*/}
+    check_first "$verb" "$stack"
+    choose_passphrase "$stack"
+    begin "$verb" "$stack"
+    case $ASKED_OPTIONS in
+    *' -c '* | *' --config'*) ;; # -c saves into the file: it has to be the real one
+    *) set -- "$@" --config-file "$(copy_of_configuration "$stack")" ;;
     esac
     # The lock is let go when the stack is prepared: from then on the note with this process's id stands for it.
     [ ! -e "$ROOT/cli/pulumi.py" ] ||
-        exec python -m cli pulumi --stack "${stack##*/}" --verb "$verb" $BUSY --lock 8 -- "$@"
+        exec python -m cli pulumi --stack "$stack" --verb "$verb" $BUSY --lock 8 -- "$@"
     exec 8>&-
     exec "$@"
 }

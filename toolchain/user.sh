@@ -26,9 +26,8 @@ keep_from_other_home() {
 # Refuses what only root can do, before anything is made for it.
 refuse_without_root() {
     [ "$EUID" != 0 ] && [ "${1##*/}" = pulumi ] || return 0
-    case " $* " in *' --help '* | *' -h '* | *' -C'* | *' --cwd'*) return 0 ;; esac
-    local verb line
-    verb=$(wanted_verb "$@")
+    case $ASKED_OPTIONS in *' --help '* | *' -h '* | *' -C '* | *' --cwd '*) return 0 ;; esac
+    local verb=$ASKED_VERB line
     case $verb in up | refresh | destroy | import) ;; *) return 0 ;; esac
     line=$(printf '%q ' "$@")
     fail "pulumi $verb makes and changes virtual machines, networks and firewall rules: that needs root; nothing was made" \

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -57,13 +58,37 @@ def wait_for_lock(clone: Clone) -> None:
         ("pulumi --stack=me/understudy/prod up", "prod", "up"),
         ("pulumi --color never destroy -sstage", "stage", "destroy"),
         ("pulumi pre --stack stage", "stage", "preview"),
+        ("pulumi --logtostderr up -s stage", "stage", "up"),
+        ("pulumi --tracing file:t --profiling p --memprofilerate 1 --otel-traces t up -s stage", "stage", "up"),
+        ("pulumi -v 9 up -s stage", "stage", "up"),
+        ("pulumi up -ys prod", "prod", "up"),
+        ("pulumi up -yfsprod", "prod", "up"),
+        ("pulumi up -ys=prod -r=false", "prod", "up"),
+        ("pulumi up -s prod -m -stage --message '-s stage' --message=-sstage", "prod", "up"),
+        ("pulumi import -f stage.json -s prod", "prod", "import"),
+        ("pulumi import -fstage.json -s prod", "prod", "import"),
+        ("pulumi up -s prod -- -s stage", "prod", "up"),
+        ("pulumi -s", "", ""),
         ("pulumi up", "", "up"),
         ("pulumi", "", ""),
     ],
 )
 def test_reads_a_command_line(clone: Clone, command: str, stack: str, verb: str) -> None:
-    done = clone.bash(f"wanted_stack {command}; wanted_verb {command}; :")
-    assert done.stdout.splitlines() == [stack, *([verb] if verb else [])]
+    done = clone.bash(f'read_command_line {command}; echo "$ASKED_STACK"; echo "$ASKED_VERB"')
+    assert done.stdout.splitlines() == [stack, verb]
+
+
+@pytest.mark.parametrize("options", ["-m 'fix -h and -C' -s", "-ym -h -s", "-m --help -s"])
+def test_a_message_that_names_options_is_no_way_round_the_preparation(ready: Clone, options: str) -> None:
+    done = ready.run("pulumi", "up", *shlex.split(options), "stage")
+    assert done.returncode == 0, done.stderr
+    assert "--config-file" in ready.called()[-1]
+
+
+def test_a_bundle_that_saves_configuration_gets_the_real_file(ready: Clone) -> None:
+    ready.run("pulumi", "up", "-s", "stage", "-yc", "understudy:seed=newest")
+    assert ready.called()[-1].startswith("up ")
+    assert "--config-file" not in ready.called()[-1]
 
 
 @pytest.mark.parametrize(
