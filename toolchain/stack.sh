@@ -33,6 +33,8 @@ logged_in_to() {
     [ ! -e "$file" ] || tr -d '\n' <"$file" | sed -nE 's/.*"current": *"([^"]*)".*/\1/p'
 }
 
+backend_name() { printf '%s\n' "${PULUMI_BACKEND_URL:-"Pulumi's service"}"; }
+
 # The directory of a file backend, or nothing for the others.
 backend_directory() {
     local url=${PULUMI_BACKEND_URL-}
@@ -195,11 +197,11 @@ create_stack() {
     printf 'name: %s\nruntime: python\n' "$(project)" >"$workspace/Pulumi.yaml"
     if grep -s '^encryptionsalt:' "$(stack_file "$1")" >"$workspace/Pulumi.$1.yaml"; then :; else rm "$workspace/Pulumi.$1.yaml"; fi
     if output=$(pulumi -C "$workspace" stack init "$1" --no-select --non-interactive 2>&1 8>&-); then
-        say "created the stack $1 in ${PULUMI_BACKEND_URL-Pulumi\'s service}"
+        say "created the stack $1 in $(backend_name)"
         rm -rf "$workspace"
     else
         rm -rf "$workspace"
-        fail "cannot create the stack $1 in ${PULUMI_BACKEND_URL-Pulumi\'s service}" "$output"
+        fail "cannot create the stack $1 in $(backend_name)" "$output"
     fi
 }
 

@@ -123,6 +123,12 @@ def test_first_up_makes_state_passphrase_and_stack_for_their_owner_alone(ready: 
     assert len(ready.called()) == 3
 
 
+def test_a_stack_that_pulumis_service_refuses_is_told_with_its_name(ready: Clone) -> None:
+    ready.program("pulumi", "#!/bin/sh\nexit 1\n")
+    said = ready.bash("create_stack stage", PULUMI_ACCESS_TOKEN="t").stderr
+    assert "cannot create the stack stage in Pulumi's service" in said
+
+
 def test_a_new_place_for_states_gets_an_id_and_an_old_one_stays_as_it_is(ready: Clone) -> None:
     ready.run("pulumi", "up", "-s", "stage")
     given = (ready.state / "state/understudy-id").read_text().strip()

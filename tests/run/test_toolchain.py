@@ -304,6 +304,22 @@ def test_status_makes_nothing(clone: Clone) -> None:
     assert "there     Pulumi, libvirt plugin" in clone.run().stdout
 
 
+def test_status_says_whether_the_machine_image_is_there(clone: Clone) -> None:
+    (clone.root / "images").mkdir()
+    program = "import sys\nassert sys.argv[1:] == ['--look']\n"
+    (clone.root / "images/build.py").write_text(f"{program}print('/images/0123')")
+    assert "  there     machine image          /images/0123\n" in clone.run().stdout
+    (clone.root / "images/build.py").write_text(f"{program}print('missing')\nsys.exit(1)")
+    takes = "one to two minutes to build, with the first machine\n"
+    assert f"  missing   machine image          {takes}" in clone.run().stdout
+    (clone.root / "requirements.lock").write_text("")
+    assert f"machine image          looked for once the Python packages are there; {takes}" in clone.run().stdout
+
+
+def test_status_names_pulumis_service(clone: Clone) -> None:
+    assert "Pulumi state           Pulumi's service\n" in clone.run(PULUMI_ACCESS_TOKEN="t").stdout
+
+
 def test_status_says_that_go_is_missing_and_that_it_may_be_missing_once_all_is_built(clone: Clone) -> None:
     clone.run("true")
     without_go(clone)
