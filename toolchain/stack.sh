@@ -46,12 +46,28 @@ backend_directory() {
 
 stack_file() { printf '%s/Pulumi.%s.yaml\n' "$ROOT" "$1"; }
 
-# True where the stack's file, or its state in a file backend, was made with a passphrase.
+# The file of stack $1's state in a file backend.
+state_file() { printf '%s/stacks/%s/%s.json\n' "$(backend_directory)" "$(project)" "$1"; }
+
+# True where there is a packed state instead, or beside it (PULUMI_SELF_MANAGED_STATE_GZIP).
+is_packed() { [ -e "$1.gz" ] || [ -e "$1.zst" ]; }
+
+# True where the stack's file, or its state, was made with a passphrase. Pulumi, which is asked for a state that is no plain
+# file of this computer's, exports it without one.
 has_salt() {
-    local directory
-    directory=$(backend_directory)
-    grep -qs '^encryptionsalt:' "$(stack_file "$1")" ||
-        { [ -n "$directory" ] && grep -qs '"salt"' "$directory/stacks/$(project)/$1.json"; }
+    local file exported
+    ! grep -qs '^encryptionsalt:' "$(stack_file "$1")" || return 0
+    file=$(state_file "$1")
+    if [ -n "$(backend_directory)" ] && ! is_packed "$file"; then
+        grep -qs '"salt"' "$file"
+        return
+    fi
+    exported=$(cd "$ROOT" && pulumi stack export -s "$1" --non-interactive 2>&1 8>&-) || case $? in
+    6) return 1 ;; # no such stack. Source: pulumi, sdk/go/common/util/cmdutil/exit.go
+    *) fail "cannot find out whether stack $1 exists in $(backend_name)" "$exported" \
+        "No passphrase was made: one that exists needs its own. Mend what Pulumi says, or set PULUMI_CONFIG_PASSPHRASE_FILE." ;;
+    esac
+    [[ $exported == *'"salt"'* ]]
 }
 
 project() {
@@ -65,7 +81,7 @@ project() {
 choose_passphrase() {
     local file=$STATE/passphrase
     [ -z "${PULUMI_CONFIG_PASSPHRASE+set}${PULUMI_CONFIG_PASSPHRASE_FILE:+set}" ] || return 0
-    case ${PULUMI_BACKEND_URL-} in http*) return 0 ;; esac # Pulumi's service keeps the keys itself
+    case ${PULUMI_BACKEND_URL:-https} in http*) return 0 ;; esac # Pulumi's service keeps the keys itself
     if [ ! -s "$file" ]; then
         if [ -n "$1" ] && has_salt "$1"; then
             explain_lost_passphrase "$1" "$file"
@@ -171,10 +187,10 @@ backend_mark() {
 
 # In a file backend, looking is enough; for others Pulumi is asked.
 stack_exists() {
-    local directory
-    directory=$(backend_directory)
-    if [ -n "$directory" ]; then
-        [ -e "$directory/stacks/$(project)/$1.json" ]
+    local file
+    if [ -n "$(backend_directory)" ]; then
+        file=$(state_file "$1")
+        [ -e "$file" ] || is_packed "$file"
     else
         pulumi stack --show-name -s "$1" >/dev/null 2>&1 8>&-
     fi

@@ -73,6 +73,20 @@ def test_a_lost_passphrase_file_stops_all_and_put_back_everything_is_there_again
     assert real.run("pulumi", "stack", "output", "secret", "--show-secrets", "-s", "stage").stdout == "newest\n"
 
 
+def test_a_packed_state_is_found_and_needs_its_passphrase(real: Clone) -> None:
+    packed = {"PULUMI_SELF_MANAGED_STATE_GZIP": "true"}
+    for _ in range(2):
+        done = real.run("pulumi", "up", "-s", "stage", "--yes", "--skip-preview", **packed)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert list(real.state.glob("state/.pulumi/stacks/understudy/stage.json.gz"))
+    (real.state / "passphrase").unlink()
+    done = real.run("pulumi", "up", "-s", "stage", "--yes", "--skip-preview", **packed)
+    assert (done.returncode, "stack stage has secrets" in done.stderr) == (1, True), done.stderr
+    assert not (real.state / "passphrase").exists()
+    asked = real.bash("choose_backend; is_packed() { true; }; has_salt other || echo no such stack")
+    assert (asked.stdout, asked.stderr) == ("no such stack\n", "")
+
+
 def test_a_secret_in_the_file_needs_its_salt_there_and_works(real: Clone) -> None:
     real.run("pulumi", "up", "-s", "stage", "--yes", "--skip-preview")
     done = real.run("pulumi", "config", "set", "--secret", "token", "t", "-s", "stage")

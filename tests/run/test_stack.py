@@ -163,6 +163,46 @@ def test_lost_passphrase_is_an_error_and_no_new_one_is_made(ready: Clone, where:
     assert ready.called() == calls
 
 
+@pytest.mark.parametrize(
+    ("exported", "code", "said", "made"),
+    [
+        (
+            '{"state": {"salt": "v1:a"}}',
+            0,
+            "is missing, and stack prod has secrets that only its passphrase opens",
+            False,
+        ),
+        ('{"state": {"url": "awskms://key"}}', 0, "made a passphrase", True),
+        ("error: no stack named 'prod' found", 6, "made a passphrase", True),
+        ("error: no credentials", 255, "cannot find out whether stack prod exists in s3://bucket", False),
+    ],
+)
+def test_a_stack_in_a_bucket_that_somebody_else_made_gets_no_new_passphrase(
+    ready: Clone, exported: str, code: int, said: str, made: bool
+) -> None:
+    ready.program(
+        "pulumi", f"#!/bin/bash\n[ \"$1 $2\" != 'stack export' ] || {{ cat <<'E'\n{exported}\nE\nexit {code}; }}\n"
+    )
+    done = ready.bash("choose_passphrase prod", PULUMI_BACKEND_URL="s3://bucket")
+    assert (done.returncode, said in done.stderr) == (int(not made), True), done.stderr
+    assert (code != 255) or "error: no credentials" in done.stderr
+    assert (ready.state / "passphrase").exists() is made
+
+
+def test_at_pulumis_service_no_passphrase_is_made(ready: Clone) -> None:
+    ready.bash("choose_backend; choose_passphrase prod", PULUMI_ACCESS_TOKEN="t")
+    assert not (ready.state / "passphrase").exists()
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
+def test_a_packed_state_is_one_too(ready: Clone, suffix: str) -> None:
+    file = ready.state / f"state/.pulumi/stacks/understudy/stage.json{suffix}"
+    file.parent.mkdir(parents=True)
+    file.touch()
+    asked = "choose_backend; stack_exists stage && ! stack_exists other"
+    assert ready.bash(asked).returncode == 0
+
+
 @pytest.mark.parametrize("name", ["PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"])
 def test_a_passphrase_of_the_users_own_comes_first(ready: Clone, name: str) -> None:
     done = ready.run("pulumi", "up", "-s", "stage", **{name: ""} if name.endswith("E") else {name: "x"})
