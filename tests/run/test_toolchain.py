@@ -260,6 +260,24 @@ def test_debians_go_is_installed_where_it_is_new_enough(clone: Clone) -> None:
     assert installed.endswith(" golang-go")
 
 
+def test_what_is_installed_while_something_is_made_lets_no_other_run_make_it_too(clone: Clone) -> None:
+    clone.run("true")
+    for made in (*(clone.cache / "parts").glob("pulumi-*"), *(clone.cache / "toolchain").iterdir()):
+        made.rename(clone.root.parent / made.name)
+    without_go(clone)
+    clone.program("curl", '#!/bin/sh\necho curl >>"$FAKE_LOG"\nsleep 1\nexit 6\n')
+    clone.program("apt-get", f'#!/bin/bash\necho "apt-get $*" >>"$FAKE_LOG"\ncat >{clone.bin}/go <<"E"\n{FAKE_GO}E\n')
+    clone.log.unlink()
+    runs = [clone.start("true", FAKE_DEBIAN_GO="1.26")]
+    wait_for(clone.called)
+    runs.append(clone.start("true", FAKE_DEBIAN_GO="1.26"))
+    said = [run.communicate(timeout=60)[1] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], said
+    assert "another ./run is making the toolchain" in said[1]
+    assert len([call for call in clone.called() if call.startswith("apt-get install ")]) == 1
+    assert len(builds(clone)) == 2
+
+
 def test_a_go_that_stands_where_its_makers_put_it_is_found_without_path(clone: Clone) -> None:
     without_go(clone)
     (clone.root.parent / "go/bin").mkdir(parents=True)
