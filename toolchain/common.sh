@@ -35,6 +35,8 @@ can_be_root() {
     sudo -n true 2>/dev/null || { [ -t 0 ] && [ -t 2 ]; }
 }
 
+runs_systemd() { [ -d /run/systemd/system ]; }
+
 # Only one ./run at a time makes things; the others wait here. Descriptor 9 holds the lock; what is started meanwhile
 # and lives on (a daemon) must close it. Who holds it may take it once more: the last release lets it go.
 LOCK_HOLDS=0
