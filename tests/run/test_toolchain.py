@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import signal
 import subprocess
 import tarfile
@@ -127,6 +128,27 @@ def test_users_own_pulumi_of_the_right_version_is_taken(clone: Clone) -> None:
     assert (done.returncode, done.stdout) == (0, "v3.259.0\n"), done.stderr
     assert (clone.root / ".toolchain/bin/pulumi").resolve() == clone.bin / "pulumi"
     assert len(builds(clone)) == 1
+
+
+@pytest.mark.parametrize("home", [".", "anna"])
+def test_users_own_pulumi_is_found_at_home_where_sudos_path_does_not_lead(clone: Clone, home: str) -> None:
+    anna = clone.root.parent / "anna"
+    clone.program("getent", f'#!/bin/sh\n[ "$*" != "passwd anna" ] || echo anna:x:1:1::{anna}:/bin/sh\n')
+    installed = clone.root.parent / home / ".pulumi/bin"
+    installed.mkdir(parents=True)
+    clone.own_pulumi()
+    for program in clone.bin.glob("pulumi*"):
+        program.rename(installed / program.name)
+    done = clone.run("pulumi", "version", SUDO_USER="anna")
+    assert (done.returncode, done.stdout) == (0, "v3.259.0\n"), done.stderr
+    assert (clone.root / ".toolchain/bin/pulumi").resolve() == installed / "pulumi"
+
+
+def test_another_version_on_path_is_no_reason_to_pass_by_the_right_one_at_home(clone: Clone) -> None:
+    clone.own_pulumi()
+    shutil.copytree(clone.bin, clone.root.parent / ".pulumi/bin")
+    clone.own_pulumi("#!/bin/sh\necho v3.258.0\n")
+    assert clone.run("pulumi", "version").stdout == "v3.259.0\n"
 
 
 def test_users_own_pulumi_that_changed_is_looked_at_again(clone: Clone) -> None:
