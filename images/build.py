@@ -118,10 +118,15 @@ def alone(lock: Path, say: Say) -> Iterator[None]:
 
 
 def main() -> int:
-    """Print the image's directory; 1 and a message when there is none and none can be built."""
+    """Print the image's directory; 1 and a message when there is none, and none is or can be built."""
     parser = argparse.ArgumentParser(prog="python -m images.build", description=__doc__)
     parser.add_argument("--verify", action="store_true", help="read all files again and compare their digests")
+    parser.add_argument("--look", action="store_true", help="build nothing where there is none that is whole")
     arguments = parser.parse_args()
+    if arguments.look:
+        found = cache.usable(IMAGES / recipe_digest(), verify=arguments.verify)
+        print(found if isinstance(found, str) else found.directory)
+        return int(isinstance(found, str))
     try:
         paths = ensure(lambda line: print(line, file=sys.stderr, flush=True), verify=arguments.verify)
     except UnderstudyError as error:

@@ -35,9 +35,15 @@ can_be_root() {
     sudo -n true 2>/dev/null || { [ -t 0 ] && [ -t 2 ]; }
 }
 
+runs_systemd() { [ -d /run/systemd/system ]; }
+
 # Only one ./run at a time makes things; the others wait here. Descriptor 9 holds the lock; what is started meanwhile
-# and lives on (a daemon) must close it.
+# and lives on (a daemon) must close it. Who holds it may take it once more: the last release lets it go.
+LOCK_HOLDS=0
+
 take_lock() {
+    LOCK_HOLDS=$((LOCK_HOLDS + 1))
+    [ $LOCK_HOLDS = 1 ] || return 0
     mkdir -p "$CACHE"
     exec 9>"$CACHE/lock"
     if ! flock --nonblock 9; then
@@ -46,7 +52,10 @@ take_lock() {
     fi
 }
 
-release_lock() { exec 9>&-; }
+release_lock() {
+    LOCK_HOLDS=$((LOCK_HOLDS - 1))
+    [ $LOCK_HOLDS != 0 ] || exec 9>&-
+}
 
 # make_whole DIRECTORY FUNCTION: calls FUNCTION with a new empty directory and renames that to DIRECTORY when it is
 # done. What an earlier run that was cut off has left is swept: only the holder of the lock comes here.

@@ -45,15 +45,11 @@ have_go() {
 # Comes before anything is installed: what cannot be built in the end needs no beginning.
 require_go_early() {
     toolchain_directory >/dev/null
-    toolchain_is_whole || [ -e "$LIBVIRT_PART" ] || have_go || get_go 'the libvirt plugin'
+    toolchain_is_whole || [ -e "$LIBVIRT_PART" ] || require_go 'the libvirt plugin'
 }
 
-# require_go WHAT: for building it, with the lock held.
-require_go() {
-    have_go && return
-    get_go "$1"
-    take_lock
-}
+# require_go WHAT: for building it.
+require_go() { have_go || get_go "$1"; }
 
 # The official release, else Debian's, else what to do.
 get_go() {

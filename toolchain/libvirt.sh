@@ -4,7 +4,7 @@
 LIBVIRT_NOTES=/var/lib/libvirt/dnsmasq
 
 libvirt_runs() {
-    if [ -d /run/systemd/system ]; then
+    if runs_systemd; then
         systemctl --quiet is-active libvirtd.socket || systemctl --quiet is-active libvirtd.service
     else
         daemon_runs virtlogd && daemon_runs libvirtd && [ -S /run/libvirt/libvirt-sock ]
@@ -19,7 +19,7 @@ daemon_runs() {
 
 require_libvirt() {
     libvirt_runs && return
-    if [ -d /run/systemd/system ]; then
+    if runs_systemd; then
         can_be_root || fail 'libvirt is not running' 'As root, type: systemctl start libvirtd.socket'
         say 'starting libvirt; a second or two'
         as_root systemctl start libvirtd.socket || fail 'libvirt does not start' 'journalctl -u libvirtd says why.'

@@ -52,13 +52,17 @@ fill_toolchain() {
         file_mark "$1/bin/pulumi" >"$1/complete"
 }
 
-# The directory of the user's own Pulumi, where it is of our version and has its Python language host beside it.
+# The directory of the user's own Pulumi, where it is of our version and has its Python language host beside it. Its own
+# installer puts it into a home; sudo's PATH does not lead there.
 own_pulumi() {
     local program
-    program=$(readlink -f -- "$(type -P pulumi)") || return 1
-    [ -x "${program%/*}/pulumi-language-python" ] && [ -e "${program%/*}/pulumi-language-python-exec" ] &&
-        [[ $(PULUMI_SKIP_UPDATE_CHECK=true "$program" version 2>/dev/null) =~ ^v?${PULUMI_VERSION//./\.}$ ]] &&
-        printf '%s\n' "${program%/*}"
+    for program in "$(type -P pulumi)" {"$HOME","$(home_of "${SUDO_USER-}")"}/.pulumi/bin/pulumi; do
+        program=$(readlink -e -- "$program") && [ -x "${program%/*}/pulumi-language-python" ] &&
+            [ -e "${program%/*}/pulumi-language-python-exec" ] &&
+            [[ $(PULUMI_SKIP_UPDATE_CHECK=true "$program" version 2>/dev/null) =~ ^v?${PULUMI_VERSION//./\.}$ ]] &&
+            printf '%s\n' "${program%/*}" && return
+    done
+    return 1
 }
 
 # make_whole hands over a new directory; where one of the two ways left something half done, it is emptied again.

@@ -42,7 +42,6 @@ fill_venv() {
     if ! "$python" -c 'import ensurepip' 2>/dev/null; then
         install_packages 'the virtual environment' "$("$python" -c \
             'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"
-        take_lock
     fi
     say "installing the Python packages of requirements.lock for $("$python" --version); about a minute"
     # --copies would outlive an upgrade of the interpreter and then fail in odd ways; a dangling link is seen.

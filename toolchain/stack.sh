@@ -33,6 +33,8 @@ logged_in_to() {
     [ ! -e "$file" ] || tr -d '\n' <"$file" | sed -nE 's/.*"current": *"([^"]*)".*/\1/p'
 }
 
+backend_name() { printf '%s\n' "${PULUMI_BACKEND_URL:-"Pulumi's service"}"; }
+
 # The directory of a file backend, or nothing for the others.
 backend_directory() {
     local url=${PULUMI_BACKEND_URL-}
@@ -42,45 +44,30 @@ backend_directory() {
     printf '%s/.pulumi\n' "${url%/}"
 }
 
-# The last part of the name after -s, --stack or --stack= in a command line; without one, PULUMI_STACK.
-wanted_stack() {
-    local stack=${PULUMI_STACK-} next=''
-    for argument; do
-        case $next$argument in
-        NEXT*) stack=$argument next='' ;;
-        -s | --stack) next=NEXT ;;
-        --stack=*) stack=${argument#*=} ;;
-        -s?*) stack=${argument#-s} stack=${stack#=} ;;
-        esac
-    done
-    printf '%s\n' "${stack##*/}"
-}
-
-# The first word of a Pulumi command line that is not an option: up, preview, config, …
-wanted_verb() {
-    shift
-    local argument next=''
-    for argument; do
-        case $next$argument in
-        NEXT*) next='' ;;
-        -s | --stack | -C | --cwd | --color | --config-file | --logtostderr | -v | --verbose) next=NEXT ;;
-        -*) ;;
-        update) echo up && return ;;
-        pre) echo preview && return ;;
-        down | dn) echo destroy && return ;;
-        *) printf '%s\n' "$argument" && return ;;
-        esac
-    done
-}
-
 stack_file() { printf '%s/Pulumi.%s.yaml\n' "$ROOT" "$1"; }
 
-# True where the stack's file, or its state in a file backend, was made with a passphrase.
+# The file of stack $1's state in a file backend.
+state_file() { printf '%s/stacks/%s/%s.json\n' "$(backend_directory)" "$(project)" "$1"; }
+
+# True where there is a packed state instead, or beside it (PULUMI_SELF_MANAGED_STATE_GZIP).
+is_packed() { [ -e "$1.gz" ] || [ -e "$1.zst" ]; }
+
+# True where the stack's file, or its state, was made with a passphrase. Pulumi, which is asked for a state that is no plain
+# file of this computer's, exports it without one.
 has_salt() {
-    local directory
-    directory=$(backend_directory)
-    grep -qs '^encryptionsalt:' "$(stack_file "$1")" ||
-        { [ -n "$directory" ] && grep -qs '"salt"' "$directory/stacks/$(project)/$1.json"; }
+    local file exported
+    ! grep -qs '^encryptionsalt:' "$(stack_file "$1")" || return 0
+    file=$(state_file "$1")
+    if [ -n "$(backend_directory)" ] && ! is_packed "$file"; then
+        grep -qs '"salt"' "$file"
+        return
+    fi
+    exported=$(cd "$ROOT" && pulumi stack export -s "$1" --non-interactive 2>&1 8>&-) || case $? in
+    6) return 1 ;; # no such stack. Source: pulumi, sdk/go/common/util/cmdutil/exit.go
+    *) fail "cannot find out whether stack $1 exists in $(backend_name)" "$exported" \
+        "No passphrase was made: one that exists needs its own. Mend what Pulumi says, or set PULUMI_CONFIG_PASSPHRASE_FILE." ;;
+    esac
+    [[ $exported == *'"salt"'* ]]
 }
 
 project() {
@@ -94,7 +81,7 @@ project() {
 choose_passphrase() {
     local file=$STATE/passphrase
     [ -z "${PULUMI_CONFIG_PASSPHRASE+set}${PULUMI_CONFIG_PASSPHRASE_FILE:+set}" ] || return 0
-    case ${PULUMI_BACKEND_URL-} in http*) return 0 ;; esac # Pulumi's service keeps the keys itself
+    case ${PULUMI_BACKEND_URL:-https} in http*) return 0 ;; esac # Pulumi's service keeps the keys itself
     if [ ! -s "$file" ]; then
         if [ -n "$1" ] && has_salt "$1"; then
             explain_lost_passphrase "$1" "$file"
@@ -128,15 +115,13 @@ explain_lost_passphrase() {
 
 # What `./run pulumi …` does before and with Pulumi.
 run_pulumi() {
-    local stack verb
-    stack=$(wanted_stack "$@")
-    verb=$(wanted_verb "$@")
+    local stack=$ASKED_STACK verb=$ASKED_VERB
     case $verb in '' | help | login | logout | version) exec "$@" ;; esac
-    case " $* " in *' --help '* | *' -h '*) exec "$@" ;; esac
+    case $ASKED_OPTIONS in *' -h '* | *' --help '*) exec "$@" ;; esac
     choose_backend
     # Pulumi and its plugins tidy their memory a quarter as often, but for more than this: it is most of what they do first.
     export GOGC=${GOGC:-400} GOMEMLIMIT=${GOMEMLIMIT:-1GiB}
-    case " $* " in *' -C'* | *' --cwd'*) exec "$@" ;; esac # another project, perhaps another passphrase
+    case $ASKED_OPTIONS in *' -C '* | *' --cwd '*) exec "$@" ;; esac # another project, perhaps another passphrase
     case $verb in
     up | preview | refresh | destroy | import) ;;
     *) choose_passphrase "$stack" && exec "$@" ;;
@@ -144,16 +129,17 @@ run_pulumi() {
     cd "$ROOT" || return
     [ -n "$stack" ] || stack=$(pulumi stack --show-name 2>/dev/null) ||
         fail "pulumi $verb: for which stack?" "Name it: ./run pulumi $verb -s stage"
-    check_first "$verb" "${stack##*/}"
-    choose_passphrase "${stack##*/}"
-    begin "$verb" "${stack##*/}"
-    case " $*" in
-    *' -c'* | *' --config'*) ;; # -c saves into the file: it has to be the real one
-    *) set -- "$@" --config-file "$(copy_of_configuration "${stack##*/}")" ;;
+    stack=${stack##*/}
+    check_first "$verb" "$stack"
+    choose_passphrase "$stack"
+    begin "$verb" "$stack"
+    case $ASKED_OPTIONS in
+    *' -c '* | *' --config'*) ;; # -c saves into the file: it has to be the real one
+    *) set -- "$@" --config-file "$(copy_of_configuration "$stack")" ;;
     esac
     # The lock is let go when the stack is prepared: from then on the note with this process's id stands for it.
     [ ! -e "$ROOT/cli/pulumi.py" ] ||
-        exec python -m cli pulumi --stack "${stack##*/}" --verb "$verb" $BUSY --lock 8 -- "$@"
+        exec python -m cli pulumi --stack "$stack" --verb "$verb" $BUSY --lock 8 -- "$@"
     exec 8>&-
     exec "$@"
 }
@@ -201,10 +187,10 @@ backend_mark() {
 
 # In a file backend, looking is enough; for others Pulumi is asked.
 stack_exists() {
-    local directory
-    directory=$(backend_directory)
-    if [ -n "$directory" ]; then
-        [ -e "$directory/stacks/$(project)/$1.json" ]
+    local file
+    if [ -n "$(backend_directory)" ]; then
+        file=$(state_file "$1")
+        [ -e "$file" ] || is_packed "$file"
     else
         pulumi stack --show-name -s "$1" >/dev/null 2>&1 8>&-
     fi
@@ -227,11 +213,11 @@ create_stack() {
     printf 'name: %s\nruntime: python\n' "$(project)" >"$workspace/Pulumi.yaml"
     if grep -s '^encryptionsalt:' "$(stack_file "$1")" >"$workspace/Pulumi.$1.yaml"; then :; else rm "$workspace/Pulumi.$1.yaml"; fi
     if output=$(pulumi -C "$workspace" stack init "$1" --no-select --non-interactive 2>&1 8>&-); then
-        say "created the stack $1 in ${PULUMI_BACKEND_URL-Pulumi\'s service}"
+        say "created the stack $1 in $(backend_name)"
         rm -rf "$workspace"
     else
         rm -rf "$workspace"
-        fail "cannot create the stack $1 in ${PULUMI_BACKEND_URL-Pulumi\'s service}" "$output"
+        fail "cannot create the stack $1 in $(backend_name)" "$output"
     fi
 }
 

@@ -30,6 +30,7 @@ show_toolchain() {
         line missing 'Pulumi, libvirt plugin' 'seconds to fetch, up to 15 minutes to build'
     fi
     show_go
+    show_image
     if libvirt_runs; then line there libvirtd running; else line missing libvirtd 'not running'; fi
 }
 
@@ -45,9 +46,21 @@ show_go() {
     fi
 }
 
+# Which image is the present recipe's, Python alone knows.
+show_image() {
+    local directory time='one to two minutes to build, with the first machine'
+    if ! venv_is_whole "$VENV"; then
+        line '' 'machine image' "looked for once the Python packages are there; $time"
+    elif directory=$(cd "$ROOT" && "$VENV/bin/python" -B -m images.build --look 2>/dev/null); then
+        line there 'machine image' "$directory"
+    else
+        line missing 'machine image' "$time"
+    fi
+}
+
 show_state() {
     choose_backend_quietly
-    line '' 'Pulumi state' "${PULUMI_BACKEND_URL:-Pulumi\'s service}"
+    line '' 'Pulumi state' "$(backend_name)"
     if [ -n "${PULUMI_CONFIG_PASSPHRASE+set}${PULUMI_CONFIG_PASSPHRASE_FILE:+set}" ]; then
         line '' 'its passphrase' 'from your environment'
     elif [ -s "$STATE/passphrase" ]; then

@@ -3,9 +3,12 @@
 # with sudo. What is kept from one call to the next is then root's as well, however root was reached: in root's own
 # home, also where sudo was told to leave HOME as it was (so that the keys and known_hosts there are used).
 
+# The home of a user, by name or number.
+home_of() { getent passwd "$1" | cut -d: -f6; }
+
 OWN_HOME=$HOME
 if [ "$EUID" = 0 ] && [ "$(stat -c %u "$HOME" 2>/dev/null)" != 0 ]; then
-    OWN_HOME=$(getent passwd 0 | cut -d: -f6)
+    OWN_HOME=$(home_of 0)
 fi
 CACHE=${XDG_CACHE_HOME:-$OWN_HOME/.cache}/understudy
 STATE=${XDG_STATE_HOME:-$OWN_HOME/.local/state}/understudy
@@ -26,9 +29,8 @@ keep_from_other_home() {
 # Refuses what only root can do, before anything is made for it.
 refuse_without_root() {
     [ "$EUID" != 0 ] && [ "${1##*/}" = pulumi ] || return 0
-    case " $* " in *' --help '* | *' -h '* | *' -C'* | *' --cwd'*) return 0 ;; esac
-    local verb line
-    verb=$(wanted_verb "$@")
+    case $ASKED_OPTIONS in *' --help '* | *' -h '* | *' -C '* | *' --cwd '*) return 0 ;; esac
+    local verb=$ASKED_VERB line
     case $verb in up | refresh | destroy | import) ;; *) return 0 ;; esac
     line=$(printf '%q ' "$@")
     fail "pulumi $verb makes and changes virtual machines, networks and firewall rules: that needs root; nothing was made" \

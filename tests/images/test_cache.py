@@ -205,3 +205,16 @@ def test_what_a_killed_builder_leaves_is_not_taken_and_goes_away(tmp_path: Path,
     assert cache.usable(images / recipe_digest()) == "missing"
     build.ensure(lambda _: None, images=images)
     assert not list(images.glob(".building-*"))
+
+
+def test_a_look_builds_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(build, "IMAGES", tmp_path)
+    monkeypatch.setattr("sys.argv", ["images.build", "--look"])
+    assert build.main() == 1
+    assert capsys.readouterr().out == "missing\n"
+    directory = small(tmp_path / recipe_digest())
+    cache.seal(directory, directory.name, {})
+    assert build.main() == 0
+    assert capsys.readouterr().out == f"{directory}\n"

@@ -64,7 +64,11 @@ class Clone:
     log: Path
 
     def environment(self, extra: Mapping[str, str]) -> dict[str, str]:
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("PULUMI", "PYTHON", "VIRTUAL"))}
+        kept = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("PULUMI", "PYTHON", "SUDO", "VIRTUAL"))
+        }
         kept["PATH"] = f"{self.bin}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
         home = str(self.root.parent)
         own = {"HOME": home, "XDG_CACHE_HOME": str(self.cache.parent), "XDG_STATE_HOME": str(self.state.parent)}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,6 +73,20 @@ def test_a_lost_passphrase_file_stops_all_and_put_back_everything_is_there_again
     assert real.run("pulumi", "stack", "output", "secret", "--show-secrets", "-s", "stage").stdout == "newest\n"
 
 
+def test_a_packed_state_is_found_and_needs_its_passphrase(real: Clone) -> None:
+    packed = {"PULUMI_SELF_MANAGED_STATE_GZIP": "true"}
+    for _ in range(2):
+        done = real.run("pulumi", "up", "-s", "stage", "--yes", "--skip-preview", **packed)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert list(real.state.glob("state/.pulumi/stacks/understudy/stage.json.gz"))
+    (real.state / "passphrase").unlink()
+    done = real.run("pulumi", "up", "-s", "stage", "--yes", "--skip-preview", **packed)
+    assert (done.returncode, "stack stage has secrets" in done.stderr) == (1, True), done.stderr
+    assert not (real.state / "passphrase").exists()
+    asked = real.bash("choose_backend; is_packed() { true; }; has_salt other || echo no such stack")
+    assert (asked.stdout, asked.stderr) == ("no such stack\n", "")
+
+
 def test_a_secret_in_the_file_needs_its_salt_there_and_works(real: Clone) -> None:
     real.run("pulumi", "up", "-s", "stage", "--yes", "--skip-preview")
     done = real.run("pulumi", "config", "set", "--secret", "token", "t", "-s", "stage")
@@ -78,6 +94,23 @@ def test_a_secret_in_the_file_needs_its_salt_there_and_works(real: Clone) -> Non
     assert "encryptionsalt: v1:" in (real.root / "Pulumi.stage.yaml").read_text()
     assert real.run("pulumi", "config", "get", "token", "-s", "stage").stdout == "t\n"
     assert real.run("pulumi", "up", "-s", "stage", "--yes", "--skip-preview").returncode == 0
+
+
+@pytest.mark.parametrize("verb", ["up", "preview", "refresh", "destroy", "import"])
+def test_it_is_known_which_options_have_a_value(real: Clone, verb: str) -> None:
+    printed = subprocess.run([real.bin / "pulumi", verb, "--help"], capture_output=True, text=True, check=True).stdout
+    lines = re.findall(r"^ +(?:(-\w), )?(--[a-z-]+)(?: ([a-zA-Z0-9]\S*))?  ", printed, re.MULTILINE)
+    described = {
+        name: bool(kind) and kind != "false" and "[=" not in kind  # `false`: how pflag prints a default in backquotes
+        for short, long, kind in lines
+        for name in (short, long)
+        if name
+    }
+    assert described["--stack"]
+    asked = f"for name in {' '.join(described)}; do has_value $name && echo $name; done"
+    assert set(real.bash(f"ASKED_VERB={verb}\n{asked}").stdout.split()) == {
+        name for name, has_value in described.items() if has_value
+    }
 
 
 def _wait_for_lock(real: Clone) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -59,13 +60,37 @@ def wait_for_lock(clone: Clone) -> None:
         ("pulumi --stack=me/understudy/prod up", "prod", "up"),
         ("pulumi --color never destroy -sstage", "stage", "destroy"),
         ("pulumi pre --stack stage", "stage", "preview"),
+        ("pulumi --logtostderr up -s stage", "stage", "up"),
+        ("pulumi --tracing file:t --profiling p --memprofilerate 1 --otel-traces t up -s stage", "stage", "up"),
+        ("pulumi -v 9 up -s stage", "stage", "up"),
+        ("pulumi up -ys prod", "prod", "up"),
+        ("pulumi up -yfsprod", "prod", "up"),
+        ("pulumi up -ys=prod -r=false", "prod", "up"),
+        ("pulumi up -s prod -m -stage --message '-s stage' --message=-sstage", "prod", "up"),
+        ("pulumi import -f stage.json -s prod", "prod", "import"),
+        ("pulumi import -fstage.json -s prod", "prod", "import"),
+        ("pulumi up -s prod -- -s stage", "prod", "up"),
+        ("pulumi -s", "", ""),
         ("pulumi up", "", "up"),
         ("pulumi", "", ""),
     ],
 )
 def test_reads_a_command_line(clone: Clone, command: str, stack: str, verb: str) -> None:
-    done = clone.bash(f"wanted_stack {command}; wanted_verb {command}; :")
-    assert done.stdout.splitlines() == [stack, *([verb] if verb else [])]
+    done = clone.bash(f'read_command_line {command}; echo "$ASKED_STACK"; echo "$ASKED_VERB"')
+    assert done.stdout.splitlines() == [stack, verb]
+
+
+@pytest.mark.parametrize("options", ["-m 'fix -h and -C' -s", "-ym -h -s", "-m --help -s"])
+def test_a_message_that_names_options_is_no_way_round_the_preparation(ready: Clone, options: str) -> None:
+    done = ready.run("pulumi", "up", *shlex.split(options), "stage")
+    assert done.returncode == 0, done.stderr
+    assert "--config-file" in ready.called()[-1]
+
+
+def test_a_bundle_that_saves_configuration_gets_the_real_file(ready: Clone) -> None:
+    ready.run("pulumi", "up", "-s", "stage", "-yc", "understudy:seed=newest")
+    assert ready.called()[-1].startswith("up ")
+    assert "--config-file" not in ready.called()[-1]
 
 
 @pytest.mark.parametrize(
@@ -100,6 +125,12 @@ def test_first_up_makes_state_passphrase_and_stack_for_their_owner_alone(ready: 
     assert len(ready.called()) == 3
 
 
+def test_a_stack_that_pulumis_service_refuses_is_told_with_its_name(ready: Clone) -> None:
+    ready.program("pulumi", "#!/bin/sh\nexit 1\n")
+    said = ready.bash("create_stack stage", PULUMI_ACCESS_TOKEN="t").stderr
+    assert "cannot create the stack stage in Pulumi's service" in said
+
+
 def test_a_new_place_for_states_gets_an_id_and_an_old_one_stays_as_it_is(ready: Clone) -> None:
     ready.run("pulumi", "up", "-s", "stage")
     given = (ready.state / "state/understudy-id").read_text().strip()
@@ -132,6 +163,46 @@ def test_lost_passphrase_is_an_error_and_no_new_one_is_made(ready: Clone, where:
     assert "PULUMI_CONFIG_PASSPHRASE" in done.stderr
     assert not (ready.state / "passphrase").exists()
     assert ready.called() == calls
+
+
+@pytest.mark.parametrize(
+    ("exported", "code", "said", "made"),
+    [
+        (
+            '{"state": {"salt": "v1:a"}}',
+            0,
+            "is missing, and stack prod has secrets that only its passphrase opens",
+            False,
+        ),
+        ('{"state": {"url": "awskms://key"}}', 0, "made a passphrase", True),
+        ("error: no stack named 'prod' found", 6, "made a passphrase", True),
+        ("error: no credentials", 255, "cannot find out whether stack prod exists in s3://bucket", False),
+    ],
+)
+def test_a_stack_in_a_bucket_that_somebody_else_made_gets_no_new_passphrase(
+    ready: Clone, exported: str, code: int, said: str, made: bool
+) -> None:
+    ready.program(
+        "pulumi", f"#!/bin/bash\n[ \"$1 $2\" != 'stack export' ] || {{ cat <<'E'\n{exported}\nE\nexit {code}; }}\n"
+    )
+    done = ready.bash("choose_passphrase prod", PULUMI_BACKEND_URL="s3://bucket")
+    assert (done.returncode, said in done.stderr) == (int(not made), True), done.stderr
+    assert (code != 255) or "error: no credentials" in done.stderr
+    assert (ready.state / "passphrase").exists() is made
+
+
+def test_at_pulumis_service_no_passphrase_is_made(ready: Clone) -> None:
+    ready.bash("choose_backend; choose_passphrase prod", PULUMI_ACCESS_TOKEN="t")
+    assert not (ready.state / "passphrase").exists()
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
+def test_a_packed_state_is_one_too(ready: Clone, suffix: str) -> None:
+    file = ready.state / f"state/.pulumi/stacks/understudy/stage.json{suffix}"
+    file.parent.mkdir(parents=True)
+    file.touch()
+    asked = "choose_backend; stack_exists stage && ! stack_exists other"
+    assert ready.bash(asked).returncode == 0
 
 
 @pytest.mark.parametrize("name", ["PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"])

@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import signal
 import subprocess
 import tarfile
@@ -127,6 +128,27 @@ def test_users_own_pulumi_of_the_right_version_is_taken(clone: Clone) -> None:
     assert (done.returncode, done.stdout) == (0, "v3.259.0\n"), done.stderr
     assert (clone.root / ".toolchain/bin/pulumi").resolve() == clone.bin / "pulumi"
     assert len(builds(clone)) == 1
+
+
+@pytest.mark.parametrize("home", [".", "anna"])
+def test_users_own_pulumi_is_found_at_home_where_sudos_path_does_not_lead(clone: Clone, home: str) -> None:
+    anna = clone.root.parent / "anna"
+    clone.program("getent", f'#!/bin/sh\n[ "$*" != "passwd anna" ] || echo anna:x:1:1::{anna}:/bin/sh\n')
+    installed = clone.root.parent / home / ".pulumi/bin"
+    installed.mkdir(parents=True)
+    clone.own_pulumi()
+    for program in clone.bin.glob("pulumi*"):
+        program.rename(installed / program.name)
+    done = clone.run("pulumi", "version", SUDO_USER="anna")
+    assert (done.returncode, done.stdout) == (0, "v3.259.0\n"), done.stderr
+    assert (clone.root / ".toolchain/bin/pulumi").resolve() == installed / "pulumi"
+
+
+def test_another_version_on_path_is_no_reason_to_pass_by_the_right_one_at_home(clone: Clone) -> None:
+    clone.own_pulumi()
+    shutil.copytree(clone.bin, clone.root.parent / ".pulumi/bin")
+    clone.own_pulumi("#!/bin/sh\necho v3.258.0\n")
+    assert clone.run("pulumi", "version").stdout == "v3.259.0\n"
 
 
 def test_users_own_pulumi_that_changed_is_looked_at_again(clone: Clone) -> None:
@@ -260,6 +282,24 @@ def test_debians_go_is_installed_where_it_is_new_enough(clone: Clone) -> None:
     assert installed.endswith(" golang-go")
 
 
+def test_what_is_installed_while_something_is_made_lets_no_other_run_make_it_too(clone: Clone) -> None:
+    clone.run("true")
+    for made in (*(clone.cache / "parts").glob("pulumi-*"), *(clone.cache / "toolchain").iterdir()):
+        made.rename(clone.root.parent / made.name)
+    without_go(clone)
+    clone.program("curl", '#!/bin/sh\necho curl >>"$FAKE_LOG"\nsleep 1\nexit 6\n')
+    clone.program("apt-get", f'#!/bin/bash\necho "apt-get $*" >>"$FAKE_LOG"\ncat >{clone.bin}/go <<"E"\n{FAKE_GO}E\n')
+    clone.log.unlink()
+    runs = [clone.start("true", FAKE_DEBIAN_GO="1.26")]
+    wait_for(clone.called)
+    runs.append(clone.start("true", FAKE_DEBIAN_GO="1.26"))
+    said = [run.communicate(timeout=60)[1] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], said
+    assert "another ./run is making the toolchain" in said[1]
+    assert len([call for call in clone.called() if call.startswith("apt-get install ")]) == 1
+    assert len(builds(clone)) == 2
+
+
 def test_a_go_that_stands_where_its_makers_put_it_is_found_without_path(clone: Clone) -> None:
     without_go(clone)
     (clone.root.parent / "go/bin").mkdir(parents=True)
@@ -302,6 +342,22 @@ def test_status_makes_nothing(clone: Clone) -> None:
     assert not clone.state.exists()
     clone.run("true")
     assert "there     Pulumi, libvirt plugin" in clone.run().stdout
+
+
+def test_status_says_whether_the_machine_image_is_there(clone: Clone) -> None:
+    (clone.root / "images").mkdir()
+    program = "import sys\nassert sys.argv[1:] == ['--look']\n"
+    (clone.root / "images/build.py").write_text(f"{program}print('/images/0123')")
+    assert "  there     machine image          /images/0123\n" in clone.run().stdout
+    (clone.root / "images/build.py").write_text(f"{program}print('missing')\nsys.exit(1)")
+    takes = "one to two minutes to build, with the first machine\n"
+    assert f"  missing   machine image          {takes}" in clone.run().stdout
+    (clone.root / "requirements.lock").write_text("")
+    assert f"machine image          looked for once the Python packages are there; {takes}" in clone.run().stdout
+
+
+def test_status_names_pulumis_service(clone: Clone) -> None:
+    assert "Pulumi state           Pulumi's service\n" in clone.run(PULUMI_ACCESS_TOKEN="t").stdout
 
 
 def test_status_says_that_go_is_missing_and_that_it_may_be_missing_once_all_is_built(clone: Clone) -> None:
