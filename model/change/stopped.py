@@ -124,39 +124,40 @@ def _machine(resource: Mapping[str, Any]) -> tuple[str, str] | None:
 def errors_in(lines: Iterable[str]) -> tuple[str, ...]:
     """Return what went wrong with resources, out of an event log of the engine's: each once, after its name.
 
-    Source: pulumi, sdk/go/common/apitype/events.go: diagnosticEvent; pkg/backend/display, `<{%reset%}>` is a colour.
-
     >>> event = {"urn": "a::front", "severity": "error", "message": "<{%reset%}>no page"}
     >>> errors_in([json.dumps({"diagnosticEvent": event})])
     ('front: no page',)
     """
-    found: dict[str, None] = {}
-    for line in lines:
-        diagnostic = _parsed(line).get("diagnosticEvent") or {}
-        urn = str(diagnostic.get("urn") or "")
-        if diagnostic.get("severity") == "error" and urn and "::pulumi:pulumi:Stack::" not in urn:
-            words = _COLOUR.sub("", str(diagnostic.get("message", ""))).split()
-            found[f"{urn.rpartition('::')[2]}: {' '.join(words)[:400]}"] = None
-    return tuple(found)
+    said = _said(map(_parsed, lines))
+    named = (f"{urn.rpartition('::')[2]}: {words}" for urn, words in said if "::pulumi:pulumi:Stack::" not in urn)
+    return tuple(dict.fromkeys(named))
 
 
 def failed_in(lines: Iterable[str]) -> tuple[Failed, ...]:
     """Return the services on machines whose change failed, out of an event log of the engine's.
 
-    Source: pulumi, sdk/go/common/apitype/events.go: resOpFailedEvent, diagnosticEvent.
+    Source: pulumi, sdk/go/common/apitype/events.go: resOpFailedEvent.
     """
     failed: dict[str, Failed] = {}
-    said: dict[str, str] = {}
-    for line in lines:
-        event = _parsed(line)
-        diagnostic, failure = event.get("diagnosticEvent") or {}, event.get("resOpFailedEvent") or {}
-        if diagnostic.get("severity") == "error" and diagnostic.get("urn"):
-            said.setdefault(diagnostic["urn"], " ".join(str(diagnostic.get("message", "")).split())[:400])
-        metadata = failure.get("metadata") or {}
+    events = [_parsed(line) for line in lines]
+    why = dict(reversed([*_said(events)]))  # the first that was said of each
+    for event in events:
+        metadata = (event.get("resOpFailedEvent") or {}).get("metadata") or {}
         if metadata.get("type") == SERVICE and metadata.get("op") in _CHANGING:
             operation = metadata["op"]
             failed[metadata["urn"]] = Failed(urn=metadata["urn"], new=operation == "create", goes=operation == "delete")
-    return tuple(replace(each, why=said.get(urn, "")) for urn, each in failed.items())
+    return tuple(replace(each, why=why.get(urn, "")) for urn, each in failed.items())
+
+
+def _said(events: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Yield what was said of resources as an error, each with the resource's URN, on one line.
+
+    Source: pulumi, sdk/go/common/apitype/events.go: diagnosticEvent; pkg/backend/display, `<{%reset%}>` is a colour.
+    """
+    for event in events:
+        diagnostic = event.get("diagnosticEvent") or {}
+        if diagnostic.get("severity") == "error" and diagnostic.get("urn"):
+            yield diagnostic["urn"], " ".join(_COLOUR.sub("", str(diagnostic.get("message", ""))).split())[:400]
 
 
 def _parsed(line: str) -> Mapping[str, Any]:

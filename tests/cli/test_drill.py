@@ -26,7 +26,7 @@ from model.drilling import in_utc
 from model.placement import Accelerator, PinnedSeed, PlacedMachine, Placement
 from provisioners import this_computer
 from provisioners.report.page import report_html
-from tests.cli.test_place import ROOMY
+from tests.cli.test_place import ROOMY, made_here
 from tests.damage.ways import WAYS, Way, cut_short, flip, largest_bundle
 from tests.report.values import document
 
@@ -145,15 +145,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
         "urn": "urn:pulumi:stage::understudy::understudy:index:HttpCheck::front",
         "outputs": {"ok": True, "detail": "200", "seconds": 0.2},
     }
-    domains = [
-        {"type": "libvirt:index/domain:Domain", "inputs": {"name": f"stage-{name}", "memory": 65536}}
-        for name in machines
-    ]
-    boots = [
-        {"type": "understudy:index:Boot", "inputs": {"domain": f"stage-{name}", "data_disk_mib": 65536}}
-        for name in machines
-    ]
-    resources = [holder, page, *domains, *boots]
+    resources = [holder, page, *made_here("stage", machines, 65536)]
     (tmp_path / "state.json").write_text(json.dumps({"version": 3, "deployment": {"resources": resources}}))
     monkeypatch.setattr(this_computer, "room", lambda: ROOMY)  # a drill that is a process of its own asks the state
     report = tmp_path / "reports/stage/report.html"

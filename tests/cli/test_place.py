@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import IPv4Network
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -226,17 +227,23 @@ def test_too_little_room_is_said(
     assert not (project / "Placement.stage.lock.yaml").exists()
 
 
-def write_state(project: Path, memory_mib: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Write a state with the five machines, of which each has so much memory, and all the disk that it is to have."""
-    monkeypatch.setenv("PULUMI_BACKEND_URL", f"file://{project}")
-    domains = [f"stage-{name}" for name in ("app1", "db1", "db2", "lb", "old")]
+def made_here(stack: str, machines: Iterable[str], memory_mib: int) -> list[dict[str, Any]]:
+    """Return what a state has of these machines: each has so much memory, and all the disk that it is to have."""
+    domains = [f"{stack}-{name}" for name in machines]
     made = [{"type": "libvirt:index/domain:Domain", "inputs": {"name": each, "memory": memory_mib}} for each in domains]
     boots = [
         {"type": "understudy:index:Boot", "inputs": {"domain": each, "data_disk_mib": 1 << 20}} for each in domains
     ]
+    return [*made, *boots]
+
+
+def write_state(project: Path, memory_mib: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write a state with the five machines, of which each has so much memory."""
+    monkeypatch.setenv("PULUMI_BACKEND_URL", f"file://{project}")
+    resources = made_here("stage", ("app1", "db1", "db2", "lb", "old"), memory_mib)
     path = project / ".pulumi/stacks/understudy/stage.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"version": 3, "checkpoint": {"latest": {"resources": [*made, *boots]}}}))
+    path.write_text(json.dumps({"version": 3, "checkpoint": {"latest": {"resources": resources}}}))
 
 
 def test_a_machine_that_was_placed_before_is_counted_by_what_it_has_not(

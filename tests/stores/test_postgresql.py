@@ -28,8 +28,8 @@ SEED = {"kind": "pgbackrest", "location": "samples/pgbackrest", "stanza": "shop"
 INIT = "SET ROLE shop; CREATE TABLE customers (id integer PRIMARY KEY); INSERT INTO customers VALUES (1), (2);"
 
 
-def pinned(index: int = -1) -> dict[str, str]:
-    repository = open_repository(Backup(**SEED), PROJECT)
+def pinned(index: int = -1, seed: dict[str, str] = SEED, project: Path = PROJECT) -> dict[str, str]:
+    repository = open_repository(Backup(**seed), project)
     label = repository.snapshots()[index].label
     return {"snapshot": label, "snapshot_digest": repository.digest(label)}
 
@@ -61,9 +61,7 @@ def test_a_cluster_of_a_locale_that_is_not_installed_here(machine: StoreMachine,
             door.run(server.pgbackrest("--type=full", "--start-fast", "--pg1-database=shop", "backup"))
         shutil.copytree(place / "repository", tmp_path / "repository", symlinks=True)
     seed = {"kind": "pgbackrest", "location": "repository", "stanza": "shop"}
-    repository = open_repository(Backup(**seed), tmp_path)
-    label = repository.newest().label
-    pin = {"snapshot": label, "snapshot_digest": repository.digest(label)}
+    pin = pinned(seed=seed, project=tmp_path)
     with pytest.raises(UnderstudyError, match=r"(?s)initialized with LC_COLLATE \"xx_YY.UTF-8\".*lets nobody in"):
         KIND.create(postgres_inputs(machine, seed, tmp_path, **pin), Said())
     assert places(machine) == []
